@@ -1,0 +1,46 @@
+/*
+ * Products of activations with a weight tile, on OpenBLAS's sgemm, called single-threaded in
+ * blocks of one fixed shape from our own threads.
+ *
+ * A row's result depends on that row and the weights alone: not on how many rows there are, where
+ * the row stands, how many threads run or how W is cut into tiles (tiles begin at multiples of
+ * UQM_GEMM_COLS rows of W). For that every call multiplies UQM_GEMM_ROWS rows of x, the last
+ * block padded: x must have room for, and finite numbers in, m rounded up to UQM_GEMM_ROWS rows.
+ */
+#ifndef UQM_COMPUTE_GEMM_H
+#define UQM_COMPUTE_GEMM_H
+
+#include "compute/kernels.h"
+#include "compute/threads.h"
+#include "src/base/env.h"
+
+enum { UQM_GEMM_ROWS = 128, UQM_GEMM_COLS = 256 };
+
+enum uqm_epilogue {
+    UQM_EPI_STORE,      /* y = v */
+    UQM_EPI_ADD,        /* y = y + v: the residual stream */
+    UQM_EPI_SILU_MUL,   /* y = silu(y) * v: y holds the gate, v is the up projection */
+    UQM_EPI_QUICK_GELU, /* y = quick_gelu(v) */
+    UQM_EPI_GELU,       /* y = gelu(v), the erf form */
+};
+
+struct uqm_gemm;
+
+/* Scratch for tiles of up to tile_elem weights of rows of up to max_k; from the budget. */
+int uqm_gemm_create(struct uqm_gemm **out, struct uqm_env *env, struct uqm_threads *threads,
+                    const struct uqm_kernels *kernels, size_t tile_elem, size_t max_k,
+                    struct uqm_err *err);
+void uqm_gemm_destroy(struct uqm_gemm **gemm);
+/* What create would take from the budget. */
+uint64_t uqm_gemm_memory(size_t tile_elem, size_t max_k, int n_threads);
+
+/*
+ * y[r, i] = epilogue(sum_k x[r, k] W[i, k] + bias[i]) for r < m, i < n.
+ * x (m, k) stride ldx; w (n, k) packed, F16, BF16 or F32; bias (n) or NULL; y (m, n) stride ldy,
+ * already offset to the tile's first column. Rows past m of y are not written.
+ */
+void uqm_gemm_run(struct uqm_gemm *gemm, float *y, size_t ldy, const float *x, size_t ldx, size_t m,
+                  const void *w, enum uqm_dtype w_dtype, size_t n, size_t k, const float *bias,
+                  enum uqm_epilogue epilogue);
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * The table of vector kernels. The plain C reference fills it first and stays for ever; faster
+ * tiers overwrite entries. Element-wise kernels agree to the bit over all tiers; reductions
+ * state their error budget. Any n_elem, any alignment, unless said.
+ */
+#ifndef UQM_COMPUTE_KERNELS_H
+#define UQM_COMPUTE_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/dtype.h"
+#include "src/base/rng.h"
+
+enum {
+    UQM_CPU_AVX2 = 1,   /* AVX2, FMA, F16C */
+    UQM_CPU_AVX512 = 2, /* F, BW, VL, DQ */
+};
+/* What this CPU and system can run; UQMERGE_CPU=ref|avx2|avx512 in the environment lowers it. */
+uint32_t uqm_cpu_flags(void);
+
+struct uqm_kernels {
+    const char *tier; /* "ref", "avx2", "avx512" */
+
+    /* Exact. */
+    void (*f32_of_f16)(float *restrict dst, const uint16_t *restrict src, size_t n_elem);
+    void (*f32_of_bf16)(float *restrict dst, const uint16_t *restrict src, size_t n_elem);
+    /* Round to nearest even; NaN stays NaN (quiet, sign and upper payload kept). */
+    void (*f16_of_f32)(uint16_t *restrict dst, const float *restrict src, size_t n_elem);
+    void (*bf16_of_f32)(uint16_t *restrict dst, const float *restrict src, size_t n_elem);
+
+    /* Linear merge: acc[i] = fma(f32(src[i]), w, acc[i]), one rounding (spec merge.md 3.2). */
+    void (*fma_f16)(float *restrict acc, const uint16_t *restrict src, float w, size_t n_elem);
+    void (*fma_bf16)(float *restrict acc, const uint16_t *restrict src, float w, size_t n_elem);
+    void (*fma_f32)(float *restrict acc, const float *restrict src, float w, size_t n_elem);
+    /* x[i] = x[i] / d, correctly rounded. */
+    void (*div_f32)(float *x, float d, size_t n_elem);
+
+    /* y[i] = y[i] + x[i] */
+    void (*add_f32)(float *restrict y, const float *restrict x, size_t n_elem);
+    /* y[i] = silu(y[i]) * x[i], silu(v) = v / (1 + exp(-v)) */
+    void (*silu_mul_f32)(float *restrict y, const float *restrict x, size_t n_elem);
+    /* x[i] = x[i] * sigmoid(1.702 x[i]) */
+    void (*quick_gelu_f32)(float *x, size_t n_elem);
+    /* x[i] = x[i]/2 * (1 + erf(x[i]/sqrt 2)); absolute error of erf <= 1e-7 */
+    void (*gelu_f32)(float *x, size_t n_elem);
+
+    /* y = w * (x / sqrt(mean(x^2) + eps)). Relative error <= 2^-20. x may be y. */
+    void (*rmsnorm_f32)(float *y, const float *x, const float *w, float eps, size_t n_elem);
+    /* y = w * (x - mean) / sqrt(var + eps) + b, two passes. x may be y. */
+    void (*layernorm_f32)(float *y, const float *x, const float *w, const float *b, float eps,
+                          size_t n_elem);
+    /* Half-split pairs of one head: (x_i, x_{i+h}) -> (x_i c_i - x_{i+h} s_i, x_{i+h} c_i + x_i s_i),
+     * i < h = head_dim / 2. */
+    void (*rope_f32)(float *x, const float *cos, const float *sin, size_t head_dim);
+    /* x = softmax(x * scale) over n_elem >= 1 entries, the maximum subtracted first. */
+    void (*softmax_f32)(float *x, float scale, size_t n_elem);
+    /*
+     * Dropout on one row of attention probabilities: x[k] = keep(k) ? x[k] * scale : 0.
+     * keep(k) = word(k) >= threshold; word(k) = Philox4x32-10 with `key` at counter
+     * (k / 4, query, head, 0), word k % 4. Integers decide, so the mask is the same to the bit
+     * on every device and for any tiling. threshold = p * 2^32.
+     */
+    void (*dropout_f32)(float *x, struct uqm_rng_key key, uint32_t head, uint32_t query,
+                        uint32_t threshold, float scale, size_t n_elem);
+    /* sum of a[i] b[i]; |error| <= sqrt(n) 2^-24 sum |a_i b_i| */
+    float (*dot_f32)(const float *a, const float *b, size_t n_elem);
+};
+
+/* cpu_flags: an argument, so that a test can pick any tier. */
+void uqm_kernels_init(struct uqm_kernels *kernels, uint32_t cpu_flags);
+
+/* Widen n_elem of F16, BF16 or F32 to f32. */
+void uqm_widen(const struct uqm_kernels *k, float *dst, const void *src, enum uqm_dtype dtype,
+               size_t n_elem);
+/* Round f32 to F16, BF16 or F32. */
+void uqm_narrow(const struct uqm_kernels *k, void *dst, enum uqm_dtype dtype, const float *src,
+                size_t n_elem);
+
+#endif

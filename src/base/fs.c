@@ -1,0 +1,219 @@
+#include "src/base/fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int read_fully(int fd, char *buf, size_t len, size_t *got)
+{
+    *got = 0;
+    while (*got < len) {
+        ssize_t n = read(fd, buf + *got, len - *got);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            return 0;
+        *got += (size_t) n;
+    }
+    return 0;
+}
+
+int uqm_read_file(char **out, size_t *len, const char *path, size_t max_bytes, struct uqm_err *err)
+{
+    int ret;
+    char *buf = NULL;
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return uqm_fail_errno(err, "%s", path);
+    if (fstat(fd, &st) != 0) {
+        ret = uqm_fail_errno(err, "%s", path);
+        goto fail;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        ret = uqm_fail(err, UQM_ERR_FORMAT, "%s: not a regular file", path);
+        goto fail;
+    }
+    if ((uint64_t) st.st_size > max_bytes) {
+        ret = uqm_fail(err, UQM_ERR_FORMAT, "%s: %lld bytes, more than the %zu allowed", path,
+                       (long long) st.st_size, max_bytes);
+        goto fail;
+    }
+    size_t size = (size_t) st.st_size, got;
+    buf = malloc(size + 1);
+    if (!buf) {
+        ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for %zu bytes", path, size);
+        goto fail;
+    }
+    if (read_fully(fd, buf, size, &got) != 0) {
+        ret = uqm_fail_errno(err, "%s", path);
+        goto fail;
+    }
+    buf[got] = '\0';
+    close(fd);
+    *out = buf;
+    *len = got;
+    return UQM_OK;
+
+fail:
+    free(buf);
+    close(fd);
+    return ret;
+}
+
+char *uqm_path_join(const char *dir, const char *name)
+{
+    if (!dir || !*dir || name[0] == '/')
+        return strdup(name);
+    size_t n = strlen(dir);
+    char *out = NULL;
+    if (asprintf(&out, "%s%s%s", dir, dir[n - 1] == '/' ? "" : "/", name) < 0)
+        return NULL;
+    return out;
+}
+
+static size_t without_slashes(const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    return n;
+}
+
+char *uqm_path_dir(const char *path)
+{
+    size_t n = without_slashes(path);
+    while (n > 0 && path[n - 1] != '/')
+        n--;
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    return n ? strndup(path, n) : strdup(".");
+}
+
+char *uqm_path_base(const char *path)
+{
+    size_t n = without_slashes(path), start = n;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    return strndup(path + start, n - start);
+}
+
+bool uqm_is_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool uqm_is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+int uqm_write_file(const char *path, const void *data, size_t len, struct uqm_err *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return uqm_fail_errno(err, "%s", path);
+    const char *p = data;
+    int bad = 0;
+    while (len > 0 && !bad) {
+        ssize_t n = write(fd, p, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            bad = errno;
+        } else {
+            p += n;
+            len -= (size_t) n;
+        }
+    }
+    if (!bad && fsync(fd) != 0)
+        bad = errno;
+    if (close(fd) != 0 && !bad)
+        bad = errno;
+    if (bad) {
+        unlink(path);
+        return uqm_fail_errno_of(err, bad, "%s", path);
+    }
+    return UQM_OK;
+}
+
+int uqm_fsync_dir(const char *path, struct uqm_err *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return uqm_fail_errno(err, "%s", path);
+    int bad = fsync(fd) != 0 ? errno : 0;
+    close(fd);
+    return bad ? uqm_fail_errno_of(err, bad, "%s", path) : UQM_OK;
+}
+
+int uqm_replace_file(const char *path, const void *data, size_t len, struct uqm_err *err)
+{
+    char *part = NULL, *dir = uqm_path_dir(path);
+    int ret;
+
+    if (!dir || asprintf(&part, "%s.part", path) < 0) {
+        free(dir);
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s", path);
+    }
+    if (unlink(part) != 0 && errno != ENOENT) {
+        ret = uqm_fail_errno(err, "%s", part);
+        goto done;
+    }
+    ret = uqm_write_file(part, data, len, err);
+    if (ret < 0)
+        goto done;
+    if (rename(part, path) != 0) {
+        ret = uqm_fail_errno(err, "%s", path);
+        unlink(part);
+        goto done;
+    }
+    ret = uqm_fsync_dir(dir, err);
+
+done:
+    free(part);
+    free(dir);
+    return ret;
+}
+
+static int remove_at(int dir_fd, const char *name, int depth)
+{
+    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if ((errno != EISDIR && errno != EPERM) || depth == 0)
+        return -1;
+
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    DIR *d = fdopendir(fd);
+    if (!d) {
+        close(fd);
+        return -1;
+    }
+    int bad = 0;
+    struct dirent *e;
+    while (!bad && (e = readdir(d)))
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            bad = remove_at(fd, e->d_name, depth - 1);
+    int kept = errno;
+    closedir(d);
+    errno = kept;
+    return bad ? bad : unlinkat(dir_fd, name, AT_REMOVEDIR);
+}
+
+int uqm_remove_tree(const char *path, struct uqm_err *err)
+{
+    if (remove_at(AT_FDCWD, path, 16) != 0)
+        return uqm_fail_errno(err, "%s: cannot remove", path);
+    return UQM_OK;
+}

@@ -1,0 +1,34 @@
+/* Small files, paths, and the steps that make a finished name appear at once. */
+#ifndef UQM_BASE_FS_H
+#define UQM_BASE_FS_H
+
+#include "src/base/err.h"
+
+/*
+ * Read a whole small file (config, index, recipe). *out is malloc'ed, NUL-terminated and the
+ * caller's; *len excludes the NUL. More than max_bytes is UQM_ERR_FORMAT, before allocating.
+ */
+int uqm_read_file(char **out, size_t *len, const char *path, size_t max_bytes, struct uqm_err *err);
+
+/* malloc'ed "dir/name", or a copy of name when it is absolute or dir is NULL or "". NULL: no memory. */
+char *uqm_path_join(const char *dir, const char *name);
+/* malloc'ed folder of path ("." when it names none); trailing slashes are ignored. */
+char *uqm_path_dir(const char *path);
+/* malloc'ed last component of path, trailing slashes ignored. */
+char *uqm_path_base(const char *path);
+
+bool uqm_is_dir(const char *path);
+bool uqm_is_file(const char *path);
+
+/* Write and fsync; the file must not exist. For files inside a part folder. */
+int uqm_write_file(const char *path, const void *data, size_t len, struct uqm_err *err);
+/*
+ * Replace `path` as a whole: write `path` + ".part", fsync, rename, fsync the folder. For
+ * single-file outputs (traces, state).
+ */
+int uqm_replace_file(const char *path, const void *data, size_t len, struct uqm_err *err);
+int uqm_fsync_dir(const char *path, struct uqm_err *err);
+/* Remove a folder of plain files and folders; a missing one is fine. Follows no links. */
+int uqm_remove_tree(const char *path, struct uqm_err *err);
+
+#endif

@@ -1,0 +1,121 @@
+#include "src/base/hash.h"
+
+#include <assert.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+static void hex_of(char *out, const unsigned char *bytes, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < n; i++) {
+        out[2 * i] = digits[bytes[i] >> 4];
+        out[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    out[2 * n] = '\0';
+}
+
+/* The XXH3 state is a type of the library's own; ours only wraps the pointer to it. */
+struct uqm_xxh3 {
+    XXH3_state_t *state;
+};
+
+struct uqm_xxh3 *uqm_xxh3_create(void)
+{
+    struct uqm_xxh3 *h = calloc(1, sizeof *h);
+    if (!h)
+        return NULL;
+    h->state = XXH3_createState();
+    if (!h->state) {
+        free(h);
+        return NULL;
+    }
+    XXH3_128bits_reset(h->state);
+    return h;
+}
+
+void uqm_xxh3_reset(struct uqm_xxh3 *h)
+{
+    XXH3_128bits_reset(h->state);
+}
+
+void uqm_xxh3_update(struct uqm_xxh3 *h, const void *data, size_t n_bytes)
+{
+    XXH3_128bits_update(h->state, data, n_bytes);
+}
+
+struct uqm_xxh3_hex uqm_xxh3_hex(const struct uqm_xxh3 *h)
+{
+    struct uqm_xxh3_hex out;
+    XXH128_canonical_t c;
+    XXH128_canonicalFromHash(&c, XXH3_128bits_digest(h->state));
+    hex_of(out.text, c.digest, sizeof c.digest);
+    return out;
+}
+
+void uqm_xxh3_destroy(struct uqm_xxh3 **h)
+{
+    if (!*h)
+        return;
+    XXH3_freeState((*h)->state);
+    free(*h);
+    *h = NULL;
+}
+
+uint64_t uqm_xxh3_64(const void *data, size_t n_bytes, uint64_t seed)
+{
+    return XXH3_64bits_withSeed(data, n_bytes, seed);
+}
+
+struct uqm_sha256 {
+    EVP_MD_CTX *ctx;
+};
+
+struct uqm_sha256 *uqm_sha256_create(void)
+{
+    struct uqm_sha256 *h = calloc(1, sizeof *h);
+    if (!h)
+        return NULL;
+    h->ctx = EVP_MD_CTX_new();
+    if (!h->ctx || EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL) != 1) {
+        uqm_sha256_destroy(&h);
+        return NULL;
+    }
+    return h;
+}
+
+/* Once a context exists, OpenSSL's SHA-256 has nothing left that can fail. */
+void uqm_sha256_reset(struct uqm_sha256 *h)
+{
+    int ok = EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL);
+    assert(ok == 1);
+    (void) ok;
+}
+
+void uqm_sha256_update(struct uqm_sha256 *h, const void *data, size_t n_bytes)
+{
+    int ok = EVP_DigestUpdate(h->ctx, data, n_bytes);
+    assert(ok == 1);
+    (void) ok;
+}
+
+struct uqm_sha256_hex uqm_sha256_hex(struct uqm_sha256 *h)
+{
+    struct uqm_sha256_hex out;
+    unsigned char digest[32];
+    unsigned int n = 0;
+    int ok = EVP_DigestFinal_ex(h->ctx, digest, &n);
+    assert(ok == 1 && n == sizeof digest);
+    (void) ok;
+    hex_of(out.text, digest, sizeof digest);
+    return out;
+}
+
+void uqm_sha256_destroy(struct uqm_sha256 **h)
+{
+    if (!*h)
+        return;
+    EVP_MD_CTX_free((*h)->ctx);
+    free(*h);
+    *h = NULL;
+}

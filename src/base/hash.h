@@ -1,0 +1,36 @@
+/* Digests: XXH3-128 finds accidents, SHA-256 is what leaves the machine. */
+#ifndef UQM_BASE_HASH_H
+#define UQM_BASE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Lower-case hex, NUL-terminated. XXH3's is the canonical big-endian form of `xxhsum -H2`. */
+struct uqm_xxh3_hex {
+    char text[33];
+};
+struct uqm_sha256_hex {
+    char text[65];
+};
+
+/* Streaming XXH3-128. Create returns NULL when out of memory; destroy nulls, takes NULL. */
+struct uqm_xxh3;
+struct uqm_xxh3 *uqm_xxh3_create(void);
+void uqm_xxh3_reset(struct uqm_xxh3 *h);
+void uqm_xxh3_update(struct uqm_xxh3 *h, const void *data, size_t n_bytes);
+struct uqm_xxh3_hex uqm_xxh3_hex(const struct uqm_xxh3 *h);
+void uqm_xxh3_destroy(struct uqm_xxh3 **h);
+
+/* 64 bits of the same family, for stream ids and cache keys. */
+uint64_t uqm_xxh3_64(const void *data, size_t n_bytes, uint64_t seed);
+
+/* Streaming SHA-256 (OpenSSL). */
+struct uqm_sha256;
+struct uqm_sha256 *uqm_sha256_create(void);
+void uqm_sha256_reset(struct uqm_sha256 *h);
+void uqm_sha256_update(struct uqm_sha256 *h, const void *data, size_t n_bytes);
+/* Ends the stream: reset before the next update. */
+struct uqm_sha256_hex uqm_sha256_hex(struct uqm_sha256 *h);
+void uqm_sha256_destroy(struct uqm_sha256 **h);
+
+#endif

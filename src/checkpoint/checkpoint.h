@@ -1,0 +1,59 @@
+/*
+ * A model on disk: its weight files, their index, every tensor as (file, offset, dtype, shape).
+ * Opening reads headers only, never weights.
+ */
+#ifndef UQM_CHECKPOINT_CHECKPOINT_H
+#define UQM_CHECKPOINT_CHECKPOINT_H
+
+#include "io/file.h"
+#include "src/base/hash.h"
+#include "src/checkpoint/layout.h"
+
+enum uqm_format { UQM_FORMAT_SAFETENSORS, UQM_FORMAT_PYTORCH };
+
+struct uqm_location {
+    size_t file;        /* index into files */
+    uint64_t off_bytes; /* from the start of the file; n_bytes packed bytes from there */
+};
+
+struct uqm_checkpoint {
+    struct uqm_source source;   /* first: a checkpoint is a source; tensors ascend by canonical name */
+    char *path;                 /* as the user gave it */
+    enum uqm_format format;
+    enum uqm_layout layout;
+    char *architecture;         /* config.json's architectures[0], or NULL */
+    char *config_text;          /* config.json as it stands, or NULL (a lone weight file) */
+    struct uqm_file **files;
+    size_t n_files;
+    struct uqm_location *locations; /* beside source.tensors */
+    /* A vision tower that lies beside the model (LLaVA's own layout) is opened as a second
+     * checkpoint; its tensors stand in source.tensors too, `beside` says which file is whose. */
+    size_t n_own_files;         /* files[n_own_files...] are the tower's */
+    char *vision_tower_path;    /* NULL when the tower is the checkpoint's own */
+    char *vision_config_text;   /* the tower's config.json, or NULL */
+    struct uqm_arena arena;
+};
+
+struct uqm_checkpoint_params {
+    const char *path;         /* folder, or one weight file */
+    const char *vision_tower; /* NULL: the model's own; else the folder config.json names */
+    bool need_vision;         /* an error when no vision tower can be found; else it may be absent */
+    uint64_t header_cap;      /* safetensors header limit in bytes; 0: 16 MiB */
+};
+
+/*
+ * safetensors (model.safetensors.index.json, model.safetensors) before PyTorch
+ * (pytorch_model.bin.index.json, pytorch_model.bin); an index beats the single file.
+ */
+int uqm_checkpoint_open(struct uqm_checkpoint **out, struct uqm_env *env,
+                        const struct uqm_checkpoint_params *params, struct uqm_err *err);
+void uqm_checkpoint_close(struct uqm_checkpoint **checkpoint);
+
+/*
+ * Digest of one part: XXH3-128 over names, dtypes, shapes and bytes, in canonical order, with
+ * canonical names, so that one frozen tower shows one digest in every layout. Reads the part.
+ */
+int uqm_checkpoint_part_digest(struct uqm_xxh3_hex *out, struct uqm_checkpoint *checkpoint,
+                               enum uqm_part part, struct uqm_err *err);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * What config.json (and preprocessor_config.json, tokenizer_config.json, generation_config.json)
+ * say of a LLaVA model, in either layout: llava-hf (text_config, vision_config) or LLaVA's own
+ * (one flat object, the vision tower's config in a folder of its own). Pure: text in, struct out.
+ */
+#ifndef UQM_FORMAT_MODEL_CONFIG_H
+#define UQM_FORMAT_MODEL_CONFIG_H
+
+#include "src/base/err.h"
+
+enum { UQM_MAX_EOS = 8 };
+
+struct uqm_text_config {
+    uint32_t vocab_size, hidden, inner, n_layers, n_heads, n_kv_heads, head_dim, max_positions;
+    float rms_eps;
+    double rope_theta;
+    bool tied_head; /* tie_word_embeddings */
+};
+
+struct uqm_vision_config {
+    uint32_t hidden, inner, n_layers, n_heads, image_size, patch_size;
+    float layer_norm_eps;
+    int feature_layer;        /* hidden state index, e.g. -2 */
+    bool keep_class_token;    /* vision_feature_select_strategy "full" / mm_vision_select_feature "cls_patch" */
+};
+
+struct uqm_preprocess_config {
+    uint32_t image_size;      /* square side, e.g. 336 */
+    bool pad_to_square;       /* image_aspect_ratio "pad", or do_pad true */
+    double mean[3], std[3], rescale;
+};
+
+struct uqm_model_config {
+    bool has_vision;          /* false: a plain language model */
+    struct uqm_text_config text;
+    struct uqm_vision_config vision;
+    struct uqm_preprocess_config preprocess;
+    int32_t image_token;      /* id that a layout uses for <image>, or -1 */
+    int32_t bos_id, eos_ids[UQM_MAX_EOS];
+    uint32_t n_eos;
+    uint32_t max_length;      /* tokenizer_model_max_length / model_max_length; embedded sequences are cut there */
+    uint32_t n_real_tokens;   /* ids >= this (image token, padding rows) never win an argmax */
+};
+
+struct uqm_config_texts {     /* each NULL when the file is absent; `where` names the folder in errors */
+    const char *where;
+    const char *config, *vision_config, *preprocessor, *tokenizer_config, *generation;
+};
+
+/*
+ * UQM_ERR_FORMAT names file and key: missing, of the wrong type, out of range, or contradictory.
+ * UQM_ERR_UNSUPPORTED: an activation, rope scaling, projector type or architecture we do not
+ * compute, by name.
+ */
+int uqm_model_config_parse(struct uqm_model_config *out, const struct uqm_config_texts *texts,
+                           struct uqm_err *err);
+
+#endif

@@ -1,0 +1,30 @@
+/* MODEL on the command line: a checkpoint folder, or a recipe whose weights are merged while they
+ * are loaded. */
+#ifndef UQM_MERGE_OPEN_H
+#define UQM_MERGE_OPEN_H
+
+#include "src/base/hash.h"
+#include "src/checkpoint/source.h"
+#include "src/format/recipe.h"
+
+struct uqm_open_params {
+    const char *vision_tower; /* NULL: the model's own */
+    bool need_vision;
+    bool allow_crimes;
+};
+
+/* A folder, one weight file, or a recipe (.yml, .yaml). *out becomes the caller's. */
+int uqm_model_open(struct uqm_source **out, struct uqm_env *env, const char *model,
+                   const struct uqm_open_params *params, struct uqm_err *err);
+
+/* A recipe as a source: planned from headers alone (and the vision towers' digests). The recipe must
+ * outlive it. */
+int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct uqm_recipe *recipe,
+                    const struct uqm_open_params *params, struct uqm_err *err);
+
+/* The digest of a source's vision part (canonical names, dtypes, shapes, bytes), so that features can
+ * be shared between models. Reads the part, or takes it from the plan. */
+int uqm_source_vision_digest(struct uqm_xxh3_hex *out, struct uqm_source *source,
+                             struct uqm_err *err);
+
+#endif

@@ -1,0 +1,24 @@
+/* Write a merge to disk: shards, index, config, tokenizer, recipe, model card, manifest; the folder
+ * appears whole or not at all. */
+#ifndef UQM_MERGE_WRITE_H
+#define UQM_MERGE_WRITE_H
+
+#include <jansson.h>
+
+#include "compute/threads.h"
+#include "src/checkpoint/source.h"
+#include "src/format/recipe.h"
+
+struct uqm_write_params {
+    const char *out_dir;
+    bool overwrite;
+    uint64_t shard_bytes; /* 0: 5 * 10^9 */
+    bool no_copy_tokenizer;
+};
+
+/* source: from uqm_recipe_open() on the same recipe. *result: the JSON of `merge`, the caller's. */
+int uqm_merge_write(json_t **result, struct uqm_env *env, struct uqm_threads *threads,
+                    struct uqm_source *source, const struct uqm_recipe *recipe,
+                    const struct uqm_write_params *params, struct uqm_err *err);
+
+#endif

@@ -1,0 +1,198 @@
+/*
+ * uqmerge: merge neural-network checkpoints that are larger than memory, and choose
+ * which ones to merge by their uncertainty.
+ *
+ * The one public header. Every command of the program is one call here: a params
+ * struct whose zero means the default, a result, an error. The library never prints,
+ * never exits and keeps no global state; it calls the log and progress callbacks it
+ * was given.
+ *
+ * Results are JSON documents in the form that docs/json.md fixes, as text: what a
+ * script reads from `uqmerge COMMAND --json` and what a program gets from the call
+ * are the same bytes. The caller frees them with free().
+ */
+#ifndef UQMERGE_H
+#define UQMERGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define UQM_API __attribute__((visibility("default")))
+
+/* 0 is success, failures are negative. */
+enum uqm_status {
+    UQM_OK = 0,
+    UQM_ERR_IO = -1,          /* the system refused; see uqm_err.sys_errno */
+    UQM_ERR_FORMAT = -2,      /* a file contradicts itself, or another one it belongs with */
+    UQM_ERR_NOMEM = -3,       /* the allocator or the memory budget refused */
+    UQM_ERR_ARG = -4,         /* the caller asked for something that makes no sense */
+    UQM_ERR_UNSUPPORTED = -5, /* well-formed, but not something this version does */
+    UQM_ERR_INTERRUPTED = -6, /* the caller's interrupt flag was seen */
+    UQM_ERR_CHECK = -7,       /* a verification did not hold */
+};
+
+/* The caller's: zero it once, reuse it freely. One thread at a time. */
+struct uqm_err {
+    enum uqm_status code;
+    int sys_errno; /* 0 where no system call was at fault */
+    char msg[512]; /* one line: WHERE: WHAT */
+};
+
+enum uqm_log_level { UQM_LOG_ERROR, UQM_LOG_WARN, UQM_LOG_INFO, UQM_LOG_DEBUG };
+
+/* One finished line without its newline. May be called from any thread. */
+typedef void (*uqm_log_fn)(void *ctx, enum uqm_log_level level, const char *line);
+
+/* How far a call has come. `total` 0: not known yet. */
+struct uqm_progress {
+    const char *stage; /* e.g. "merging", "uncertainty of reason (3/10)" */
+    const char *unit;  /* "bytes", "prompts", "images" */
+    uint64_t done, total;
+};
+/* Called often, from one thread at a time; must return quickly. */
+typedef void (*uqm_progress_fn)(void *ctx, const struct uqm_progress *progress);
+
+enum uqm_io_kind { UQM_IO_AUTO, UQM_IO_URING, UQM_IO_PREAD };
+enum uqm_direct { UQM_DIRECT_AUTO, UQM_DIRECT_ON, UQM_DIRECT_OFF };
+
+/* What every command takes. Zero everywhere is a good default. */
+struct uqm_common {
+    uint64_t memory; /* bytes for everything; 0: a quarter of what is available, within
+                        [256 MiB, 4 GiB] */
+    int n_threads;   /* 0: the CPUs we may run on */
+    enum uqm_io_kind io;
+    enum uqm_direct direct;
+    const char *device; /* NULL, "auto" or "cpu" */
+    uint64_t seed;
+    bool strict; /* warnings become errors */
+    uqm_log_fn log;
+    uqm_progress_fn progress;
+    void *ctx;                 /* handed to both callbacks */
+    const volatile int *cancel; /* NULL, or a flag that a signal handler sets: the call winds
+                                   up and returns UQM_ERR_INTERRUPTED */
+};
+
+/* A list of strings, borrowed for the call. */
+struct uqm_strings {
+    const char *const *v;
+    size_t n;
+};
+
+struct uqm_inspect_params {
+    struct uqm_common common;
+    const char *path; /* a checkpoint folder or one weight file */
+};
+UQM_API int uqm_inspect(char **json, const struct uqm_inspect_params *params, struct uqm_err *err);
+
+struct uqm_diff_params {
+    struct uqm_common common;
+    const char *path_a, *path_b;
+};
+UQM_API int uqm_diff(char **json, const struct uqm_diff_params *params, struct uqm_err *err);
+
+struct uqm_merge_params {
+    struct uqm_common common;
+    const char *recipe_path;
+    const char *out_dir;      /* must not exist, unless overwrite */
+    bool overwrite;           /* replace a finished OUT, atomically */
+    bool dry_run;             /* the result is the plan; nothing is written */
+    uint64_t out_shard_bytes; /* 0: 5 * 10^9; UINT64_MAX: one file */
+    bool no_copy_tokenizer;
+    bool allow_crimes; /* merge different architectures */
+    const char *vision_tower;
+};
+/*
+ * Merge the recipe's checkpoints into out_dir, tile by tile.
+ *
+ * Peak memory is common.memory, whatever the models' size. The bytes written depend on
+ * recipe and inputs alone, not on threads, memory, engine, CPU or timing. out_dir appears
+ * whole or not at all.
+ */
+UQM_API int uqm_merge(char **json, const struct uqm_merge_params *params, struct uqm_err *err);
+
+struct uqm_verify_params {
+    struct uqm_common common;
+    const char *path;
+    bool inputs; /* also check that the manifest's inputs are still those */
+};
+/* UQM_ERR_CHECK when something differs: *json then lists it all the same. */
+UQM_API int uqm_verify(char **json, const struct uqm_verify_params *params, struct uqm_err *err);
+
+struct uqm_ask_params {
+    struct uqm_common common;
+    const char *model;
+    const char *vision_tower; /* NULL: the model's own, or beside it */
+    const char *image;        /* NULL: text only */
+    const char *prompt;
+    const char *system; /* NULL: vicuna_v1's */
+    int max_tokens;     /* 0: 64 */
+    bool logits;
+};
+UQM_API int uqm_ask(char **json, const struct uqm_ask_params *params, struct uqm_err *err);
+
+/* What `uq`, `select` and `eval` share: which models are asked which questions. */
+struct uqm_question_params {
+    struct uqm_strings models; /* folders or recipes */
+    struct uqm_strings data;   /* [NAME=]FILE */
+    const char *task;          /* NULL: tasks.json or the record's shape decides */
+    const char *vision_tower;
+    double sample_ratio; /* 0: all; in (0,1]: that share of each set */
+    uint64_t sample_count; /* 0: sample_ratio decides */
+};
+
+enum { UQM_PERTURB_IMAGE = 1, UQM_PERTURB_TEXT = 2, UQM_PERTURB_MODEL = 4, UQM_PERTURB_NONE = 8 };
+
+struct uqm_uq_params {
+    struct uqm_common common;
+    struct uqm_question_params questions;
+    unsigned perturb;   /* 0: all three */
+    int repeats;        /* J; 0: 4 */
+    double dropout;     /* used when has_dropout; default 0.1 */
+    bool has_dropout;
+    const char *trace_path; /* NULL, or JSON lines of every option distribution */
+};
+UQM_API int uqm_uq(char **json, const struct uqm_uq_params *params, struct uqm_err *err);
+
+enum uqm_order {
+    UQM_ORDER_UQ_DESC,
+    UQM_ORDER_UQ_ASC,
+    UQM_ORDER_ACCURACY_DESC,
+    UQM_ORDER_ACCURACY_ASC,
+    UQM_ORDER_GIVEN,
+    UQM_ORDER_RANDOM,
+};
+
+struct uqm_select_params {
+    struct uqm_uq_params uq;
+    const char *out_dir; /* required unless no_write */
+    const char *merge;   /* NULL: "linear" */
+    const char *base_dir;
+    enum uqm_order order;
+    bool no_write;
+    bool all_steps; /* go on past the stop */
+    bool overwrite;
+    double min_drop;
+    int patience;
+    const char *state_path; /* NULL: beside out_dir */
+};
+/* UQ-Merge, Algorithm 1. An interrupted call goes on from the last finished model or step. */
+UQM_API int uqm_select(char **json, const struct uqm_select_params *params, struct uqm_err *err);
+
+struct uqm_eval_params {
+    struct uqm_common common;
+    struct uqm_question_params questions;
+};
+UQM_API int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *err);
+
+/* "0.1.0" */
+UQM_API const char *uqm_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

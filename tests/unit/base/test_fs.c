@@ -1,0 +1,115 @@
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "src/base/fs.h"
+#include "tests/unit/test.h"
+
+static char dir[] = "/tmp/uqm-fs-XXXXXX";
+
+static const char *in_dir(const char *name)
+{
+    static char ring[4][256];
+    static unsigned next;
+    char *buf = ring[next++ % 4];
+    snprintf(buf, sizeof ring[0], "%s/%s", dir, name);
+    return buf;
+}
+
+static void a_file_larger_than_allowed_is_refused_by_name(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    char *text;
+    size_t len;
+    assert_ok(uqm_write_file(in_dir("ten"), "0123456789", 10, &err), err);
+    assert_fails(uqm_read_file(&text, &len, in_dir("ten"), 9, &err), err, UQM_ERR_FORMAT, "ten");
+    assert_ok(uqm_read_file(&text, &len, in_dir("ten"), 10, &err), err);
+    assert_int_equal(len, 10);
+    assert_string_equal(text, "0123456789");
+    free(text);
+}
+
+static void what_is_no_file_is_an_error_not_a_hang(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    char *text;
+    size_t len;
+    assert_int_equal(mkfifo(in_dir("fifo"), 0600), 0);
+    assert_fails(uqm_read_file(&text, &len, in_dir("fifo"), 9, &err), err, UQM_ERR_FORMAT, "fifo");
+    assert_fails(uqm_read_file(&text, &len, dir, 9, &err), err, UQM_ERR_FORMAT, "regular");
+    assert_fails(uqm_read_file(&text, &len, in_dir("none"), 9, &err), err, UQM_ERR_IO, "none");
+}
+
+static void an_existing_file_is_not_written_over(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_write_file(in_dir("once"), "a", 1, &err), err);
+    assert_fails(uqm_write_file(in_dir("once"), "b", 1, &err), err, UQM_ERR_IO, "once");
+    assert_ok(uqm_replace_file(in_dir("once"), "c", 1, &err), err);
+    assert_false(uqm_is_file(in_dir("once.part")));
+}
+
+static void paths_are_cut_and_joined(void **state)
+{
+    (void) state;
+    static const struct {
+        const char *path, *dir, *base;
+    } cases[] = { { "a/b/c", "a/b", "c" }, { "c", ".", "c" },     { "/c", "/", "c" },
+                  { "a/b//", "a", "b" },   { "a//b", "a", "b" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *d = uqm_path_dir(cases[i].path), *b = uqm_path_base(cases[i].path);
+        assert_string_equal(d, cases[i].dir);
+        assert_string_equal(b, cases[i].base);
+        free(d);
+        free(b);
+    }
+    char *p = uqm_path_join("a/", "b"), *q = uqm_path_join("a", "/b"), *r = uqm_path_join("", "b");
+    assert_string_equal(p, "a/b");
+    assert_string_equal(q, "/b");
+    assert_string_equal(r, "b");
+    free(p);
+    free(q);
+    free(r);
+}
+
+static void a_tree_is_removed_but_not_what_its_links_name(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    assert_int_equal(mkdir(in_dir("keep"), 0700), 0);
+    assert_ok(uqm_write_file(in_dir("keep/x"), "x", 1, &err), err);
+    assert_int_equal(mkdir(in_dir("tree"), 0700), 0);
+    assert_int_equal(mkdir(in_dir("tree/sub"), 0700), 0);
+    assert_ok(uqm_write_file(in_dir("tree/sub/y"), "y", 1, &err), err);
+    assert_int_equal(symlink(in_dir("keep"), in_dir("tree/link")), 0);
+    assert_ok(uqm_remove_tree(in_dir("tree"), &err), err);
+    assert_false(uqm_is_dir(in_dir("tree")));
+    assert_true(uqm_is_file(in_dir("keep/x")));
+    assert_ok(uqm_remove_tree(in_dir("tree"), &err), err);
+}
+
+static int make_dir(void **state)
+{
+    (void) state;
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int drop_dir(void **state)
+{
+    (void) state;
+    return uqm_remove_tree(dir, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_file_larger_than_allowed_is_refused_by_name),
+        cmocka_unit_test(what_is_no_file_is_an_error_not_a_hang),
+        cmocka_unit_test(an_existing_file_is_not_written_over),
+        cmocka_unit_test(paths_are_cut_and_joined),
+        cmocka_unit_test(a_tree_is_removed_but_not_what_its_links_name),
+    };
+    return cmocka_run_group_tests(tests, make_dir, drop_dir);
+}
