@@ -22,14 +22,15 @@ uint32_t uqm_cpu_flags(void);
 struct uqm_kernels {
     const char *tier; /* "ref", "avx2", "avx512" */
 
-    /* Exact. */
+    /* Exact; a NaN of F16 comes out quiet. */
     void (*f32_of_f16)(float *restrict dst, const uint16_t *restrict src, size_t n_elem);
     void (*f32_of_bf16)(float *restrict dst, const uint16_t *restrict src, size_t n_elem);
     /* Round to nearest even; NaN stays NaN (quiet, sign and upper payload kept). */
     void (*f16_of_f32)(uint16_t *restrict dst, const float *restrict src, size_t n_elem);
     void (*bf16_of_f32)(uint16_t *restrict dst, const float *restrict src, size_t n_elem);
 
-    /* Linear merge: acc[i] = fma(f32(src[i]), w, acc[i]), one rounding (spec merge.md 3.2). */
+    /* Linear merge: acc[i] = fma(f32(src[i]), w, acc[i]), one rounding (spec merge.md 3.2). A NaN
+     * that acc[i] holds already stays as it is. */
     void (*fma_f16)(float *restrict acc, const uint16_t *restrict src, float w, size_t n_elem);
     void (*fma_bf16)(float *restrict acc, const uint16_t *restrict src, float w, size_t n_elem);
     void (*fma_f32)(float *restrict acc, const float *restrict src, float w, size_t n_elem);
@@ -50,8 +51,8 @@ struct uqm_kernels {
     /* y = w * (x - mean) / sqrt(var + eps) + b, two passes. x may be y. */
     void (*layernorm_f32)(float *y, const float *x, const float *w, const float *b, float eps,
                           size_t n_elem);
-    /* Half-split pairs of one head: (x_i, x_{i+h}) -> (x_i c_i - x_{i+h} s_i, x_{i+h} c_i + x_i s_i),
-     * i < h = head_dim / 2. */
+    /* Half-split pairs of one head: (x_i, x_{i+h}) -> (x_i c_i - x_{i+h} s_i, x_{i+h} c_i + x_i
+     * s_i), i < h = head_dim / 2. */
     void (*rope_f32)(float *x, const float *cos, const float *sin, size_t head_dim);
     /* x = softmax(x * scale) over n_elem >= 1 entries, the maximum subtracted first. */
     void (*softmax_f32)(float *x, float scale, size_t n_elem);
@@ -65,6 +66,8 @@ struct uqm_kernels {
                         uint32_t threshold, float scale, size_t n_elem);
     /* sum of a[i] b[i]; |error| <= sqrt(n) 2^-24 sum |a_i b_i| */
     float (*dot_f32)(const float *a, const float *b, size_t n_elem);
+    float (*dot_f16)(const uint16_t *a, const float *b, size_t n_elem);
+    float (*dot_bf16)(const uint16_t *a, const float *b, size_t n_elem);
 };
 
 /* cpu_flags: an argument, so that a test can pick any tier. */
