@@ -23,12 +23,17 @@ struct uqm_op {
     /* A read may end early at the end of the file, but not before this many bytes. Lets an
      * O_DIRECT read be rounded up past the end. For writes: len. */
     size_t min_len;
-    int buf_index;  /* registered buffer, or -1 */
+    /* O_DIRECT: what transfers must be aligned to, so that a short one is taken up again from
+     * there. 0 or 1: the descriptor is buffered. */
+    uint32_t align;
+    int buf_index; /* registered buffer, or -1 */
     void *user;
     /* results */
-    size_t done;    /* bytes moved so far */
-    int sys_errno;  /* 0, or why it failed; ENODATA: the file ended before min_len */
-    struct uqm_op *next; /* the engine's */
+    size_t done;   /* bytes moved so far */
+    int sys_errno; /* 0, or why it failed; ENODATA: the file ended before min_len */
+    /* the engine's */
+    unsigned n_retries;
+    struct uqm_op *next;
 };
 
 struct uqm_io;

@@ -1,0 +1,271 @@
+#include "io/stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "io/direct.h"
+#include "io/engine.h"
+#include "io/engine_impl.h"
+#include "io/pool.h"
+#include "src/base/checked.h"
+
+/* More reads than this under way gain nothing on any disk we know. */
+enum { MAX_BUFFERS = 256 };
+
+/*
+ * One buffer and what is in it. free -> reading -> read -> held by the consumer -> free, and only
+ * the thread that calls the stream moves it.
+ */
+struct slot {
+    struct uqm_op op;
+    struct uqm_piece piece;
+    size_t skip;  /* where in the buffer the piece begins */
+    bool is_read; /* or has failed */
+    struct uqm_err failure;
+    struct slot *next; /* in the order of the plan */
+};
+
+struct uqm_stream {
+    struct uqm_env *env;
+    struct uqm_pool pool;
+    struct uqm_io *io;
+    struct slot *slots;        /* one a buffer */
+    struct slot *first, *last; /* asked for and not yet handed out */
+    size_t piece_bytes;
+    uqm_next_piece_fn next;
+    void *ctx;
+    bool planned_all;
+    struct uqm_err failure; /* once set, all there is to say */
+};
+
+/* min_pieces, or as many more as the memory asked for and the budget allow. */
+static size_t count_buffers(const struct uqm_env *env, size_t buf_bytes, size_t min_pieces,
+                            uint64_t memory_bytes)
+{
+    uint64_t n = uqm_min_u64(memory_bytes, uqm_budget_left(env)) / buf_bytes;
+    n = uqm_min_u64(n, MAX_BUFFERS);
+    return (size_t) uqm_max_u64(n, uqm_max_u64(min_pieces, 1));
+}
+
+int uqm_stream_create_with(struct uqm_stream **out, struct uqm_env *env, size_t piece_bytes,
+                           size_t min_pieces, uint64_t memory_bytes, uqm_next_piece_fn next,
+                           void *ctx, const struct uqm_io_faults *faults, struct uqm_err *err)
+{
+    int ret;
+    assert(piece_bytes > 0 && piece_bytes <= SIZE_MAX / 4);
+    struct uqm_stream *s = calloc(1, sizeof *s);
+    if (!s)
+        return uqm_fail(err, UQM_ERR_NOMEM, "the reading stream: no memory");
+    s->env = env;
+    s->piece_bytes = piece_bytes;
+    s->next = next;
+    s->ctx = ctx;
+
+    /* Rounding out both ends of a piece adds at most one block to its rounded length. */
+    size_t buf_bytes = uqm_align_up(piece_bytes, UQM_DIRECT_MAX_ALIGN) + UQM_DIRECT_MAX_ALIGN;
+    size_t n = count_buffers(env, buf_bytes, min_pieces, memory_bytes);
+    ret = uqm_pool_init(&s->pool, env, buf_bytes, n, "the reading buffers", err);
+    if (ret < 0)
+        goto fail;
+    s->slots = calloc(n, sizeof *s->slots);
+    if (!s->slots) {
+        ret = uqm_fail(err, UQM_ERR_NOMEM, "the reading stream: no memory");
+        goto fail;
+    }
+    ret = uqm_io_create_with(&s->io, env, (unsigned) n, faults, err);
+    if (ret < 0)
+        goto fail;
+    uqm_io_register(s->io, s->pool.bufs, buf_bytes, n);
+    *out = s;
+    return UQM_OK;
+
+fail:
+    uqm_stream_destroy(&s);
+    return ret;
+}
+
+int uqm_stream_create(struct uqm_stream **out, struct uqm_env *env, size_t piece_bytes,
+                      size_t min_pieces, uint64_t memory_bytes, uqm_next_piece_fn next, void *ctx,
+                      struct uqm_err *err)
+{
+    return uqm_stream_create_with(out, env, piece_bytes, min_pieces, memory_bytes, next, ctx, NULL,
+                                  err);
+}
+
+void uqm_stream_destroy(struct uqm_stream **stream)
+{
+    struct uqm_stream *s = *stream;
+    if (!s)
+        return;
+    uqm_io_destroy(&s->io); /* waits: the kernel may be writing into the buffers */
+    uqm_pool_finish(&s->pool);
+    free(s->slots);
+    free(s);
+    *stream = NULL;
+}
+
+static int ends_early(const struct uqm_piece *p, uint64_t size_bytes, struct uqm_err *err)
+{
+    return uqm_fail(err, UQM_ERR_FORMAT,
+                    "%s: bytes [%" PRIu64 ", %" PRIu64 "): the file ends at %" PRIu64,
+                    p->file->name, p->off_bytes, p->off_bytes + p->n_bytes, size_bytes);
+}
+
+static int submit(struct uqm_stream *s, struct slot *slot, bool direct, struct uqm_err *err)
+{
+    const struct uqm_piece *p = &slot->piece;
+    uint32_t align = direct ? p->file->off_align : 1;
+    uint64_t begin = p->off_bytes & ~(uint64_t) (align - 1);
+    uint64_t end = uqm_align_up(p->off_bytes + p->n_bytes, align);
+    int index = (int) (slot - s->slots);
+    slot->skip = (size_t) (p->off_bytes - begin);
+    slot->is_read = false;
+    slot->op = (struct uqm_op){
+        .kind = UQM_OP_READ,
+        .fd = direct ? p->file->direct_fd : p->file->fd,
+        .buf = s->pool.bufs[index],
+        .len = (size_t) (end - begin),
+        .off_bytes = begin,
+        .min_len = slot->skip + p->n_bytes,
+        .align = align,
+        .buf_index = index,
+        .user = slot,
+    };
+    assert(slot->op.len <= s->pool.buf_bytes);
+    return uqm_io_submit(s->io, &slot->op, err);
+}
+
+static void append(struct uqm_stream *s, struct slot *slot)
+{
+    slot->next = NULL;
+    if (s->last)
+        s->last->next = slot;
+    else
+        s->first = slot;
+    s->last = slot;
+}
+
+/*
+ * Ask for the plan's next piece. Whether there was one, and a buffer for it. What goes wrong is
+ * kept with the piece until its turn comes: the error reported is the first in plan order,
+ * whatever came back first. There is no reading ahead of an error.
+ */
+static bool read_ahead(struct uqm_stream *s)
+{
+    struct uqm_piece piece = { 0 };
+    if (s->planned_all || s->pool.n_free == 0)
+        return false;
+    if (!s->next(s->ctx, &piece)) {
+        s->planned_all = true;
+        return false;
+    }
+    assert(piece.n_bytes > 0 && piece.n_bytes <= s->piece_bytes);
+    struct slot *slot = &s->slots[uqm_pool_take(&s->pool)];
+    slot->piece = piece;
+    slot->failure.code = UQM_OK;
+    append(s, slot);
+
+    uint64_t end, size = piece.file->size_bytes;
+    if (!uqm_add_u64(&end, piece.off_bytes, piece.n_bytes) || end > size)
+        ends_early(&piece, size, &slot->failure);
+    else
+        submit(s, slot, piece.file->direct_fd >= 0, &slot->failure);
+    if (slot->failure.code != UQM_OK) {
+        slot->is_read = true;
+        s->planned_all = true;
+    }
+    return true;
+}
+
+/* A read that has come back: good, or to be repeated through the page cache, or an error. */
+static void take_back(struct uqm_stream *s, struct uqm_op *op)
+{
+    struct slot *slot = op->user;
+    const struct uqm_piece *p = &slot->piece;
+    uint64_t end = p->off_bytes + p->n_bytes;
+
+    /* Some file systems take O_DIRECT and then refuse single extents (inline, compressed). */
+    if (op->sys_errno == EINVAL && op->align > 1 && s->env->direct != UQM_DIRECT_ON &&
+        submit(s, slot, false, &slot->failure) == UQM_OK)
+        return;
+    slot->is_read = true;
+    if (op->sys_errno == 0) {
+        atomic_fetch_add(&s->env->bytes_read, p->n_bytes);
+        return;
+    }
+    s->planned_all = true;
+    if (op->sys_errno == ENODATA) {
+        struct stat st;
+        uint64_t size = op->off_bytes + op->done;
+        if (fstat(p->file->fd, &st) == 0 && (uint64_t) st.st_size < end)
+            size = (uint64_t) st.st_size;
+        ends_early(p, size, &slot->failure);
+        return;
+    }
+    uqm_fail_errno_of(&slot->failure, op->sys_errno, "%s: bytes [%" PRIu64 ", %" PRIu64 ")",
+                      p->file->name, p->off_bytes, end);
+}
+
+static void hand_out(struct uqm_stream *s, struct uqm_view *view)
+{
+    struct slot *head = s->first;
+    s->first = head->next;
+    if (!s->first)
+        s->last = NULL;
+    *view = (struct uqm_view){
+        .data = (const uint8_t *) head->op.buf + head->skip,
+        .n_bytes = head->piece.n_bytes,
+        .user = head->piece.user,
+        .slot = head,
+    };
+}
+
+static int next_view(struct uqm_stream *s, struct uqm_view *view, struct uqm_err *err)
+{
+    for (;;) {
+        int ret = uqm_check_cancel(s->env, err);
+        if (ret < 0)
+            return ret;
+        while (read_ahead(s))
+            ;
+        struct slot *head = s->first;
+        if (!head) {
+            assert(s->planned_all); /* else the consumer holds every buffer and waits for one */
+            return 0;
+        }
+        if (!head->is_read) {
+            take_back(s, uqm_io_wait(s->io));
+            continue;
+        }
+        if (head->failure.code != UQM_OK) {
+            *err = head->failure;
+            return err->code;
+        }
+        hand_out(s, view);
+        return 1;
+    }
+}
+
+int uqm_stream_next(struct uqm_stream *stream, struct uqm_view *view, struct uqm_err *err)
+{
+    struct uqm_err local = { 0 };
+    if (stream->failure.code == UQM_OK) {
+        int ret = next_view(stream, view, &local);
+        if (ret >= 0)
+            return ret;
+        stream->failure = local;
+    }
+    if (err)
+        *err = stream->failure;
+    return stream->failure.code;
+}
+
+void uqm_stream_release(struct uqm_stream *stream, struct uqm_view *view)
+{
+    struct slot *slot = view->slot;
+    assert(slot);
+    uqm_pool_give(&stream->pool, (int) (slot - stream->slots));
+    *view = (struct uqm_view){ 0 };
+}
