@@ -1,0 +1,42 @@
+/*
+ * Algorithm 1 of UQ-Merge (spec uq.md 1.2) over whatever gives the uncertainty of step t: the merge
+ * of the first t models of an order.
+ */
+#ifndef UQM_UQ_ALGORITHM_H
+#define UQM_UQ_ALGORITHM_H
+
+#include <stddef.h>
+
+#include "src/base/err.h"
+
+/* *u = uncertainty of step t, 1 <= t <= n. Called for t = 1, 2, ... in turn. */
+typedef int (*uqm_step_fn)(void *ctx, size_t t, double *u, struct uqm_err *err);
+
+struct uqm_algorithm_params {
+    size_t n;
+    double min_drop; /* a step improves when u < best - min_drop; 0: the paper's strict < */
+    int patience; /* how many steps in a row may fail to improve before it stops; 0: the paper's */
+    bool all_steps; /* ask for the steps after the stop too; the choice stands */
+};
+
+struct uqm_algorithm_step {
+    double u;
+    bool improved; /* it became the best; never after the stop */
+};
+
+struct uqm_algorithm_result {
+    struct uqm_algorithm_step *steps; /* room for n; the caller's */
+    size_t n_steps;
+    size_t stopped_at; /* the step that ended it; 0: every model was taken or tried */
+    size_t best;       /* the best merge is of the first `best` models; 0: no step had a value */
+};
+
+/* A step without a value (NaN) does not improve. Fails only as step() does. */
+int uqm_algorithm_run(struct uqm_algorithm_result *result,
+                      const struct uqm_algorithm_params *params, uqm_step_fn step, void *ctx,
+                      struct uqm_err *err);
+
+/* Stable sort of indices[0..n) by value[index]; NaN last. */
+void uqm_algorithm_sort(size_t *indices, size_t n, const double *value, bool descending);
+
+#endif

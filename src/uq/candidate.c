@@ -1,0 +1,235 @@
+#include "src/uq/candidate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/fs.h"
+#include "src/checkpoint/checkpoint.h"
+
+enum { MAX_CONFIG_BYTES = 16 << 20 };
+
+/* A config file that may be absent: *out stays NULL then. */
+static int read_optional(char **out, const char *dir, const char *name, struct uqm_err *err)
+{
+    size_t len;
+    if (*out || !dir)
+        return UQM_OK;
+    char *path = uqm_path_join(dir, name);
+    if (!path)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", dir);
+    int ret = uqm_is_file(path) ? uqm_read_file(out, &len, path, MAX_CONFIG_BYTES, err) : UQM_OK;
+    free(path);
+    return ret;
+}
+
+/* Config texts are in the source's home and, in LLaVA's own layout, with its vision tower. */
+static int read_config(struct uqm_candidate *c, const struct uqm_open_params *open,
+                       struct uqm_err *err)
+{
+    struct uqm_checkpoint *home = NULL;
+    const struct uqm_checkpoint_params params = {
+        .path = c->source->home,
+        .vision_tower = open->vision_tower,
+        .need_vision = open->need_vision,
+    };
+    char *preprocessor = NULL, *tokenizer = NULL, *generation = NULL;
+    int ret = uqm_checkpoint_open(&home, c->env, &params, err);
+    if (ret < 0)
+        return ret;
+    if ((ret = read_optional(&preprocessor, home->path, "preprocessor_config.json", err)) < 0 ||
+        (ret = read_optional(&preprocessor, home->vision_tower_path, "preprocessor_config.json",
+                             err)) < 0 ||
+        (ret = read_optional(&tokenizer, home->path, "tokenizer_config.json", err)) < 0 ||
+        (ret = read_optional(&generation, home->path, "generation_config.json", err)) < 0)
+        goto out;
+
+    const struct uqm_config_texts texts = {
+        .where = home->path,
+        .config = home->config_text,
+        .vision_config = home->vision_config_text,
+        .preprocessor = preprocessor,
+        .tokenizer_config = tokenizer,
+        .generation = generation,
+    };
+    ret = uqm_model_config_parse(&c->config, &texts, err);
+    if (ret == UQM_OK && open->need_vision && !c->config.has_vision)
+        ret = uqm_fail(err, UQM_ERR_FORMAT,
+                       "%s: the model has no vision tower, but there are "
+                       "pictures to look at",
+                       home->path);
+out:
+    free(preprocessor);
+    free(tokenizer);
+    free(generation);
+    uqm_checkpoint_close(&home);
+    return ret;
+}
+
+static int finish_open(struct uqm_candidate *c, const struct uqm_open_params *params,
+                       struct uqm_err *err)
+{
+    int ret = read_config(c, params, err);
+    if (ret == UQM_OK)
+        ret = uqm_tokenizer_open(&c->tokenizer, c->source->home, err);
+    if (ret < 0)
+        uqm_candidate_close(c);
+    return ret;
+}
+
+int uqm_candidate_open(struct uqm_candidate *out, struct uqm_env *env, const char *model,
+                       const struct uqm_open_params *params, struct uqm_err *err)
+{
+    *out = (struct uqm_candidate){ .env = env };
+    int ret = uqm_model_open(&out->source, env, model, params, err);
+    return ret < 0 ? ret : finish_open(out, params, err);
+}
+
+/* mergekit's name of a merge dtype. */
+static const char *dtype_word(enum uqm_dtype dtype)
+{
+    return dtype == UQM_F16    ? "float16"
+           : dtype == UQM_BF16 ? "bfloat16"
+           : dtype == UQM_F32  ? "float32"
+           : dtype == UQM_F64  ? "float64"
+                               : NULL;
+}
+
+/* Whether every arithmetic tensor of the model has *dtype (any, as long as it is UQM_N_DTYPES). */
+static int common_dtype(bool *common, enum uqm_dtype *dtype, struct uqm_env *env, const char *model,
+                        const struct uqm_open_params *params, struct uqm_err *err)
+{
+    struct uqm_source *source = NULL;
+    int ret = uqm_model_open(&source, env, model, params, err);
+    if (ret < 0)
+        return ret;
+    for (size_t i = 0; i < source->n_tensors; i++) {
+        const struct uqm_tensor *t = &source->tensors[i];
+        if (!uqm_dtype_is_arithmetic(t->dtype) ||
+            (t->part != UQM_PART_LANGUAGE && t->part != UQM_PART_ADAPTER))
+            continue;
+        if (*dtype == UQM_N_DTYPES)
+            *dtype = t->dtype;
+        *common &= t->dtype == *dtype;
+    }
+    uqm_source_destroy(&source);
+    return UQM_OK;
+}
+
+int uqm_candidate_open_merge(struct uqm_candidate *out, struct uqm_env *env,
+                             const char *const *models, size_t n,
+                             const struct uqm_open_params *params, struct uqm_err *err)
+{
+    enum uqm_dtype dtype = UQM_N_DTYPES;
+    bool common = true;
+    int ret = UQM_OK;
+
+    *out = (struct uqm_candidate){ .env = env };
+    for (size_t i = 0; i < n && ret == UQM_OK; i++)
+        ret = common_dtype(&common, &dtype, env, models[i], params, err);
+    if (ret < 0)
+        return ret;
+
+    char *text = uqm_candidate_recipe(models, n, common ? dtype_word(dtype) : NULL);
+    if (!text)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a recipe of %zu models", n);
+    ret =
+        uqm_recipe_parse(&out->recipe, text, strlen(text), "mergekit_config.yml", NULL, NULL, err);
+    free(text);
+    if (ret == UQM_OK)
+        ret = uqm_recipe_open(&out->source, env, out->recipe, params, err);
+    if (ret < 0) {
+        uqm_candidate_close(out);
+        return ret;
+    }
+    return finish_open(out, params, err);
+}
+
+void uqm_candidate_close(struct uqm_candidate *candidate)
+{
+    uqm_tokenizer_close(&candidate->tokenizer);
+    uqm_source_destroy(&candidate->source);
+    uqm_recipe_free(&candidate->recipe); /* the source is planned on it */
+    *candidate = (struct uqm_candidate){ .env = candidate->env };
+}
+
+/* A YAML double-quoted scalar. */
+static void put_quoted(FILE *f, const char *text)
+{
+    fputc('"', f);
+    for (const unsigned char *p = (const unsigned char *) text; *p; p++) {
+        if (*p == '"' || *p == '\\')
+            fprintf(f, "\\%c", *p);
+        else if (*p < 0x20 || *p == 0x7f)
+            fprintf(f, "\\x%02x", *p);
+        else
+            fputc(*p, f);
+    }
+    fputc('"', f);
+}
+
+char *uqm_candidate_recipe(const char *const *models, size_t n, const char *dtype)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    if (!f)
+        return NULL;
+    fputs("merge_method: linear\nmodels:\n", f);
+    for (size_t i = 0; i < n; i++) {
+        fputs("  - model: ", f);
+        put_quoted(f, models[i]);
+        fputs("\n    parameters:\n      weight: 1.0\n", f);
+    }
+    fputs("parameters:\n  normalize: true\n", f);
+    if (dtype)
+        fprintf(f, "dtype: %s\n", dtype);
+    bool bad = ferror(f) != 0;
+    if (fclose(f) != 0 || bad) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+static char *name_of(const char *model)
+{
+    char *base = uqm_path_base(model);
+    if (!base || (*base && strcmp(base, ".") != 0 && strcmp(base, "..") != 0))
+        return base;
+    free(base);
+    char *real = realpath(model, NULL);
+    base = uqm_path_base(real ? real : model);
+    free(real);
+    return base;
+}
+
+static bool is_taken(char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(names[i], name))
+            return true;
+    return false;
+}
+
+int uqm_candidate_names(char **names, const struct uqm_strings *models, struct uqm_err *err)
+{
+    size_t n = 0;
+    for (; n < models->n; n++) {
+        char *base = name_of(models->v[n]);
+        names[n] = base ? strdup(base) : NULL;
+        for (unsigned k = 2; names[n] && is_taken(names, n, names[n]); k++) {
+            free(names[n]);
+            if (asprintf(&names[n], "%s#%u", base, k) < 0)
+                names[n] = NULL;
+        }
+        free(base);
+        if (!names[n])
+            break;
+    }
+    if (n == models->n)
+        return UQM_OK;
+    while (n > 0)
+        free(names[--n]);
+    return uqm_fail(err, UQM_ERR_NOMEM, "no memory for the models' names");
+}

@@ -1,0 +1,333 @@
+#include "src/uq/features.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/checked.h"
+#include "src/model/preprocess.h"
+#include "src/uq/augmix.h"
+#include "src/uq/scratch.h"
+
+/* One tower's features of all slots. */
+struct tower {
+    struct tower *next;
+    char *key;
+    struct uqm_scratch scratch;
+    size_t slot_bytes;
+};
+
+/* A slot is a picture to look at: one a record and pass, or one a record where no pass differs. */
+struct slot {
+    size_t record, set; /* record: numbered over all sets */
+    uint32_t j;
+};
+
+struct uqm_features {
+    const struct uqm_survey *survey;
+    char *dir;
+    struct slot *slots;
+    size_t n_slots;
+    long *first_slot; /* [n_records]; -1: no picture */
+    bool *bad;        /* [n_records] */
+    bool warned;
+    struct tower *towers;
+    const struct tower *current;
+};
+
+/* While the tower looks at pictures. */
+struct job {
+    struct uqm_features *features;
+    struct tower *tower;
+    const struct uqm_preprocess_config *config;
+    /* Small pictures are decoded side by side, a large one alone: all of them within one share of
+     * the memory, and which pictures are taken depends on the share, not on the threads. */
+    uint64_t small_pixels, max_pixels;
+    pthread_rwlock_t lock;
+    pthread_mutex_t bad_lock;
+    char **reasons; /* [n_records], of the bad ones */
+};
+
+/* Bytes a pixel while a picture is decoded and perturbed: its file, itself, a chain and its copy of
+ * 3 bytes each, the mix of 12, grey. */
+enum { BYTES_A_PIXEL = 28, MAX_PICTURE_PIXELS = 1 << 28 };
+
+static int make_slots(struct uqm_features *f)
+{
+    const struct uqm_survey *s = f->survey;
+    const uint32_t passes = s->perturb & UQM_PERTURB_IMAGE ? s->n_passes : 1;
+    const size_t n = uqm_survey_n_records(s);
+
+    f->first_slot = malloc((n + 1) * sizeof *f->first_slot);
+    f->bad = calloc(n + 1, sizeof *f->bad);
+    f->slots = malloc((n * passes + 1) * sizeof *f->slots);
+    if (!f->first_slot || !f->bad || !f->slots)
+        return UQM_ERR_NOMEM;
+    for (size_t k = 0; k < s->n_sets; k++)
+        for (size_t i = 0; i < s->sets[k].n_records; i++) {
+            size_t record = s->first_record[k] + i;
+            f->first_slot[record] = s->sets[k].records[i].image ? (long) f->n_slots : -1;
+            for (uint32_t j = 0; j < passes && s->sets[k].records[i].image; j++)
+                f->slots[f->n_slots++] = (struct slot){ .record = record, .set = k, .j = j };
+        }
+    return UQM_OK;
+}
+
+int uqm_features_create(struct uqm_features **out, const struct uqm_survey *survey, const char *dir,
+                        struct uqm_err *err)
+{
+    struct uqm_features *f = calloc(1, sizeof *f);
+    if (f) {
+        f->survey = survey;
+        f->dir = dir ? strdup(dir) : NULL;
+    }
+    if (!f || (dir && !f->dir) || make_slots(f) < 0) {
+        uqm_features_destroy(&f);
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a list of %zu pictures",
+                        uqm_survey_n_records(survey));
+    }
+    *out = f;
+    return UQM_OK;
+}
+
+static void tower_free(struct tower *t)
+{
+    if (!t)
+        return;
+    uqm_scratch_finish(&t->scratch);
+    free(t->key);
+    free(t);
+}
+
+void uqm_features_destroy(struct uqm_features **features)
+{
+    struct uqm_features *f = *features;
+    *features = NULL;
+    if (!f)
+        return;
+    while (f->towers) {
+        struct tower *next = f->towers->next;
+        tower_free(f->towers);
+        f->towers = next;
+    }
+    free(f->slots);
+    free(f->first_slot);
+    free(f->bad);
+    free(f->dir);
+    free(f);
+}
+
+bool uqm_features_is_bad(const struct uqm_features *features, size_t record)
+{
+    return features->bad[record];
+}
+
+int uqm_features_read(const struct uqm_features *features, float *dst, size_t record, uint32_t j,
+                      struct uqm_err *err)
+{
+    const struct tower *t = features->current;
+    const bool per_pass = features->survey->perturb & UQM_PERTURB_IMAGE;
+    const uint64_t slot = (uint64_t) features->first_slot[record] + (per_pass ? j : 0);
+    return uqm_scratch_read(&t->scratch, dst, t->slot_bytes, slot * t->slot_bytes, err);
+}
+
+int uqm_features_pixels(float *pixels, const struct uqm_survey *survey, size_t set,
+                        const struct uqm_record *record, uint32_t j,
+                        const struct uqm_preprocess_config *config, uint64_t max_pixels,
+                        struct uqm_err *err)
+{
+    struct uqm_image image = { 0 };
+    int ret = uqm_image_load(&image, record->image, max_pixels, err);
+    if (ret == UQM_OK && survey->perturb & UQM_PERTURB_IMAGE) {
+        struct uqm_rng rng;
+        uqm_rng_init(&rng, uqm_rng_stream(survey->env->seed, UQM_RNG_IMAGE, survey->sets[set].name,
+                                          record->id, j, 0));
+        ret = uqm_augmix(&image, &rng, err);
+    }
+    if (ret == UQM_OK)
+        ret = uqm_preprocess(pixels, &image, config, err);
+    uqm_image_finish(&image);
+    return ret;
+}
+
+static int note_bad(struct job *job, size_t record, const struct uqm_err *why, struct uqm_err *err)
+{
+    struct uqm_features *f = job->features;
+    if (f->survey->env->strict) {
+        *err = *why;
+        return why->code;
+    }
+    pthread_mutex_lock(&job->bad_lock);
+    f->bad[record] = true;
+    if (!job->reasons[record])
+        job->reasons[record] = strdup(why->msg);
+    pthread_mutex_unlock(&job->bad_lock);
+    return UQM_OK;
+}
+
+/* The vision job's callback; from several threads at once. */
+static int fill_pixels(void *ctx, size_t image, float *dst, struct uqm_err *err)
+{
+    struct job *job = ctx;
+    struct uqm_features *f = job->features;
+    const struct slot *slot = &f->slots[image];
+    const size_t in_set = slot->record - f->survey->first_record[slot->set];
+    const struct uqm_record *record = &f->survey->sets[slot->set].records[in_set];
+    struct uqm_err why = { 0 };
+
+    pthread_rwlock_rdlock(&job->lock);
+    int ret = uqm_features_pixels(dst, f->survey, slot->set, record, slot->j, job->config,
+                                  job->small_pixels, &why);
+    pthread_rwlock_unlock(&job->lock);
+    if (ret < 0 && job->small_pixels < job->max_pixels) {
+        pthread_rwlock_wrlock(&job->lock);
+        ret = uqm_features_pixels(dst, f->survey, slot->set, record, slot->j, job->config,
+                                  job->max_pixels, &why);
+        pthread_rwlock_unlock(&job->lock);
+    }
+    if (ret == UQM_OK)
+        return UQM_OK;
+    if (ret == UQM_ERR_NOMEM || ret == UQM_ERR_ARG) {
+        *err = why;
+        return ret;
+    }
+    memset(dst, 0, 3 * (size_t) job->config->image_size * job->config->image_size * sizeof *dst);
+    return note_bad(job, slot->record, &why, err);
+}
+
+static int store_features(void *ctx, size_t image, const float *features, struct uqm_err *err)
+{
+    struct job *job = ctx;
+    const struct tower *t = job->tower;
+    return uqm_scratch_write(&t->scratch, features, t->slot_bytes, (uint64_t) image * t->slot_bytes,
+                             err);
+}
+
+/* Said once a survey, in the order of the records, not of the threads. */
+static void warn_of_bad(const struct job *job)
+{
+    struct uqm_features *f = job->features;
+    const struct uqm_survey *s = f->survey;
+    for (size_t k = 0; k < s->n_sets && !f->warned; k++)
+        for (size_t i = 0; i < s->sets[k].n_records; i++) {
+            const char *reason = job->reasons[s->first_record[k] + i];
+            struct uqm_record_where where;
+            if (reason)
+                uqm_log(s->env, UQM_LOG_WARN, "%s: skipped: %s",
+                        uqm_record_where(&where, &s->sets[k], &s->sets[k].records[i]), reason);
+        }
+    f->warned = true;
+}
+
+/* Everything besides the weights that the features depend on. */
+static char *tower_key(const struct uqm_model_config *c, const struct uqm_xxh3_hex *digest)
+{
+    const struct uqm_preprocess_config *p = &c->preprocess;
+    char *key = NULL;
+    if (asprintf(&key, "%s %u %u %d %d %a %u %d %a %a %a %a %a %a %a", digest->text,
+                 c->vision.n_layers, c->vision.n_heads, c->vision.feature_layer,
+                 c->vision.keep_class_token, (double) c->vision.layer_norm_eps, p->image_size,
+                 p->pad_to_square, p->mean[0], p->mean[1], p->mean[2], p->std[0], p->std[1],
+                 p->std[2], p->rescale) < 0)
+        return NULL;
+    return key;
+}
+
+static int look(struct job *job, struct uqm_candidate *c, struct uqm_threads *threads,
+                uint64_t network_bytes, struct uqm_err *err)
+{
+    struct uqm_network *network = NULL;
+    int ret =
+        uqm_network_create(&network, c->env, threads, c->source, &c->config, network_bytes, err);
+    if (ret < 0)
+        return ret;
+    const struct uqm_vision_job vision = {
+        .n_images = job->features->n_slots,
+        .pixels = fill_pixels,
+        .store = store_features,
+        .ctx = job,
+        .stage = "looking at pictures",
+    };
+    ret = uqm_network_vision(network, &vision, err);
+    uqm_network_destroy(&network);
+    return ret;
+}
+
+/* A quarter of the memory for pictures on their way, within [32 MiB, 2 GiB]; the tower has the
+ * rest. */
+static uint64_t picture_share(uint64_t memory_bytes)
+{
+    uint64_t share = memory_bytes / 4;
+    share = uqm_max_u64(share, UINT64_C(32) << 20);
+    return uqm_min_u64(share, uqm_min_u64(UINT64_C(2) << 30, memory_bytes / 2));
+}
+
+static int compute(struct uqm_features *f, struct tower *tower, struct uqm_candidate *c,
+                   struct uqm_threads *threads, uint64_t memory_bytes, struct uqm_err *err)
+{
+    const size_t n_records = uqm_survey_n_records(f->survey);
+    const uint64_t share = picture_share(memory_bytes);
+    const uint64_t pixels = uqm_min_u64(share / BYTES_A_PIXEL, MAX_PICTURE_PIXELS);
+    struct job job = {
+        .features = f,
+        .tower = tower,
+        .config = &c->config.preprocess,
+        .max_pixels = pixels,
+        .small_pixels = pixels / (uint64_t) f->survey->env->n_threads,
+        .lock = PTHREAD_RWLOCK_INITIALIZER,
+        .bad_lock = PTHREAD_MUTEX_INITIALIZER,
+        .reasons = calloc(n_records + 1, sizeof *job.reasons),
+    };
+    tower->slot_bytes =
+        uqm_network_feature_rows(&c->config) * c->config.vision.hidden * sizeof(float);
+    int ret = job.reasons ? uqm_scratch_init(&tower->scratch, f->dir,
+                                             (uint64_t) f->n_slots * tower->slot_bytes, err)
+                          : uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu records", n_records);
+    if (ret == UQM_OK)
+        ret = look(&job, c, threads, memory_bytes - share, err);
+    if (ret == UQM_OK)
+        warn_of_bad(&job);
+    for (size_t i = 0; job.reasons && i < n_records; i++)
+        free(job.reasons[i]);
+    free(job.reasons);
+    pthread_rwlock_destroy(&job.lock);
+    pthread_mutex_destroy(&job.bad_lock);
+    return ret;
+}
+
+int uqm_features_prepare(struct uqm_features *features, struct uqm_candidate *candidate,
+                         struct uqm_threads *threads, uint64_t memory_bytes, struct uqm_err *err)
+{
+    struct uqm_xxh3_hex digest;
+    if (features->n_slots == 0)
+        return UQM_OK;
+    int ret = uqm_source_vision_digest(&digest, candidate->source, err);
+    if (ret < 0)
+        return ret;
+    char *key = tower_key(&candidate->config, &digest);
+    struct tower *tower = key ? calloc(1, sizeof *tower) : NULL;
+    if (!tower) {
+        free(key);
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a vision tower's key");
+    }
+    tower->key = key;
+    tower->scratch.fd = -1;
+    for (const struct tower *t = features->towers; t; t = t->next)
+        if (!strcmp(t->key, key)) {
+            tower_free(tower);
+            features->current = t;
+            return UQM_OK;
+        }
+
+    ret = compute(features, tower, candidate, threads, memory_bytes, err);
+    if (ret < 0) {
+        tower_free(tower);
+        return ret;
+    }
+    tower->next = features->towers;
+    features->towers = tower;
+    features->current = tower;
+    return UQM_OK;
+}

@@ -1,0 +1,28 @@
+/* One model asked the whole survey: prompts, features, the network, six logits a record and pass.
+ */
+#ifndef UQM_UQ_RUNNER_H
+#define UQM_UQ_RUNNER_H
+
+#include "src/uq/features.h"
+#include "src/uq/score.h"
+
+struct uqm_runner {
+    struct uqm_survey *survey;
+    struct uqm_features *features;
+    struct uqm_threads *threads;
+};
+
+/* scratch_dir: see uqm_features_create(). The survey is borrowed. *out is to be finished, whatever
+ * is returned. */
+int uqm_runner_init(struct uqm_runner *out, struct uqm_survey *survey, const char *scratch_dir,
+                    struct uqm_err *err);
+void uqm_runner_finish(struct uqm_runner *runner);
+
+/*
+ * Ask one candidate. logits (n_records, n_passes, 6): NaN for a record whose picture could not be
+ * decoded. stage: for progress. Everything that the budget has left is used.
+ */
+int uqm_runner_ask(float *logits, struct uqm_runner *runner, struct uqm_candidate *candidate,
+                   const char *stage, struct uqm_err *err);
+
+#endif

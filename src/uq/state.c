@@ -1,0 +1,201 @@
+#include "src/uq/state.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/fs.h"
+#include "src/format/json.h"
+
+enum { VERSION = 1, MAX_STATE_BYTES = 1 << 30 };
+
+struct uqm_state {
+    char *path;
+    json_t *root; /* {"version", "job", "entries": [{"kind", "models", "values"}]} */
+    size_t *n_records;
+    size_t n_sets;
+};
+
+static json_t *entries_of(const struct uqm_state *s)
+{
+    return json_object_get(s->root, "entries");
+}
+
+static json_t *names_json(const struct uqm_state_key *key)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; names && i < key->n_models; i++)
+        json_array_append_new(names, json_string(key->models[i]));
+    return names;
+}
+
+static bool has_key(const json_t *entry, const struct uqm_state_key *key)
+{
+    const char *kind = json_string_value(json_object_get(entry, "kind"));
+    const json_t *names = json_object_get(entry, "models");
+    if (!kind || strcmp(kind, key->kind) != 0 || json_array_size(names) != key->n_models)
+        return false;
+    for (size_t i = 0; i < key->n_models; i++) {
+        const char *name = json_string_value(json_array_get(names, i));
+        if (!name || strcmp(name, key->models[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* The file is ours, but disks and people are not: an entry has the job's shape, or the file is
+ * none. */
+static bool has_shape(const struct uqm_state *s, const json_t *entry)
+{
+    const json_t *sets = json_object_get(entry, "values");
+    if (!json_is_string(json_object_get(entry, "kind")) ||
+        !json_is_array(json_object_get(entry, "models")) || json_array_size(sets) != s->n_sets)
+        return false;
+    for (size_t i = 0; i < s->n_sets; i++) {
+        const json_t *values = json_array_get(sets, i);
+        if (json_array_size(values) != s->n_records[i])
+            return false;
+        for (size_t k = 0; k < s->n_records[i]; k++) {
+            const json_t *v = json_array_get(values, k);
+            if (!json_is_number(v) && !json_is_null(v))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Why the file cannot be used, or NULL. */
+static const char *why_not(const struct uqm_state *s, const json_t *root, const char *job)
+{
+    const char *its_job = json_string_value(json_object_get(root, "job"));
+    if (json_integer_value(json_object_get(root, "version")) != VERSION || !its_job)
+        return "it is no state of this version";
+    if (strcmp(its_job, job) != 0)
+        return "it belongs to another job (other models, data, seed or options)";
+    const json_t *entries = json_object_get(root, "entries");
+    if (!json_is_array(entries))
+        return "it has no entries";
+    for (size_t i = 0; i < json_array_size(entries); i++)
+        if (!has_shape(s, json_array_get(entries, i)))
+            return "an entry does not fit the data";
+    return NULL;
+}
+
+static int load(struct uqm_state *s, struct uqm_env *env, const char *job, struct uqm_err *err)
+{
+    if (!s->path || access(s->path, F_OK) != 0)
+        return UQM_OK;
+    struct uqm_err why = { 0 };
+    json_t *root = uqm_json_load(s->path, MAX_STATE_BYTES, &why);
+    const char *reason = root ? why_not(s, root, job) : why.msg;
+    if (!root)
+        return uqm_warn(env, err, "%s; not used, the run starts over", reason);
+    if (reason) {
+        json_decref(root);
+        return uqm_warn(env, err, "%s: not used, the run starts over: %s", s->path, reason);
+    }
+    json_decref(s->root);
+    s->root = root;
+    size_t n = json_array_size(entries_of(s));
+    if (n > 0)
+        uqm_log(env, UQM_LOG_INFO, "%s: going on after %zu finished measurements", s->path, n);
+    return UQM_OK;
+}
+
+int uqm_state_open(struct uqm_state **out, struct uqm_env *env, const char *path,
+                   const struct uqm_xxh3_hex *job, const size_t *n_records, size_t n_sets,
+                   struct uqm_err *err)
+{
+    int ret = UQM_ERR_NOMEM;
+    struct uqm_state *s = calloc(1, sizeof *s);
+    if (!s)
+        goto no_memory;
+    s->path = path ? strdup(path) : NULL;
+    s->n_records = malloc((n_sets + 1) * sizeof *s->n_records);
+    s->root = json_pack("{s:i, s:s, s:[]}", "version", VERSION, "job", job->text, "entries");
+    if ((path && !s->path) || !s->n_records || !s->root)
+        goto no_memory;
+    memcpy(s->n_records, n_records, n_sets * sizeof *n_records);
+    s->n_sets = n_sets;
+
+    ret = load(s, env, job->text, err);
+    if (ret < 0)
+        goto fail;
+    *out = s;
+    return UQM_OK;
+
+no_memory:
+    uqm_fail(err, UQM_ERR_NOMEM, "no memory for the run's state");
+fail:
+    uqm_state_close(&s);
+    return ret;
+}
+
+void uqm_state_close(struct uqm_state **state)
+{
+    struct uqm_state *s = *state;
+    *state = NULL;
+    if (!s)
+        return;
+    json_decref(s->root);
+    free(s->n_records);
+    free(s->path);
+    free(s);
+}
+
+void uqm_state_remove(struct uqm_state *state)
+{
+    if (state->path)
+        unlink(state->path);
+}
+
+bool uqm_state_get(struct uqm_state *state, const struct uqm_state_key *key, double *const *values)
+{
+    const json_t *entries = entries_of(state);
+    for (size_t i = 0; i < json_array_size(entries); i++) {
+        const json_t *entry = json_array_get(entries, i);
+        if (!has_key(entry, key))
+            continue;
+        const json_t *sets = json_object_get(entry, "values");
+        for (size_t k = 0; k < state->n_sets; k++)
+            for (size_t r = 0; r < state->n_records[k]; r++) {
+                const json_t *v = json_array_get(json_array_get(sets, k), r);
+                values[k][r] = json_is_null(v) ? (double) NAN : json_number_value(v);
+            }
+        return true;
+    }
+    return false;
+}
+
+static json_t *values_json(const struct uqm_state *s, const double *const *values)
+{
+    json_t *sets = json_array();
+    for (size_t k = 0; sets && k < s->n_sets; k++) {
+        json_t *list = json_array();
+        for (size_t r = 0; list && r < s->n_records[k]; r++) {
+            double v = values[k][r];
+            json_array_append_new(list, isfinite(v) ? json_real(v) : json_null());
+        }
+        json_array_append_new(sets, list);
+    }
+    return sets;
+}
+
+int uqm_state_put(struct uqm_state *state, const struct uqm_state_key *key,
+                  const double *const *values, struct uqm_err *err)
+{
+    json_t *entry = json_pack("{s:s, s:o, s:o}", "kind", key->kind, "models", names_json(key),
+                              "values", values_json(state, values));
+    if (!entry || json_array_append_new(entries_of(state), entry) != 0)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for the run's state");
+    if (!state->path)
+        return UQM_OK;
+    char *text = uqm_json_dump(state->root);
+    if (!text)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", state->path);
+    int ret = uqm_replace_file(state->path, text, strlen(text), err);
+    free(text);
+    return ret;
+}

@@ -1,0 +1,39 @@
+/*
+ * What a `select` has measured so far, in one JSON file that is replaced as a whole after each
+ * model and each step, so that an interrupted run goes on where it was.
+ *
+ * An entry is the models whose merge was measured (one: the model itself) and a value a record and
+ * set; NaN, a record without a value, stands as null. The file names the job it belongs to by a
+ * digest of everything that the values depend on; a file of another job, or one that cannot be
+ * read, is set aside with a warning and replaced.
+ */
+#ifndef UQM_UQ_STATE_H
+#define UQM_UQ_STATE_H
+
+#include "src/base/env.h"
+#include "src/base/hash.h"
+
+struct uqm_state;
+
+struct uqm_state_key {
+    const char *kind; /* "uq", "accuracy" */
+    const char *const *models;
+    size_t n_models;
+};
+
+/* path NULL: kept in memory only. n_records[n_sets]: the shape of every entry. */
+int uqm_state_open(struct uqm_state **out, struct uqm_env *env, const char *path,
+                   const struct uqm_xxh3_hex *job, const size_t *n_records, size_t n_sets,
+                   struct uqm_err *err);
+/* Keeps the file. Takes NULL. */
+void uqm_state_close(struct uqm_state **state);
+/* Remove the file: the job is done. */
+void uqm_state_remove(struct uqm_state *state);
+
+/* Fill values[set][record] from an entry; false where there is none. */
+bool uqm_state_get(struct uqm_state *state, const struct uqm_state_key *key, double *const *values);
+/* Add an entry and write the file. */
+int uqm_state_put(struct uqm_state *state, const struct uqm_state_key *key,
+                  const double *const *values, struct uqm_err *err);
+
+#endif

@@ -1,0 +1,127 @@
+#include "src/uq/survey.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/uq/sample.h"
+
+static int check_params(const struct uqm_survey_params *p, struct uqm_err *err)
+{
+    if (p->questions->data.n == 0)
+        return uqm_fail(err, UQM_ERR_ARG, "no data: give at least one --data FILE");
+    if (p->questions->models.n == 0)
+        return uqm_fail(err, UQM_ERR_ARG, "no models: give at least one");
+    if (p->n_passes < 1 || p->n_passes > 4096)
+        return uqm_fail(err, UQM_ERR_ARG, "--repeats %u: give a number from 1 to 4096",
+                        (unsigned) p->n_passes);
+    if (!(p->dropout >= 0 && p->dropout < 1))
+        return uqm_fail(err, UQM_ERR_ARG, "--dropout %g: give a rate in [0, 1)", p->dropout);
+    return UQM_OK;
+}
+
+static int keep_labelled(struct uqm_dataset *set, struct uqm_err *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < set->n_records; i++)
+        if (set->records[i].answer >= 0)
+            set->records[n++] = set->records[i];
+    if (n == 0)
+        return uqm_fail(err, UQM_ERR_FORMAT,
+                        "%s: no record has an answer, so that there is no "
+                        "accuracy",
+                        set->path);
+    set->n_records = n;
+    return UQM_OK;
+}
+
+static int load_set(struct uqm_survey *s, const struct uqm_survey_params *p, const char *arg,
+                    struct uqm_err *err)
+{
+    struct uqm_dataset *set = &s->sets[s->n_sets];
+    struct uqm_task *task = &s->tasks[s->n_sets];
+    s->n_sets++; /* from here on finish() knows of it */
+    int ret = uqm_dataset_load(set, s->env, arg, err);
+    if (ret < 0)
+        return ret;
+    for (size_t i = 0; i + 1 < s->n_sets; i++)
+        if (!strcmp(s->sets[i].name, set->name))
+            return uqm_fail(err, UQM_ERR_ARG,
+                            "%s and %s: two sets of the name %s; give one another "
+                            "with NAME=FILE",
+                            s->sets[i].path, set->path, set->name);
+
+    if ((ret = uqm_task_find(task, set, p->questions->task, err)) < 0)
+        return ret;
+    if (task->kind != UQM_TASK_CHOICE)
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
+                        "%s: %s is a set of short answers (%s); this "
+                        "version asks multiple-choice sets only",
+                        set->path, set->name, task->metric);
+
+    size_t n;
+    ret = uqm_sample_size(&n, set->n_records, s->sample_ratio, s->sample_count, err);
+    if (ret == UQM_OK)
+        ret = uqm_sample_keep(set, n, s->env->seed, err);
+    if (ret == UQM_OK && p->labelled_only)
+        ret = keep_labelled(set, err);
+    return ret;
+}
+
+int uqm_survey_init(struct uqm_survey *out, struct uqm_env *env,
+                    const struct uqm_survey_params *params, struct uqm_err *err)
+{
+    const struct uqm_strings *data = &params->questions->data;
+    *out = (struct uqm_survey){
+        .env = env,
+        .perturb = params->perturb,
+        .n_passes = params->n_passes,
+        .dropout = params->perturb & UQM_PERTURB_MODEL ? params->dropout : 0,
+        .sample_ratio = params->questions->sample_ratio,
+        .sample_count = params->questions->sample_count,
+    };
+    int ret = check_params(params, err);
+    if (ret < 0)
+        return ret;
+
+    out->sets = calloc(data->n, sizeof *out->sets);
+    out->tasks = calloc(data->n, sizeof *out->tasks);
+    out->first_record = calloc(data->n + 1, sizeof *out->first_record);
+    if (!out->sets || !out->tasks || !out->first_record)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu sets", data->n);
+    for (size_t i = 0; i < data->n; i++) {
+        if ((ret = load_set(out, params, data->v[i], err)) < 0)
+            return ret;
+        out->first_record[i + 1] = out->first_record[i] + out->sets[i].n_records;
+    }
+    return UQM_OK;
+}
+
+void uqm_survey_finish(struct uqm_survey *survey)
+{
+    for (size_t i = 0; i < survey->n_sets; i++) {
+        uqm_dataset_finish(&survey->sets[i]);
+        uqm_task_finish(&survey->tasks[i]);
+    }
+    free(survey->sets);
+    free(survey->tasks);
+    free(survey->first_record);
+    *survey = (struct uqm_survey){ 0 };
+}
+
+bool uqm_survey_has_pictures(const struct uqm_survey *survey)
+{
+    for (size_t i = 0; i < survey->n_sets; i++)
+        for (size_t k = 0; k < survey->sets[i].n_records; k++)
+            if (survey->sets[i].records[k].image)
+                return true;
+    return false;
+}
+
+uint64_t uqm_survey_bytes(const struct uqm_survey *survey)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < survey->n_sets; i++)
+        bytes += survey->sets[i].arena.used_bytes +
+                 2 * survey->sets[i].n_records * sizeof *survey->sets[i].records;
+    return bytes;
+}

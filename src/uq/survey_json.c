@@ -1,0 +1,137 @@
+/* A survey as "config" of a result, and as a digest. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "src/base/fs.h"
+#include "src/uq/survey.h"
+
+/* Raised by a change of the program that changes values. */
+enum { VALUES_VERSION = 1 };
+
+/* JSON's integers are signed here; a seed beyond them stands as text. */
+static json_t *seed_json(uint64_t seed)
+{
+    char text[32];
+    if (seed <= INT64_MAX)
+        return json_integer((json_int_t) seed);
+    snprintf(text, sizeof text, "%llu", (unsigned long long) seed);
+    return json_string(text);
+}
+
+static json_t *perturb_json(unsigned perturb)
+{
+    static const struct {
+        unsigned bit;
+        const char *name;
+    } kinds[] = { { UQM_PERTURB_IMAGE, "image" },
+                  { UQM_PERTURB_TEXT, "text" },
+                  { UQM_PERTURB_MODEL, "model" } };
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < sizeof kinds / sizeof *kinds; i++)
+        if (perturb & kinds[i].bit)
+            json_array_append_new(list, json_string(kinds[i].name));
+    return list;
+}
+
+static json_t *sample_json(const struct uqm_survey *s)
+{
+    if (s->sample_count > 0)
+        return json_integer((json_int_t) s->sample_count);
+    return s->sample_ratio > 0 ? json_real(s->sample_ratio) : json_null();
+}
+
+json_t *uqm_survey_config(const struct uqm_survey *survey)
+{
+    json_t *sets = json_array();
+    for (size_t i = 0; sets && i < survey->n_sets; i++) {
+        const struct uqm_dataset *set = &survey->sets[i];
+        json_array_append_new(sets, json_pack("{s:s, s:s, s:I, s:s}", "data", set->name, "path",
+                                              set->path, "records", (json_int_t) set->n_records,
+                                              "digest", set->digest.text));
+    }
+    return json_pack("{s:o, s:o, s:I, s:f, s:o, s:o}", "seed", seed_json(survey->env->seed),
+                     "perturb", perturb_json(survey->perturb), "repeats",
+                     (json_int_t) survey->n_passes, "dropout", survey->dropout, "sample",
+                     sample_json(survey), "datasets", sets);
+}
+
+/* Text and its terminator, so that two texts do not run into one. */
+static void add_text(struct uqm_xxh3 *h, const char *text)
+{
+    uqm_xxh3_update(h, text ? text : "", text ? strlen(text) + 1 : 1);
+}
+
+static void add_file(struct uqm_xxh3 *h, const char *path)
+{
+    struct stat st;
+    char line[128] = "absent";
+    if (stat(path, &st) == 0)
+        snprintf(line, sizeof line, "%lld %lld.%09ld", (long long) st.st_size,
+                 (long long) st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+    add_text(h, path);
+    add_text(h, line);
+}
+
+/* A model's files in the order of their names; not what lies in folders of its folder. */
+static int add_model(struct uqm_xxh3 *h, const char *path, struct uqm_err *err)
+{
+    char *real = realpath(path, NULL);
+    struct dirent **names = NULL;
+    if (!real)
+        return uqm_fail_errno(err, "%s", path);
+    add_file(h, real);
+    int n = uqm_is_dir(real) ? scandir(real, &names, NULL, alphasort) : 0;
+    int ret = n < 0 ? uqm_fail_errno(err, "%s", path) : UQM_OK;
+    for (int i = 0; i < n; i++) {
+        char *file = uqm_path_join(real, names[i]->d_name);
+        if (file && uqm_is_file(file))
+            add_file(h, file);
+        else if (!file)
+            ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for its files' names", path);
+        free(file);
+        free(names[i]);
+    }
+    free(names);
+    free(real);
+    return ret;
+}
+
+static void add_set(struct uqm_xxh3 *h, const struct uqm_dataset *set, const struct uqm_task *task)
+{
+    add_text(h, set->name);
+    add_text(h, set->digest.text);
+    add_text(h, task->suffix);
+    add_text(h, task->system);
+    for (size_t i = 0; i < task->n_extra; i++)
+        add_text(h, task->extra[i]);
+    for (size_t i = 0; i < set->n_records; i++) {
+        add_text(h, set->records[i].id);
+        if (set->records[i].image)
+            add_file(h, set->records[i].image);
+    }
+}
+
+int uqm_survey_job(struct uqm_xxh3_hex *out, const struct uqm_survey *survey,
+                   const struct uqm_strings *models, const char *vision_tower, struct uqm_err *err)
+{
+    struct uqm_xxh3 *h = uqm_xxh3_create();
+    if (!h)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a digest");
+    char line[256];
+    snprintf(line, sizeof line, "%d %llu %u %u %a", VALUES_VERSION,
+             (unsigned long long) survey->env->seed, survey->perturb, (unsigned) survey->n_passes,
+             survey->dropout);
+    add_text(h, line);
+    for (size_t i = 0; i < survey->n_sets; i++)
+        add_set(h, &survey->sets[i], &survey->tasks[i]);
+
+    int ret = vision_tower ? add_model(h, vision_tower, err) : UQM_OK;
+    for (size_t i = 0; i < models->n && ret == UQM_OK; i++)
+        ret = add_model(h, models->v[i], err);
+    *out = uqm_xxh3_hex(h);
+    uqm_xxh3_destroy(&h);
+    return ret;
+}
