@@ -40,7 +40,7 @@ static int find_alignment(int fd, uint32_t *off_align, uint32_t *mem_align)
 
 static int try_block(int fd, uint32_t off_align)
 {
-    alignas(UQM_DIRECT_MAX_ALIGN) static _Thread_local char block[UQM_DIRECT_MAX_ALIGN];
+    alignas(UQM_DIRECT_MAX_ALIGN) char block[UQM_DIRECT_MAX_ALIGN];
     ssize_t n;
     do
         n = pread(fd, block, off_align, 0);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io/direct.h"
 #include "io/engine_impl.h"
 #include "src/base/fs.h"
 #include "tests/unit/test.h"
@@ -71,10 +72,10 @@ static inline const char *make_file(const char *name, size_t n)
 /* What goes wrong, counted by the transfers so far. */
 struct mishaps {
     _Atomic int n_transfers;
-    int sys_errno;     /* with what */
-    int from, until;   /* for transfers from <= number < until */
-    size_t clip;       /* no transfer of more bytes than this; 0: no clipping */
-    bool at_end;       /* answer 0 instead of -sys_errno */
+    int sys_errno;   /* with what */
+    int from, until; /* for transfers from <= number < until */
+    size_t clip;     /* no transfer of more bytes than this; 0: no clipping */
+    bool at_end;     /* answer 0 instead of -sys_errno */
 };
 
 static inline ssize_t mishap_transfer(void *ctx, const struct uqm_op *op, size_t len)
@@ -93,6 +94,34 @@ static inline struct uqm_env *io_env(enum uqm_io_kind kind, enum uqm_direct dire
     env->io = kind;
     env->direct = direct;
     return env;
+}
+
+/* UQM_DIRECT_ON where the file system of the tests takes O_DIRECT; some (tmpfs) do not. */
+static inline enum uqm_direct direct_if_possible(void)
+{
+    static enum uqm_direct answer = UQM_DIRECT_AUTO; /* not known yet */
+    if (answer != UQM_DIRECT_AUTO)
+        return answer;
+    uint32_t off_align, mem_align;
+    char path[64];
+    snprintf(path, sizeof path, "%s/try-direct", io_dir);
+    int direct_fd, fd = open(path, O_RDWR | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, 8192), 0);
+    int e = uqm_direct_open(&direct_fd, &off_align, &mem_align, path, O_RDONLY, fd);
+    close(fd);
+    if (e == 0)
+        close(direct_fd);
+    unlink(path);
+    return answer = e == 0 ? UQM_DIRECT_ON : UQM_DIRECT_OFF;
+}
+
+static inline int count_open_files(void)
+{
+    int n = 0;
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) != -1;
+    return n;
 }
 
 static const enum uqm_io_kind both_engines[] = { UQM_IO_PREAD, UQM_IO_URING };
