@@ -189,6 +189,9 @@ struct uqm_eval_params {
 };
 UQM_API int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *err);
 
+/* What this machine can run network layers on. */
+UQM_API int uqm_devices(char **json, struct uqm_err *err);
+
 /* "0.1.0" */
 UQM_API const char *uqm_version(void);
 

@@ -1,0 +1,84 @@
+#include "tools/commands.h"
+
+struct options {
+    struct cli_common common;
+    const char *image, *prompt, *system, *vision_tower;
+    int max_tokens;
+    bool logits;
+};
+
+#define FIELD(member) offsetof(struct options, member)
+
+static const struct cli_option table[] = {
+    { .name = "image",
+      .value = "FILE",
+      .set = cli_set_text,
+      .field = FIELD(image),
+      .help = "a JPEG, PNG or WebP picture; without it the prompt is text alone" },
+    { .name = "prompt",
+      .value = "TEXT",
+      .set = cli_set_text,
+      .field = FIELD(prompt),
+      .help = "the question; required" },
+    { .name = "system",
+      .value = "TEXT",
+      .set = cli_set_text,
+      .field = FIELD(system),
+      .help = "in place of the conversation's system sentence" },
+    { .name = "max-tokens",
+      .value = "N",
+      .set = cli_set_int,
+      .min = 1,
+      .max = 1 << 20,
+      .field = FIELD(max_tokens),
+      .help = "how long the answer may be; default 64" },
+    { .name = "logits",
+      .set = cli_set_true,
+      .field = FIELD(logits),
+      .help = "show the first new token's largest logits" },
+    { .name = "vision-tower",
+      .value = "DIR",
+      .set = cli_set_text,
+      .field = FIELD(vision_tower),
+      .help = "the CLIP folder of a model that does not carry its own" },
+    { 0 },
+};
+
+static int run(struct cli_common *common, const struct uqm_strings *args)
+{
+    const struct options *o = (const struct options *) common;
+    struct session s;
+    struct uqm_err err = { 0 };
+    char *json = NULL;
+
+    if (!o->prompt)
+        return session_refuse(cli_fail(&err, UQM_ERR_ARG, "ask: --prompt: is required"), &err);
+
+    session_init(&s, common);
+    struct uqm_ask_params params = {
+        .common = common->uqm,
+        .model = args->v[0],
+        .vision_tower = o->vision_tower,
+        .image = o->image,
+        .prompt = o->prompt,
+        .system = o->system,
+        .max_tokens = o->max_tokens,
+        .logits = o->logits,
+    };
+    int ret = uqm_ask(&json, &params, &err);
+    return session_finish(&s, ret, &json, print_ask, 0, &err);
+}
+
+const struct cli_command cmd_ask = {
+    .name = "ask",
+    .args = "MODEL --image FILE --prompt TEXT",
+    .summary = "One greedy answer of one model.",
+    .details = "MODEL is a checkpoint folder, or a recipe (.yml) whose weights are merged while "
+               "they are loaded.",
+    .options = table,
+    .runs = true,
+    .options_bytes = sizeof(struct options),
+    .min_args = 1,
+    .max_args = 1,
+    .run = run,
+};

@@ -1,0 +1,162 @@
+#include "tools/commands.h"
+
+#include <string.h>
+
+struct options {
+    struct cli_common common;
+    const char *vision_tower;
+    uint64_t shard_bytes;
+    int numerics;
+    bool overwrite, dry_run, no_copy_tokenizer, allow_crimes, foreign_device;
+};
+
+#define FIELD(member) offsetof(struct options, member)
+
+static const char *const numerics[] = { "accurate", "mergekit", NULL };
+
+/* mergekit's --device takes PyTorch's names: they are accepted as its --cuda is. */
+static int set_device(void *field, const char *value, const struct cli_option *option,
+                      struct uqm_err *err)
+{
+    (void) option;
+    struct options *o = field;
+    if (strncmp(value, "cuda", 4) == 0 || strncmp(value, "mps", 3) == 0) {
+        o->foreign_device = true;
+        return UQM_OK;
+    }
+    return cli_set_device(&o->common.uqm.device, value, option, err);
+}
+
+static int set_safe_only(void *field, const char *value, const struct cli_option *option,
+                         struct uqm_err *err)
+{
+    (void) field, (void) value, (void) option;
+    return cli_fail(err, UQM_ERR_UNSUPPORTED,
+                    "is not in this version: merges are written as safetensors");
+}
+
+static int set_card_always(void *field, const char *value, const struct cli_option *option,
+                           struct uqm_err *err)
+{
+    (void) field, (void) value, (void) option;
+    return cli_fail(err, UQM_ERR_UNSUPPORTED,
+                    "is not in this version: the model card is always written");
+}
+
+#define NOTED(name_, value_, why)                                                                  \
+    {                                                                                              \
+        .name = name_, .value = value_, .help = why, .state = CLI_NOTED                            \
+    }
+
+static const char cpu_only[] = "merging runs on the CPU";
+static const char streamed[] = "weights are always streamed tile by tile";
+static const char no_lora[] = "adapters (LoRA) are not merged in this version";
+static const char no_hub[] = "models are folders on this machine; no code of theirs is run";
+
+static const struct cli_option table[] = {
+    { .name = "dry-run",
+      .set = cli_set_true,
+      .field = FIELD(dry_run),
+      .help = "print the plan and write nothing" },
+    { .name = "overwrite",
+      .set = cli_set_true,
+      .field = FIELD(overwrite),
+      .help = "replace a finished OUT, atomically" },
+    { .name = "out-shard-size",
+      .value = "SIZE",
+      .set = cli_set_shard_size,
+      .field = FIELD(shard_bytes),
+      .help = "largest shard; default 5B. K, M, B are 10^3, 10^6, 10^9 as mergekit reads them; "
+              "0 is one file" },
+    { .name = "no-copy-tokenizer",
+      .set = cli_set_true,
+      .field = FIELD(no_copy_tokenizer),
+      .help = "leave the tokenizer's files out" },
+    { .name = "copy-tokenizer",
+      .set = cli_set_false,
+      .field = FIELD(no_copy_tokenizer),
+      .state = CLI_SILENT },
+    { .name = "allow-crimes",
+      .set = cli_set_true,
+      .field = FIELD(allow_crimes),
+      .help = "merge models of different architectures" },
+    { .name = "no-allow-crimes",
+      .set = cli_set_false,
+      .field = FIELD(allow_crimes),
+      .state = CLI_SILENT },
+    { .name = "vision-tower",
+      .value = "DIR",
+      .set = cli_set_text,
+      .field = FIELD(vision_tower),
+      .help = "the CLIP folder of models that do not carry their own" },
+    { .name = "numerics",
+      .value = "accurate|mergekit",
+      .set = cli_set_choice,
+      .choices = numerics,
+      .field = FIELD(numerics),
+      .help = "for linear, this version's one method, both give the same bytes" },
+    { .name = "device", .value = "auto|cpu", .set = set_device, .state = CLI_SILENT },
+    { .name = "no-safe-serialization", .set = set_safe_only, .state = CLI_SILENT },
+    { .name = "no-write-model-card", .set = set_card_always, .state = CLI_SILENT },
+    NOTED("cuda", NULL, cpu_only),
+    NOTED("read-to-gpu", NULL, cpu_only),
+    NOTED("multi-gpu", NULL, cpu_only),
+    NOTED("gpu-rich", NULL, cpu_only),
+    NOTED("low-cpu-memory", NULL, "--memory is the ceiling in every case"),
+    NOTED("lazy-unpickle", NULL, streamed),
+    NOTED("async-write", NULL, "shards are always written in the background"),
+    NOTED("write-threads", "N", "shards are always written in the background"),
+    NOTED("clone-tensors", NULL, streamed),
+    NOTED("lora-merge-cache", "DIR", no_lora),
+    NOTED("lora-merge-dtype", "TYPE", no_lora),
+    NOTED("transformers-cache", "DIR", no_hub),
+    NOTED("trust-remote-code", NULL, no_hub),
+    { .name = "safe-serialization",
+      .help = "merges are always written as safetensors",
+      .state = CLI_NOTED },
+    { .name = "write-model-card", .help = "the model card is always written", .state = CLI_NOTED },
+    ABSENT("unsafe-truncate-embeddings", NULL),
+    { 0 },
+};
+
+static int run(struct cli_common *common, const struct uqm_strings *args)
+{
+    const struct options *o = (const struct options *) common;
+    struct session s;
+    struct uqm_err err = { 0 };
+    char *json = NULL;
+
+    session_init(&s, common);
+    if (o->foreign_device)
+        common->uqm.log(&s, UQM_LOG_INFO,
+                        "merge: --device: has no effect: merging runs on the CPU");
+    struct uqm_merge_params params = {
+        .common = common->uqm,
+        .recipe_path = args->v[0],
+        .out_dir = args->v[1],
+        .overwrite = o->overwrite,
+        .dry_run = o->dry_run,
+        .out_shard_bytes = o->shard_bytes,
+        .no_copy_tokenizer = o->no_copy_tokenizer,
+        .allow_crimes = o->allow_crimes,
+        .vision_tower = o->vision_tower,
+    };
+    int ret = uqm_merge(&json, &params, &err);
+    return session_finish(&s, ret, &json, o->dry_run ? print_plan : print_merge, 0, &err);
+}
+
+const struct cli_command cmd_merge = {
+    .name = "merge",
+    .args = "RECIPE OUT",
+    .summary = "Merge the checkpoints of a mergekit recipe into a new checkpoint folder.",
+    .details = "RECIPE is mergekit YAML; this version has the method linear. Model paths are taken "
+               "relative to the working directory, then to the recipe's folder. OUT must not "
+               "exist; it appears whole or not at all, with a manifest that verify checks.",
+    .options = table,
+    .runs = true,
+    .options_bytes = sizeof(struct options),
+    .min_args = 2,
+    .max_args = 2,
+    .too_many = "several recipes in one run are not in this version",
+    .run = run,
+};

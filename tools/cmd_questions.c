@@ -1,0 +1,74 @@
+/* The options that uq, select and eval share. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tools/commands.h"
+
+/* The bits of UQM_PERTURB_*, in order. */
+const char *const perturb_names[] = { "image", "text", "model", "none", NULL };
+static_assert(UQM_PERTURB_IMAGE == 1 && UQM_PERTURB_TEXT == 2 && UQM_PERTURB_MODEL == 4 &&
+                  UQM_PERTURB_NONE == 8,
+              "cli_set_names stores the bit of the name's place");
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n > m && strcmp(s + n - m, end) == 0;
+}
+
+bool is_data_argument(const char *arg)
+{
+    struct stat st;
+    return !ends_with(arg, ".yml") && !ends_with(arg, ".yaml") &&
+           !(stat(arg, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
+/* "0.2" is a share, "100" a number of records. */
+static int read_samples(struct uqm_question_params *out, const char *value, struct uqm_err *err)
+{
+    static const struct cli_option share = { .min = 0, .max = 1 }, number = { .min = 1 };
+    if (!strpbrk(value, ".eE"))
+        return cli_set_u64(&out->sample_count, value, &number, err);
+    int ret = cli_set_double(&out->sample_ratio, value, &share, err);
+    if (ret == UQM_OK && out->sample_ratio <= 0.0)
+        ret = cli_fail(err, UQM_ERR_ARG, "%.60s leaves nothing", value);
+    return ret;
+}
+
+int set_dropout(void *field, const char *value, const struct cli_option *option,
+                struct uqm_err *err)
+{
+    struct dropout_option *dropout = field;
+    dropout->given = true;
+    return cli_set_double(&dropout->rate, value, option, err);
+}
+
+int fill_questions(struct uqm_question_params *out, const struct question_options *options,
+                   const struct uqm_strings *models, const char *command, struct uqm_err *err)
+{
+    if (options->data.n == 0)
+        return cli_fail(err, UQM_ERR_ARG, "%s: --data: no data set is given", command);
+    out->models = *models;
+    out->data = options->data;
+    out->task = options->task;
+    out->vision_tower = options->vision_tower;
+    if (options->samples && read_samples(out, options->samples, err) < 0) {
+        char what[256];
+        snprintf(what, sizeof what, "%.200s", err->msg);
+        return cli_fail(err, UQM_ERR_ARG, "%s: --samples: %s", command, what);
+    }
+    return UQM_OK;
+}
+
+int fill_uq(struct uqm_uq_params *out, const struct uq_options *options, const char *command,
+            struct uqm_err *err)
+{
+    if ((options->perturb & UQM_PERTURB_NONE) && options->perturb != UQM_PERTURB_NONE)
+        return cli_fail(err, UQM_ERR_ARG, "%s: --perturb: none stands alone", command);
+    out->perturb = options->perturb;
+    out->repeats = options->repeats;
+    out->has_dropout = options->dropout.given;
+    out->dropout = options->dropout.rate;
+    out->trace_path = options->trace;
+    return UQM_OK;
+}

@@ -1,0 +1,143 @@
+#include "tools/commands.h"
+
+#include <string.h>
+
+struct options {
+    struct cli_common common;
+    struct question_options questions;
+    struct uq_options uq;
+    const char *out, *merge, *state;
+    int order, patience;
+    double min_drop;
+    bool no_write, all_steps, overwrite;
+};
+
+#define FIELD(member) offsetof(struct options, member)
+
+/* In the order of enum uqm_order. */
+static const char *const orders[] = { "uq-desc", "uq-asc", "accuracy-desc", "accuracy-asc", "given",
+                                      "random",  NULL };
+
+static int set_merge(void *field, const char *value, const struct cli_option *option,
+                     struct uqm_err *err)
+{
+    (void) option;
+    if (strcmp(value, "linear") != 0)
+        return cli_fail(err, UQM_ERR_UNSUPPORTED, "%.60s is not in this version; linear is", value);
+    *(const char **) field = value;
+    return UQM_OK;
+}
+
+static const struct cli_option table[] = {
+    { .name = "out",
+      .value = "DIR",
+      .set = cli_set_text,
+      .field = FIELD(out),
+      .help = "where the best merge is written; must not exist. Required unless --no-write" },
+    QUESTION_OPTIONS(struct options),
+    { .name = "order",
+      .value = "ORDER",
+      .set = cli_set_choice,
+      .choices = orders,
+      .field = FIELD(order),
+      .help = "uq-desc (the default), uq-asc, accuracy-desc, accuracy-asc, given or random" },
+    { .name = "merge",
+      .value = "linear",
+      .set = set_merge,
+      .field = FIELD(merge),
+      .help = "how the models are merged; equal weights" },
+    { .name = "all-steps",
+      .set = cli_set_true,
+      .field = FIELD(all_steps),
+      .help = "go on past the stop, to see the whole curve" },
+    { .name = "min-drop",
+      .value = "X",
+      .set = cli_set_double,
+      .min = 0,
+      .field = FIELD(min_drop),
+      .help = "how far the uncertainty must fall to count as a fall; default 0" },
+    { .name = "patience",
+      .value = "N",
+      .set = cli_set_int,
+      .field = FIELD(patience),
+      .help = "steps without a fall to go on after; default 0" },
+    { .name = "no-write",
+      .set = cli_set_true,
+      .field = FIELD(no_write),
+      .help = "only decide; write no merge" },
+    { .name = "overwrite",
+      .set = cli_set_true,
+      .field = FIELD(overwrite),
+      .help = "replace a finished DIR" },
+    { .name = "state",
+      .value = "FILE",
+      .set = cli_set_text,
+      .field = FIELD(state),
+      .help = "what is finished so far, to go on from after an interruption; default beside DIR" },
+    UQ_OPTIONS(struct options),
+    ABSENT("base", "DIR"),
+    ABSENT("guard", "R"),
+    ABSENT("confident", "ALPHA"),
+    ABSENT("window", "W"),
+    ABSENT("report", "FILE.html"),
+    ABSENT("method", "perturb|cp"),
+    ABSENT("alpha", "ALPHA"),
+    { 0 },
+};
+
+static int check(const struct options *o, struct uqm_err *err)
+{
+    if (!o->out && !o->no_write)
+        return cli_fail(err, UQM_ERR_ARG, "select: --out: is required (or --no-write)");
+    if (o->out && o->no_write)
+        return cli_fail(err, UQM_ERR_ARG, "select: --out: makes no sense with --no-write");
+    return UQM_OK;
+}
+
+static int run(struct cli_common *common, const struct uqm_strings *args)
+{
+    const struct options *o = (const struct options *) common;
+    struct session s;
+    struct uqm_err err = { 0 };
+    char *json = NULL;
+    struct uqm_select_params params = {
+        .out_dir = o->out,
+        .merge = o->merge,
+        .order = (enum uqm_order) o->order,
+        .no_write = o->no_write,
+        .all_steps = o->all_steps,
+        .overwrite = o->overwrite,
+        .min_drop = o->min_drop,
+        .patience = o->patience,
+        .state_path = o->state,
+    };
+
+    int ret = check(o, &err);
+    if (ret == UQM_OK)
+        ret = fill_questions(&params.uq.questions, &o->questions, args, "select", &err);
+    if (ret == UQM_OK)
+        ret = fill_uq(&params.uq, &o->uq, "select", &err);
+    if (ret < 0)
+        return session_refuse(ret, &err);
+
+    session_init(&s, common);
+    params.uq.common = common->uqm;
+    ret = uqm_select(&json, &params, &err);
+    return session_finish(&s, ret, &json, print_select, 0, &err);
+}
+
+const struct cli_command cmd_select = {
+    .name = "select",
+    .args = "MODEL... --data FILE... --out DIR",
+    .summary = "Choose which models to merge by uncertainty, and write their merge.",
+    .details = "UQ-Merge, Algorithm 1: measure each model, sort by falling uncertainty, merge one "
+               "more at a time and stop when the merge's uncertainty stops falling. Candidates "
+               "are merged while they are loaded and never written. Run again after an "
+               "interruption, it goes on from the last finished model or step.",
+    .options = table,
+    .runs = true,
+    .options_bytes = sizeof(struct options),
+    .min_args = 1,
+    .max_args = CLI_MANY,
+    .run = run,
+};

@@ -1,0 +1,87 @@
+#include "tools/commands.h"
+#include "tools/text.h"
+
+static void print_models(FILE *out, const json_t *models)
+{
+    static const char *const titles[] = { "model", "uq", "stderr" };
+    struct table t;
+    size_t i;
+    json_t *model;
+    table_init(&t, "lrr", titles);
+    json_array_foreach(models, i, model)
+    {
+        table_name(&t, get_text(model, "model"));
+        table_cell(&t, "%.6f", get_number(model, "uq"));
+        table_cell(&t, "%.6f", get_number(model, "stderr"));
+    }
+    table_print(out, &t, 0);
+}
+
+/* A number, or "-" where there is none (the first step has nothing to be paired with). */
+static void cell_maybe(struct table *t, const json_t *object, const char *key)
+{
+    const json_t *x = json_object_get(object, key);
+    if (json_is_number(x))
+        table_cell(t, "%.6f", json_number_value(x));
+    else
+        table_cell(t, "-");
+}
+
+static void print_steps(FILE *out, const json_t *steps)
+{
+    static const char *const titles[] = { "step", "added",      "uq",      "stderr",
+                                          "fall", "± (paired)", "improved" };
+    struct table t;
+    size_t i;
+    json_t *step;
+    table_init(&t, "rlrrrrl", titles);
+    json_array_foreach(steps, i, step)
+    {
+        table_cell(&t, "%llu", (unsigned long long) get_count(step, "step"));
+        table_name(&t, get_text(step, "added"));
+        table_cell(&t, "%.6f", get_number(step, "uq"));
+        cell_maybe(&t, step, "stderr");
+        cell_maybe(&t, step, "drop");
+        cell_maybe(&t, step, "drop_stderr");
+        table_cell(&t, "%s", json_is_true(json_object_get(step, "improved")) ? "yes" : "no");
+    }
+    table_print(out, &t, 0);
+}
+
+static void print_list(FILE *out, const char *title, const json_t *names)
+{
+    size_t i;
+    json_t *name;
+    fprintf(out, "%s", title);
+    json_array_foreach(names, i, name)
+    {
+        fputs(i ? ", " : "", out);
+        text_print(out, json_string_value(name) ? json_string_value(name) : "?");
+    }
+    fputc('\n', out);
+}
+
+void print_select(FILE *out, const json_t *r, unsigned flags)
+{
+    (void) flags;
+    print_models(out, json_object_get(r, "models"));
+    fputc('\n', out);
+    print_steps(out, json_object_get(r, "steps"));
+    fputc('\n', out);
+
+    const json_t *stop = json_object_get(r, "stopped_at");
+    if (json_is_integer(stop))
+        fprintf(out, "stopped at    step %lld\n", (long long) json_integer_value(stop));
+    else
+        fputs("stopped at    no step: the uncertainty fell to the end\n", out);
+    print_list(out, "selected      ", json_object_get(r, "selected"));
+    if (get_text(r, "out")[0]) {
+        fputs("written to    ", out);
+        text_print(out, get_text(r, "out"));
+        fputc('\n', out);
+    }
+    char bytes[32], seconds[32];
+    text_bytes(bytes, sizeof bytes, get_count(r, "bytes_read"));
+    text_seconds(seconds, sizeof seconds, get_number(r, "seconds"));
+    fprintf(out, "read          %s in %s\n", bytes, seconds);
+}

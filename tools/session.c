@@ -1,0 +1,124 @@
+#include "tools/session.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/text.h"
+
+/* Set by the handler, seen by the library. The one global: a handler has no other way. */
+static volatile int interrupted;
+
+static void on_signal(int number)
+{
+    (void) number;
+    if (interrupted)
+        _exit(EXIT_INTERRUPTED);
+    interrupted = 1;
+}
+
+void session_catch_signals(void)
+{
+    struct sigaction stop = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    struct sigaction ignore = { .sa_handler = SIG_IGN };
+    sigemptyset(&stop.sa_mask);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+    /* A closed pipe and the file size limit are errors of a write like any other. */
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL);
+}
+
+static void on_log(void *ctx, enum uqm_log_level level, const char *line)
+{
+    static const char *const prefixes[] = { "uqmerge: error: ", "uqmerge: warning: ", "uqmerge: ",
+                                            "uqmerge: " };
+    struct session *s = ctx;
+    enum uqm_log_level most = s->options->quiet     ? UQM_LOG_ERROR
+                              : s->options->verbose ? UQM_LOG_DEBUG
+                                                    : UQM_LOG_INFO;
+    if (level <= most)
+        progress_say(&s->progress, prefixes[level], line);
+}
+
+static void on_progress(void *ctx, const struct uqm_progress *report)
+{
+    struct session *s = ctx;
+    progress_report(&s->progress, report);
+}
+
+void session_init(struct session *s, struct cli_common *options)
+{
+    memset(s, 0, sizeof *s);
+    s->options = options;
+    progress_init(&s->progress, stderr, options);
+    options->uqm.log = on_log;
+    options->uqm.progress = on_progress;
+    options->uqm.ctx = s;
+    options->uqm.cancel = &interrupted;
+}
+
+static int exit_code(int ret)
+{
+    switch (ret) {
+    case UQM_OK: return EXIT_DONE;
+    case UQM_ERR_CHECK: return EXIT_DIFFERS;
+    case UQM_ERR_INTERRUPTED: return EXIT_INTERRUPTED;
+    default: return EXIT_FAILED;
+    }
+}
+
+static int print_result(const struct session *s, const char *json, print_fn print, unsigned flags)
+{
+    if (s->options->json) {
+        fputs(json, stdout);
+        return EXIT_DONE;
+    }
+    json_error_t why;
+    json_t *result = json_loads(json, JSON_ALLOW_NUL, &why);
+    if (!result) {
+        fprintf(stderr, "uqmerge: error: the result: %s\n", why.text);
+        return EXIT_FAILED;
+    }
+    print(stdout, result, flags);
+    json_decref(result);
+    return EXIT_DONE;
+}
+
+int session_finish(struct session *s, int ret, char **json, print_fn print, unsigned flags,
+                   const struct uqm_err *err)
+{
+    int code = exit_code(ret);
+    progress_finish(&s->progress);
+    if (*json && (ret == UQM_OK || ret == UQM_ERR_CHECK)) {
+        int printed = print_result(s, *json, print, flags);
+        code = printed == EXIT_DONE ? code : printed;
+    }
+    if (ret < 0)
+        session_refuse(ret, err);
+    free(*json);
+    *json = NULL;
+    return session_close_stdout(code);
+}
+
+int session_refuse(int code, const struct uqm_err *err)
+{
+    /* What is printed so far comes first, also where both streams are one file. */
+    fflush(stdout);
+    fputs("uqmerge: error: ", stderr);
+    text_print(stderr, err->msg[0] ? err->msg : "failed without saying why");
+    fputc('\n', stderr);
+    return code == UQM_ERR_ARG ? EXIT_USAGE : exit_code(code);
+}
+
+int session_close_stdout(int code)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fprintf(stderr, "uqmerge: error: standard output: %s\n",
+            errno ? strerror(errno) : "a write failed");
+    return code == EXIT_DONE ? EXIT_FAILED : code;
+}

@@ -1,0 +1,124 @@
+/* uqmerge COMMAND: find the command, read its options, run it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/commands.h"
+
+static const struct cli_command *const commands[] = {
+    &cmd_inspect, &cmd_diff,   &cmd_merge, &cmd_verify,  &cmd_ask,
+    &cmd_uq,      &cmd_select, &cmd_eval,  &cmd_devices,
+};
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
+
+/* The contract's other commands: refused by name, not advertised. */
+static const char *const absent[] = { "sign", "pack", "unpack", "convert", "experiment", "report" };
+
+static void help(FILE *out)
+{
+    fputs("Usage: uqmerge COMMAND [OPTIONS] ARGS\n\n"
+          "Merge neural-network checkpoints that are larger than memory, and choose which\n"
+          "ones to merge by their uncertainty.\n\nCommands:\n",
+          out);
+    for (int i = 0; i < N_COMMANDS; i++)
+        fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
+    fputs("\n  uqmerge COMMAND --help   a command's arguments and options\n"
+          "  uqmerge --version        the program's version\n",
+          out);
+}
+
+static const struct cli_command *find(const char *name)
+{
+    for (int i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    }
+    return NULL;
+}
+
+static int no_such_command(const char *name)
+{
+    struct uqm_err err;
+    for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) {
+        if (strcmp(name, absent[i]) == 0)
+            return session_refuse(
+                cli_fail(&err, UQM_ERR_UNSUPPORTED, "%s: is not in this version", name), &err);
+    }
+    const char *best = "";
+    size_t best_distance = SIZE_MAX;
+    for (int i = 0; i < N_COMMANDS; i++) {
+        size_t d = cli_distance(name, commands[i]->name);
+        if (d < best_distance) {
+            best_distance = d;
+            best = commands[i]->name;
+        }
+    }
+    if (cli_is_near(best_distance, name))
+        return session_refuse(
+            cli_fail(&err, UQM_ERR_ARG, "%.60s: no such command; did you mean %s?", name, best),
+            &err);
+    return session_refuse(
+        cli_fail(&err, UQM_ERR_ARG, "%.60s: no such command; see uqmerge --help", name), &err);
+}
+
+/* mergekit's flags that mean nothing here, each once. */
+static void print_notes(const struct cli_parsed *parsed, const struct cli_command *command)
+{
+    for (size_t i = 0; i < parsed->notes.n; i++)
+        fprintf(stderr, "uqmerge: %s: --%s: has no effect: %s\n", command->name, parsed->notes.v[i],
+                parsed->noted[i]->help);
+}
+
+static int run(const struct cli_command *command, int argc, char **argv)
+{
+    struct cli_parsed parsed;
+    struct uqm_err err = { 0 };
+    struct cli_common *options = calloc(1, command->options_bytes);
+    if (!options)
+        return session_refuse(cli_fail(&err, UQM_ERR_NOMEM, "%s: no memory", command->name), &err);
+
+    int code;
+    int ret = cli_parse(&parsed, options, command, argc, argv, &err);
+    if (ret < 0) {
+        code = session_refuse(ret, &err);
+    } else if (options->help) {
+        cli_help(stdout, command);
+        code = session_close_stdout(EXIT_DONE);
+    } else {
+        if (!options->quiet)
+            print_notes(&parsed, command);
+        code = command->run(options, &parsed.args);
+    }
+    cli_parsed_finish(&parsed);
+    free(options);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct uqm_err err;
+    session_catch_signals();
+    if (argc < 2)
+        return session_refuse(
+            cli_fail(&err, UQM_ERR_ARG, "no command is given; see uqmerge --help"), &err);
+
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        const struct cli_command *command = argc > 2 ? find(argv[2]) : NULL;
+        if (command)
+            cli_help(stdout, command);
+        else
+            help(stdout);
+        return session_close_stdout(EXIT_DONE);
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("uqmerge %s\n", uqm_version());
+        return session_close_stdout(EXIT_DONE);
+    }
+    if (name[0] == '-')
+        return session_refuse(
+            cli_fail(&err, UQM_ERR_ARG, "%.60s: a command comes first; see uqmerge --help", name),
+            &err);
+
+    const struct cli_command *command = find(name);
+    return command ? run(command, argc - 2, argv + 2) : no_such_command(name);
+}
