@@ -1,0 +1,77 @@
+/* What the program is and what it can run on. */
+#include <cblas.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+
+#include "compute/kernels.h"
+#include "src/format/json.h"
+
+UQM_API const char *uqm_version(void)
+{
+    return UQM_VERSION;
+}
+
+/* "model name" of /proc/cpuinfo, else "CPU". */
+static void read_cpu_name(char *name, size_t size)
+{
+    char line[512];
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    snprintf(name, size, "CPU");
+    while (f && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !colon)
+            continue;
+        colon += 1 + strspn(colon + 1, " ");
+        colon[strcspn(colon, "\n")] = 0;
+        snprintf(name, size, "%s", colon);
+        break;
+    }
+    if (f)
+        fclose(f);
+}
+
+/* Every tier of kernels that this machine runs, the one in use last. */
+static json_t *list_tiers(void)
+{
+    static const uint32_t steps[] = { 0, UQM_CPU_AVX2, UQM_CPU_AVX2 | UQM_CPU_AVX512 };
+    uint32_t flags = uqm_cpu_flags();
+    json_t *tiers = json_array();
+    const char *last = "";
+    for (size_t i = 0; tiers && i < sizeof steps / sizeof steps[0]; i++) {
+        struct uqm_kernels kernels;
+        uqm_kernels_init(&kernels, flags & steps[i]);
+        if (strcmp(kernels.tier, last) != 0)
+            json_array_append_new(tiers, json_sprintf("kernels %s", kernels.tier));
+        last = kernels.tier;
+    }
+    return tiers;
+}
+
+static json_t *describe_cpu(void)
+{
+    char name[256];
+    struct sysinfo info;
+    cpu_set_t cpus;
+    struct uqm_kernels kernels;
+
+    read_cpu_name(name, sizeof name);
+    if (sysinfo(&info) < 0)
+        memset(&info, 0, sizeof info);
+    int n_threads = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+    uqm_kernels_init(&kernels, uqm_cpu_flags());
+    return json_pack("{s:s, s:s, s:s, s:o, s:I, s:i, s:s, s:o}", "id", "cpu", "name", name, "type",
+                     "cpu", "driver",
+                     json_sprintf("%s, core %s", openblas_get_config(), openblas_get_corename()),
+                     "memory", (json_int_t) ((uint64_t) info.totalram * info.mem_unit), "threads",
+                     n_threads, "kernels", kernels.tier, "features", list_tiers());
+}
+
+UQM_API int uqm_devices(char **json, struct uqm_err *err)
+{
+    json_t *result = json_pack("{s:[o]}", "devices", describe_cpu());
+    *json = result ? uqm_json_dump(result) : NULL;
+    json_decref(result);
+    return *json ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "the list of devices: no memory");
+}
