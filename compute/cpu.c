@@ -14,7 +14,7 @@ static uint64_t enabled_state(void)
     return (uint64_t) hi << 32 | lo;
 }
 
-static uint32_t detect(void)
+uint32_t uqm_cpu_detect(void)
 {
     const unsigned leaf1 = bit_FMA | bit_F16C | bit_AVX | bit_OSXSAVE;
     const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
@@ -31,7 +31,7 @@ static uint32_t detect(void)
     return UQM_CPU_AVX2 | UQM_CPU_AVX512;
 }
 #else
-static uint32_t detect(void)
+uint32_t uqm_cpu_detect(void)
 {
     return 0;
 }
@@ -39,7 +39,7 @@ static uint32_t detect(void)
 
 uint32_t uqm_cpu_flags(void)
 {
-    uint32_t flags = detect();
+    uint32_t flags = uqm_cpu_detect();
     const char *lower = getenv("UQMERGE_CPU");
 
     if (lower && strcmp(lower, "ref") == 0)

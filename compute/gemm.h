@@ -14,7 +14,7 @@
 #include "compute/threads.h"
 #include "src/base/env.h"
 
-enum { UQM_GEMM_ROWS = 128, UQM_GEMM_COLS = 256 };
+enum { UQM_GEMM_ROWS = 256, UQM_GEMM_COLS = 256, UQM_GEMV_ROWS = 8 };
 
 enum uqm_epilogue {
     UQM_EPI_STORE,      /* y = v */
@@ -40,6 +40,16 @@ uint64_t uqm_gemm_memory(size_t tile_elem, size_t max_k, int n_threads);
  * already offset to the tile's first column. Rows past m of y are not written.
  */
 void uqm_gemm_run(struct uqm_gemm *gemm, float *y, size_t ldy, const float *x, size_t ldx, size_t m,
+                  const void *w, enum uqm_dtype w_dtype, size_t n, size_t k, const float *bias,
+                  enum uqm_epilogue epilogue);
+
+/*
+ * The same for m <= UQM_GEMV_ROWS rows, straight from the stored weights: dot products of each row
+ * of W, widened in registers, instead of a padded block. For decoding, one token at a time. x needs
+ * no rows past m. A row's result depends on that row and the weights alone; it differs from that of
+ * uqm_gemm_run by rounding.
+ */
+void uqm_gemv_run(struct uqm_gemm *gemm, float *y, size_t ldy, const float *x, size_t ldx, size_t m,
                   const void *w, enum uqm_dtype w_dtype, size_t n, size_t k, const float *bias,
                   enum uqm_epilogue epilogue);
 

@@ -16,7 +16,9 @@ enum {
     UQM_CPU_AVX2 = 1,   /* AVX2, FMA, F16C */
     UQM_CPU_AVX512 = 2, /* F, BW, VL, DQ */
 };
-/* What this CPU and system can run; UQMERGE_CPU=ref|avx2|avx512 in the environment lowers it. */
+/* What this CPU and system can run. */
+uint32_t uqm_cpu_detect(void);
+/* What the program shall run: the same, or less: UQMERGE_CPU=ref|avx2|avx512 lowers it. */
 uint32_t uqm_cpu_flags(void);
 
 struct uqm_kernels {
