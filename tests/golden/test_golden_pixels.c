@@ -12,11 +12,10 @@ static const struct uqm_preprocess_config clip_56 = {
     .rescale = 1.0 / 255,
 };
 
-static void every_picture_decodes_to_the_bytes_that_pillow_gives(void **state)
+/* The list has a line a picture: SHA-256 of the planar pixels, width, height, name. */
+static size_t compare_with_sums(const char *list, const char *(*path_of)(const char *name))
 {
-    (void) state;
-    const char *list = data_path("golden/image_sums.txt");
-    FILE *f = fopen(list, "r");
+    FILE *f = fopen(data_path(list), "r");
     if (!f)
         fail_msg("%s: cannot be opened", list);
     struct uqm_sha256 *hash = uqm_sha256_create();
@@ -27,9 +26,7 @@ static void every_picture_decodes_to_the_bytes_that_pillow_gives(void **state)
     while (fscanf(f, "%64s %u %u %127s", sum, &width, &height, name) == 4) {
         struct uqm_image image;
         struct uqm_err err = { 0 };
-        char path[256];
-        snprintf(path, sizeof path, "data/images/%s", name);
-        assert_ok(uqm_image_load(&image, zoo_path(path), 1 << 24, &err), err);
+        assert_ok(uqm_image_load(&image, path_of(name), 1 << 24, &err), err);
         assert_int_equal(image.width, width);
         assert_int_equal(image.height, height);
         uqm_sha256_reset(hash);
@@ -39,7 +36,64 @@ static void every_picture_decodes_to_the_bytes_that_pillow_gives(void **state)
         uqm_image_finish(&image);
         n_equal++;
     }
-    assert_int_equal(n_equal, 650);
+    uqm_sha256_destroy(&hash);
+    fclose(f);
+    return n_equal;
+}
+
+static const char *zoo_picture(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "data/images/%s", name);
+    return zoo_path(path);
+}
+
+static const char *own_picture(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "golden/pictures/%s", name);
+    return data_path(path);
+}
+
+static void every_picture_of_the_zoo_decodes_to_the_bytes_that_pillow_gives(void **state)
+{
+    (void) state;
+    assert_int_equal(compare_with_sums("golden/image_sums.txt", zoo_picture), 650);
+}
+
+static void every_kind_of_file_decodes_to_the_bytes_that_pillow_gives(void **state)
+{
+    (void) state;
+    assert_int_equal(compare_with_sums("golden/picture_sums.txt", own_picture), 34);
+}
+
+static void resizing_to_any_side_gives_the_bytes_that_pillow_gives(void **state)
+{
+    (void) state;
+    FILE *f = fopen(data_path("golden/resize_sums.txt"), "r");
+    assert_non_null(f);
+    struct uqm_sha256 *hash = uqm_sha256_create();
+    char sum[65], name[128];
+    unsigned side, padded;
+    size_t n_equal = 0;
+
+    while (fscanf(f, "%64s %u %u %127s", sum, &side, &padded, name) == 4) {
+        struct uqm_image image, made;
+        struct uqm_err err = { 0 };
+        struct uqm_preprocess_config config = clip_56;
+        config.image_size = side;
+        config.pad_to_square = padded;
+        assert_ok(uqm_image_load(&image, zoo_picture(name), 1 << 24, &err), err);
+        assert_ok(uqm_preprocess_resize(&made, &image, &config, &err), err);
+        uqm_sha256_reset(hash);
+        uqm_sha256_update(hash, made.rgb, 3 * (size_t) side * side);
+        if (strcmp(uqm_sha256_hex(hash).text, sum) != 0)
+            fail_msg("%s: side %u, padded %u: the pixels differ", name, side, padded);
+        uqm_image_finish(&image);
+        uqm_image_finish(&made);
+        n_equal++;
+    }
+    assert_int_equal(n_equal, 102);
     uqm_sha256_destroy(&hash);
     fclose(f);
 }
@@ -114,7 +168,9 @@ static void every_sample_gives_the_stored_levels_and_pixel_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_picture_decodes_to_the_bytes_that_pillow_gives),
+        cmocka_unit_test(every_picture_of_the_zoo_decodes_to_the_bytes_that_pillow_gives),
+        cmocka_unit_test(every_kind_of_file_decodes_to_the_bytes_that_pillow_gives),
+        cmocka_unit_test(resizing_to_any_side_gives_the_bytes_that_pillow_gives),
         cmocka_unit_test(every_sample_gives_the_stored_levels_and_pixel_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
