@@ -1,4 +1,4 @@
-#include "src/uq/features.h"
+#include "src/uq/feature_cache.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -50,9 +50,9 @@ struct job {
     char **reasons; /* [n_records], of the bad ones */
 };
 
-/* Bytes a pixel while a picture is decoded and perturbed: its file, itself, a chain and its copy of
- * 3 bytes each, the mix of 12, grey. */
-enum { BYTES_A_PIXEL = 28, MAX_PICTURE_PIXELS = 1 << 28 };
+/* Bytes a pixel while a picture is decoded and perturbed: AugMix needs 15, the result included; the
+ * rest is the file and the decoder's. */
+enum { BYTES_A_PIXEL = 24, MAX_PICTURE_PIXELS = 1 << 28 };
 
 static int make_slots(struct uqm_features *f)
 {
@@ -144,7 +144,10 @@ int uqm_features_pixels(float *pixels, const struct uqm_survey *survey, size_t s
         struct uqm_rng rng;
         uqm_rng_init(&rng, uqm_rng_stream(survey->env->seed, UQM_RNG_IMAGE, survey->sets[set].name,
                                           record->id, j, 0));
-        ret = uqm_augmix(&image, &rng, err);
+        struct uqm_image mixed = { 0 };
+        ret = uqm_augmix(&mixed, &image, &rng, err);
+        uqm_image_finish(&image);
+        image = mixed;
     }
     if (ret == UQM_OK)
         ret = uqm_preprocess(pixels, &image, config, err);

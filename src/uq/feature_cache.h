@@ -5,8 +5,8 @@
  * wants them: a full-size set has more of them than memory. A picture that cannot be decoded is
  * counted, warned of once, and its records have no value; with --strict it is an error.
  */
-#ifndef UQM_UQ_FEATURES_H
-#define UQM_UQ_FEATURES_H
+#ifndef UQM_UQ_FEATURE_CACHE_H
+#define UQM_UQ_FEATURE_CACHE_H
 
 #include "src/model/network.h"
 #include "src/uq/candidate.h"
