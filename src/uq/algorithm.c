@@ -14,7 +14,7 @@ int uqm_algorithm_run(struct uqm_algorithm_result *result,
         if (result->stopped_at && !params->all_steps)
             break;
         double u;
-        int ret = step(ctx, t, &u, err);
+        int ret = step(ctx, t, result->best, &u, err);
         if (ret < 0)
             return ret;
 

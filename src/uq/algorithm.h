@@ -9,8 +9,9 @@
 
 #include "src/base/err.h"
 
-/* *u = uncertainty of step t, 1 <= t <= n. Called for t = 1, 2, ... in turn. */
-typedef int (*uqm_step_fn)(void *ctx, size_t t, double *u, struct uqm_err *err);
+/* *u = uncertainty of step t, 1 <= t <= n. Called for t = 1, 2, ... in turn; best: the best step
+ * before it, 0 when there is none. */
+typedef int (*uqm_step_fn)(void *ctx, size_t t, size_t best, double *u, struct uqm_err *err);
 
 struct uqm_algorithm_params {
     size_t n;

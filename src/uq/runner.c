@@ -145,7 +145,8 @@ static int network_memory(uint64_t *out, const struct uqm_runner *runner, const 
 {
     const struct uqm_survey *s = runner->survey;
     const uint64_t n = uqm_survey_n_records(s) * s->n_passes;
-    const uint64_t ours = RESERVE_BYTES + uqm_survey_bytes(s) + p->ids.used_bytes +
+    const uint64_t ours = RESERVE_BYTES + runner->other_bytes + uqm_survey_bytes(s) +
+                          p->ids.used_bytes +
                           n * (sizeof *p->v + sizeof *p->pass + UQM_N_OPTIONS * sizeof(float));
     const uint64_t left = uqm_budget_left(s->env);
     if (ours >= left)

@@ -3,13 +3,14 @@
 #ifndef UQM_UQ_RUNNER_H
 #define UQM_UQ_RUNNER_H
 
-#include "src/uq/features.h"
+#include "src/uq/feature_cache.h"
 #include "src/uq/score.h"
 
 struct uqm_runner {
     struct uqm_survey *survey;
     struct uqm_features *features;
     struct uqm_threads *threads;
+    uint64_t other_bytes; /* memory that its owner needs besides, taken from the network's */
 };
 
 /* scratch_dir: see uqm_features_create(). The survey is borrowed. *out is to be finished, whatever

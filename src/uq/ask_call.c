@@ -1,0 +1,211 @@
+/* uqm_ask(): one greedy answer. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/model/image.h"
+#include "src/model/network.h"
+#include "src/model/preprocess.h"
+#include "src/uq/call.h"
+#include "src/uq/question.h"
+
+enum { N_TOP = 10, MAX_TOKENS = 1 << 20 };
+
+struct ask {
+    struct uqm_env env;
+    struct uqm_threads *threads;
+    const struct uqm_ask_params *params;
+    struct uqm_candidate candidate;
+    struct uqm_network *network;
+    struct uqm_ids prompt;
+    float *features; /* of the picture; NULL without one */
+    size_t features_bytes;
+    int32_t *ids; /* the answer */
+    size_t n_ids;
+    float *first_logits; /* (vocab_size) */
+};
+
+static int fill_pixels(void *ctx, size_t image, float *dst, struct uqm_err *err)
+{
+    const struct ask *a = ctx;
+    /* Within the eighth that the network leaves: a file and the picture itself. */
+    const uint64_t max_pixels = a->env.budget.limit_bytes / 8 / 8;
+    struct uqm_image picture = { 0 };
+    (void) image;
+    int ret = uqm_image_load(&picture, a->params->image, max_pixels, err);
+    if (ret == UQM_OK)
+        ret = uqm_preprocess(dst, &picture, &a->candidate.config.preprocess, err);
+    uqm_image_finish(&picture);
+    return ret;
+}
+
+static int take_features(void *ctx, size_t image, const float *features, struct uqm_err *err)
+{
+    struct ask *a = ctx;
+    (void) image;
+    (void) err;
+    memcpy(a->features, features, a->features_bytes);
+    return UQM_OK;
+}
+
+static int give_features(void *ctx, size_t prompt, size_t k, float *dst, struct uqm_err *err)
+{
+    const struct ask *a = ctx;
+    (void) prompt;
+    (void) k;
+    (void) err;
+    memcpy(dst, a->features, a->features_bytes);
+    return UQM_OK;
+}
+
+static int look(struct ask *a, struct uqm_err *err)
+{
+    const struct uqm_model_config *c = &a->candidate.config;
+    if (!a->params->image)
+        return UQM_OK;
+    const struct uqm_vision_job job = {
+        .n_images = 1,
+        .pixels = fill_pixels,
+        .store = take_features,
+        .ctx = a,
+        .stage = "looking at the picture",
+    };
+    a->features_bytes = uqm_network_feature_rows(c) * c->vision.hidden * sizeof *a->features;
+    void *block;
+    int ret =
+        uqm_budget_alloc(&block, &a->env, a->features_bytes, 64, "the picture's features", err);
+    if (ret < 0)
+        return ret;
+    a->features = block;
+    return uqm_network_vision(a->network, &job, err);
+}
+
+/* The user's text may say itself where the picture stands. */
+static int make_prompt(struct ask *a, struct uqm_err *err)
+{
+    const struct uqm_ask_params *p = a->params;
+    const size_t marks = uqm_question_marks(p->prompt), pictures = p->image != NULL;
+    if (marks > pictures)
+        return uqm_fail(err, UQM_ERR_ARG, "--prompt: %zu <image> marks for %zu picture%s", marks,
+                        pictures, pictures == 1 ? "" : "s");
+    char *text = uqm_prompt_vicuna("", p->system, pictures - marks, p->prompt);
+    if (!text)
+        return uqm_fail(err, UQM_ERR_NOMEM, "--prompt: no memory");
+    int ret = uqm_tokenizer_encode_prompt(&a->prompt, a->candidate.tokenizer, text, err);
+    free(text);
+    return ret;
+}
+
+static int open_model(struct ask *a, struct uqm_err *err)
+{
+    const struct uqm_ask_params *p = a->params;
+    const struct uqm_open_params open = { .vision_tower = p->vision_tower,
+                                          .need_vision = p->image != NULL };
+    int ret = uqm_threads_create(&a->threads, a->env.n_threads, err);
+    if (ret == UQM_OK)
+        ret = uqm_candidate_open(&a->candidate, &a->env, p->model, &open, err);
+    if (ret < 0)
+        return ret;
+    /* An eighth for the picture, a sixteenth for the rest. */
+    const uint64_t left = uqm_budget_left(&a->env);
+    return uqm_network_create(&a->network, &a->env, a->threads, a->candidate.source,
+                              &a->candidate.config, left - left / 8 - left / 16, err);
+}
+
+static int generate(struct ask *a, struct uqm_err *err)
+{
+    const size_t max_tokens = a->params->max_tokens ? (size_t) a->params->max_tokens : 64;
+    const struct uqm_llm_prompt prompt = { .ids = a->prompt.v, .n_ids = a->prompt.n };
+    const struct uqm_generate_job job = {
+        .prompt = &prompt,
+        .features = give_features,
+        .ctx = a,
+        .max_tokens = max_tokens,
+    };
+    a->ids = calloc(max_tokens, sizeof *a->ids);
+    a->first_logits = calloc(a->candidate.config.text.vocab_size, sizeof *a->first_logits);
+    if (!a->ids || !a->first_logits)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu tokens", max_tokens);
+    return uqm_network_generate(a->network, &job, a->ids, &a->n_ids, a->first_logits, err);
+}
+
+/* The largest logits among the tokens that can be said, largest first, lowest id on ties. */
+static json_t *top_json(const struct ask *a)
+{
+    const struct uqm_model_config *c = &a->candidate.config;
+    uint32_t best[N_TOP], n = 0;
+    for (uint32_t id = 0; id < c->text.vocab_size && id < c->n_real_tokens; id++) {
+        uint32_t at = n < N_TOP ? n++ : N_TOP;
+        for (; at > 0 && a->first_logits[id] > a->first_logits[best[at - 1]]; at--)
+            if (at < N_TOP)
+                best[at] = best[at - 1];
+        if (at < N_TOP)
+            best[at] = id;
+    }
+    json_t *top = json_array();
+    for (uint32_t i = 0; top && i < n; i++)
+        json_array_append_new(
+            top, json_pack("{s:s, s:I, s:o}", "token",
+                           uqm_tokenizer_piece(a->candidate.tokenizer, (int32_t) best[i]), "id",
+                           (json_int_t) best[i], "logit",
+                           uqm_measure_number((double) a->first_logits[best[i]])));
+    return top;
+}
+
+/* Tokens as the network sees them: a picture is its rows. */
+static size_t count_prompt(const struct ask *a)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->prompt.n; i++)
+        n += a->prompt.v[i] == UQM_IMAGE_PLACEHOLDER
+                 ? uqm_network_feature_rows(&a->candidate.config)
+                 : 1;
+    return n;
+}
+
+static int result(char **json, const struct ask *a, double seconds, struct uqm_err *err)
+{
+    char *answer = NULL;
+    int ret = uqm_tokenizer_decode(&answer, a->candidate.tokenizer, a->ids, a->n_ids, err);
+    if (ret < 0)
+        return ret;
+    json_t *root =
+        json_pack("{s:s, s:I, s:I, s:f}", "answer", answer, "tokens", (json_int_t) a->n_ids,
+                  "prompt_tokens", (json_int_t) count_prompt(a), "seconds", seconds);
+    if (root && a->params->logits)
+        json_object_set_new(root, "top", top_json(a));
+    free(answer);
+    return uqm_call_result(json, root, err);
+}
+
+static void ask_finish(struct ask *a)
+{
+    free(a->first_logits);
+    free(a->ids);
+    uqm_ids_finish(&a->prompt);
+    void *block = a->features;
+    uqm_budget_free(&block, &a->env, a->features_bytes);
+    uqm_network_destroy(&a->network);
+    uqm_candidate_close(&a->candidate);
+    uqm_threads_destroy(&a->threads);
+}
+
+int uqm_ask(char **json, const struct uqm_ask_params *params, struct uqm_err *err)
+{
+    const double start = uqm_call_now();
+    struct ask a = { .params = params };
+
+    *json = NULL;
+    if (!params->model || !params->prompt)
+        return uqm_fail(err, UQM_ERR_ARG, "ask: give a model and --prompt TEXT");
+    if (params->max_tokens < 0 || params->max_tokens > MAX_TOKENS)
+        return uqm_fail(err, UQM_ERR_ARG, "--max-tokens %d: give a number from 1 to %d",
+                        params->max_tokens, MAX_TOKENS);
+    int ret = uqm_env_init(&a.env, &params->common, err);
+    if (ret < 0)
+        return ret;
+    if ((ret = open_model(&a, err)) == UQM_OK && (ret = make_prompt(&a, err)) == UQM_OK &&
+        (ret = look(&a, err)) == UQM_OK && (ret = generate(&a, err)) == UQM_OK)
+        ret = result(json, &a, uqm_call_now() - start, err);
+    ask_finish(&a);
+    return ret;
+}

@@ -1,0 +1,116 @@
+#include "src/uq/call.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "src/format/json.h"
+
+int uqm_call_uq_params(struct uqm_call_params *out, const struct uqm_uq_params *params,
+                       struct uqm_err *err)
+{
+    const unsigned all = UQM_PERTURB_IMAGE | UQM_PERTURB_TEXT | UQM_PERTURB_MODEL;
+    const unsigned bits = params->perturb;
+    if (bits & ~(all | UQM_PERTURB_NONE) || (bits & UQM_PERTURB_NONE && bits & all))
+        return uqm_fail(err, UQM_ERR_ARG,
+                        "--perturb: give any of image, text and model, or none of them");
+    if (params->repeats < 0)
+        return uqm_fail(err, UQM_ERR_ARG, "--repeats %d: give a number from 1 to 4096",
+                        params->repeats);
+    *out = (struct uqm_call_params) {
+        .common = &params->common,
+        .survey = {
+            .questions = &params->questions,
+            .perturb = bits ? bits & all : all,
+            .n_passes = params->repeats ? (uint32_t) params->repeats : 4,
+            .dropout = params->has_dropout ? params->dropout : 0.1,
+        },
+        .trace_path = params->trace_path,
+    };
+    return UQM_OK;
+}
+
+int uqm_call_init(struct uqm_call *call, const struct uqm_call_params *params, struct uqm_err *err)
+{
+    const struct uqm_question_params *q = params->survey.questions;
+    *call = (struct uqm_call){ .models = &q->models };
+    int ret = uqm_env_init(&call->env, params->common, err);
+    if (ret == UQM_OK)
+        ret = uqm_survey_init(&call->survey, &call->env, &params->survey, err);
+    if (ret < 0)
+        return ret;
+
+    call->open = (struct uqm_open_params){
+        .vision_tower = q->vision_tower,
+        .need_vision = uqm_survey_has_pictures(&call->survey),
+    };
+    const size_t n = uqm_survey_n_records(&call->survey) * call->survey.n_passes;
+    call->names = calloc(q->models.n, sizeof *call->names);
+    call->logits = malloc((n + 1) * UQM_N_OPTIONS * sizeof *call->logits);
+    if (!call->names || !call->logits)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for the logits of %zu prompts", n);
+    ret = uqm_candidate_names(call->names, &q->models, err);
+    if (ret == UQM_OK)
+        ret = uqm_runner_init(&call->runner, &call->survey, params->scratch_dir, err);
+    if (ret == UQM_OK)
+        ret = uqm_trace_create(&call->trace, params->trace_path, err);
+    return ret;
+}
+
+void uqm_call_finish(struct uqm_call *call)
+{
+    uqm_trace_destroy(&call->trace);
+    uqm_runner_finish(&call->runner);
+    for (size_t i = 0; call->names && i < call->models->n; i++)
+        free(call->names[i]);
+    free(call->names);
+    free(call->logits);
+    uqm_survey_finish(&call->survey);
+}
+
+int uqm_call_measure(struct uqm_measure *m, struct uqm_call *call, struct uqm_candidate *candidate,
+                     enum uqm_measure_kind kind, const char *name, const char *stage,
+                     struct uqm_err *err)
+{
+    int ret = uqm_runner_ask(call->logits, &call->runner, candidate, stage, err);
+    if (ret == UQM_OK)
+        ret = uqm_trace_add(call->trace, &call->survey, name, call->logits, err);
+    if (ret < 0)
+        return ret;
+    if (kind == UQM_MEASURE_ACCURACY)
+        uqm_measure_accuracy(m, &call->survey, call->logits);
+    else
+        uqm_measure_uncertainty(m, &call->survey, call->logits);
+    return uqm_measure_summarize(m, &call->survey, name, err);
+}
+
+int uqm_call_measure_model(struct uqm_measure *m, struct uqm_call *call, size_t i,
+                           enum uqm_measure_kind kind, struct uqm_err *err)
+{
+    struct uqm_candidate candidate = { 0 };
+    char stage[160];
+    snprintf(stage, sizeof stage, "%s of %.96s (%zu/%zu)",
+             kind == UQM_MEASURE_ACCURACY ? "accuracy" : "uncertainty", call->names[i], i + 1,
+             call->models->n);
+    int ret = uqm_check_cancel(&call->env, err);
+    if (ret == UQM_OK)
+        ret = uqm_candidate_open(&candidate, &call->env, call->models->v[i], &call->open, err);
+    if (ret == UQM_OK)
+        ret = uqm_call_measure(m, call, &candidate, kind, call->names[i], stage, err);
+    uqm_candidate_close(&candidate);
+    return ret;
+}
+
+int uqm_call_result(char **json, json_t *root, struct uqm_err *err)
+{
+    *json = root ? uqm_json_dump(root) : NULL;
+    json_decref(root);
+    return *json ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "no memory for the result");
+}
+
+double uqm_call_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+}
