@@ -37,7 +37,7 @@ struct sample {
     size_t n_ids, n_rows;
     size_t picture_row; /* where the picture's rows begin */
     bool has_picture;
-    float features[(MAX_ROWS) * VISION];
+    float features[(MAX_ROWS) *VISION];
     float logits[VOCAB];
     size_t n_logits;
 };
@@ -109,7 +109,10 @@ static void run_vision(struct sample *s)
 {
     struct uqm_err err = { 0 };
     const struct uqm_vision_job job = {
-        .n_images = 1, .pixels = give_pixels, .store = keep_features, .ctx = s,
+        .n_images = 1,
+        .pixels = give_pixels,
+        .store = keep_features,
+        .ctx = s,
     };
     assert_ok(uqm_network_vision(s->z.network, &job, &err), err);
 }
@@ -133,6 +136,45 @@ static int keep_logits(void *ctx, size_t prompt, const float *logits, struct uqm
     return UQM_OK;
 }
 
+struct once {
+    struct uqm_range range;
+    bool done;
+};
+
+static int once_only(void *ctx, struct uqm_range *range)
+{
+    struct once *once = ctx;
+    *range = once->range;
+    const bool first = !once->done;
+    once->done = true;
+    return first;
+}
+
+/* The stored last state is the one after the final norm. */
+static void normalize(const struct sample *s, float *y, const float *x)
+{
+    struct uqm_source *source = &s->z.checkpoint->source;
+    struct uqm_tile_stream *stream = NULL;
+    struct uqm_tile tile;
+    struct uqm_err err = { 0 };
+    const long tensor = uqm_source_find(source, "language_model.model.norm.weight");
+    struct once once = { .range = { .tensor = (size_t) tensor, .n_elem = WIDTH } };
+
+    assert_true(tensor >= 0);
+    assert_ok(uqm_source_open(&stream, source, NULL, WIDTH * 2, 1 << 20, once_only, &once, &err),
+              err);
+    assert_int_equal(uqm_tile_next(stream, &tile, &err), 1);
+    double sum = 0;
+    for (size_t i = 0; i < WIDTH; i++)
+        sum += (double) x[i] * (double) x[i];
+    const uint16_t *w = tile.data;
+    const double scale = 1 / sqrt(sum / WIDTH + (double) s->z.config.text.rms_eps);
+    for (size_t i = 0; i < WIDTH; i++)
+        y[i] = (float) ((double) x[i] * scale * (double) uqm_f32_of_f16(w[i]));
+    uqm_tile_release(stream, &tile);
+    uqm_tile_stream_destroy(&stream);
+}
+
 static void check_state(void *ctx, size_t prompt, uint32_t layer, const float *hidden,
                         size_t n_rows)
 {
@@ -145,10 +187,16 @@ static void check_state(void *ctx, size_t prompt, uint32_t layer, const float *h
     snprintf(name, sizeof name, "decoder_state_%u", layer);
     if (!has_array(s, name))
         return;
-    /* Of the last layer's output the last row alone is computed. */
-    const float *stored = array(s, name, s->n_rows * WIDTH) + (s->n_rows - n_rows) * WIDTH;
-    assert_int_equal(n_rows, layer == s->z.config.text.n_layers ? 1 : s->n_rows);
-    assert_close(s, name, hidden, stored, n_rows * WIDTH);
+    const float *stored = array(s, name, s->n_rows * WIDTH);
+    if (layer < s->z.config.text.n_layers) {
+        assert_int_equal(n_rows, s->n_rows);
+        assert_close(s, name, hidden, stored, n_rows * WIDTH);
+        return;
+    }
+    float last[WIDTH]; /* of the last layer's output the last row alone is computed */
+    assert_int_equal(n_rows, 1);
+    normalize(s, last, hidden);
+    assert_close(s, name, last, stored + (s->n_rows - 1) * WIDTH, WIDTH);
 }
 
 static void run_logits(struct sample *s, const int32_t *tokens, size_t n_tokens)
@@ -156,8 +204,14 @@ static void run_logits(struct sample *s, const int32_t *tokens, size_t n_tokens)
     struct uqm_err err = { 0 };
     const struct uqm_llm_prompt prompt = { .ids = s->ids, .n_ids = s->n_ids };
     const struct uqm_llm_job job = {
-        .n_prompts = 1, .prompts = &prompt, .features = give_features, .logits = keep_logits,
-        .observe = check_state, .ctx = s, .tokens = tokens, .n_tokens = n_tokens,
+        .n_prompts = 1,
+        .prompts = &prompt,
+        .features = give_features,
+        .logits = keep_logits,
+        .observe = check_state,
+        .ctx = s,
+        .tokens = tokens,
+        .n_tokens = n_tokens,
     };
     s->n_logits = tokens ? n_tokens : VOCAB;
     assert_ok(uqm_network_logits(s->z.network, &job, &err), err);
@@ -166,7 +220,7 @@ static void run_logits(struct sample *s, const int32_t *tokens, size_t n_tokens)
 static void open_sample(struct sample *s, const json_t *json)
 {
     char path[64];
-    *s = (struct sample) { .json = json, .key = golden_string(json, "key") };
+    *s = (struct sample){ .json = json, .key = golden_string(json, "key") };
     snprintf(path, sizeof path, "models/%s", golden_string(json, "model"));
     zoo_network_open(&s->z, zoo_path(path), 128 << 20, 2);
     take_ids(s);
@@ -265,7 +319,10 @@ static void check_greedy(struct sample *s)
     const json_t *stored = json_object_get(s->json, "generated_ids");
     const struct uqm_llm_prompt prompt = { .ids = s->ids, .n_ids = s->n_ids };
     const struct uqm_generate_job job = {
-        .prompt = &prompt, .features = give_features, .ctx = s, .max_tokens = 12,
+        .prompt = &prompt,
+        .features = give_features,
+        .ctx = s,
+        .max_tokens = 12,
     };
     struct uqm_err err = { 0 };
     int32_t ids[12];

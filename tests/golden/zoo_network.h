@@ -63,7 +63,7 @@ static inline void zoo_network_open(struct zoo_network *z, const char *path, uin
     struct uqm_err err = { 0 };
     const struct uqm_common common = { .memory = memory, .n_threads = n_threads };
     const struct uqm_checkpoint_params params = { .path = path, .need_vision = true };
-    *z = (struct zoo_network) { 0 };
+    *z = (struct zoo_network){ 0 };
     assert_ok(uqm_env_init(&z->env, &common, &err), err);
     assert_ok(uqm_threads_create(&z->threads, n_threads, &err), err);
     assert_ok(uqm_checkpoint_open(&z->checkpoint, &z->env, &params, &err), err);

@@ -1,0 +1,198 @@
+/*
+ * Inside the network: what its blocks share. network.h is the way in.
+ *
+ * A call of the network is a run: the scratch of its products and attention, one arena of
+ * activations, and passes over the weights (schedule.h), one a batch. In the arena lie, a row a
+ * token, T rows rounded up to UQM_GEMM_ROWS:
+ *     hidden  the residual stream
+ *     normed  the normalised rows, then the attention's output
+ *     region  q, k, v side by side; then the MLP's inner rows; before the first layer the pictures
+ */
+#ifndef UQM_MODEL_BLOCKS_H
+#define UQM_MODEL_BLOCKS_H
+
+#include "compute/attention.h"
+#include "src/model/network.h"
+#include "src/model/rows.h"
+#include "src/model/schedule.h"
+
+struct uqm_network {
+    struct uqm_env *env;
+    struct uqm_threads *threads;
+    struct uqm_source *source;
+    struct uqm_model_config config;
+    struct uqm_kernels kernels;
+    uint64_t memory_bytes;
+    struct uqm_load embed, head; /* whole; one tensor when the head is tied */
+};
+
+struct uqm_run {
+    struct uqm_network *net;
+    size_t tile_bytes;
+    uint64_t stream_bytes;
+    uint64_t fixed_bytes; /* the stream and everything below but the arena */
+    struct uqm_gemm *gemm;
+    struct uqm_attention_scratch *attention;
+    float *norm_w, *norm_b, *bias, *row; /* one allocation, max_row floats each */
+    size_t small_bytes;
+    struct uqm_rope rope; /* n_positions rows; cos and sin in one allocation */
+    float *rope_table;
+    size_t rope_bytes;
+    float *arena;
+    size_t arena_bytes;
+};
+
+/*
+ * Size the tiles for the weights that `schedule` lists and take the scratch from the budget.
+ * max_kv: the longest sequence; n_positions: rows of the rope tables, 0 for none.
+ */
+int uqm_run_init(struct uqm_run *run, struct uqm_network *net, const struct uqm_schedule *schedule,
+                 size_t max_kv, size_t n_positions, struct uqm_err *err);
+/* Bytes that memory_bytes leaves for the arena. */
+uint64_t uqm_run_arena_room(const struct uqm_run *run);
+/* Take the arena (once). `what`, e.g. "a prompt of 80 tokens", names what does not fit. */
+int uqm_run_take_arena(struct uqm_run *run, uint64_t bytes, const char *what, struct uqm_err *err);
+int uqm_run_no_room(const struct uqm_run *run, uint64_t bytes, const char *what,
+                    struct uqm_err *err);
+/* Start a pass over these weights. */
+int uqm_run_open(struct uqm_run *run, struct uqm_weights *weights,
+                 const struct uqm_schedule *schedule, struct uqm_err *err);
+/* Takes a zeroed or half-built one. */
+void uqm_run_finish(struct uqm_run *run);
+
+/* Rows rounded up to whole blocks of the products. */
+static inline size_t uqm_padded_rows(size_t n_rows)
+{
+    return (n_rows + UQM_GEMM_ROWS - 1) / UQM_GEMM_ROWS * UQM_GEMM_ROWS;
+}
+
+/* ---- vision tower (clip.c) ---- */
+
+/* Class token and patches, whether or not the class token is kept. */
+size_t uqm_clip_rows(const struct uqm_vision_config *config);
+int uqm_clip_schedule(struct uqm_schedule *schedule, const struct uqm_vision_config *config,
+                      struct uqm_err *err);
+
+/* ---- projector (projector.c) ---- */
+
+int uqm_projector_schedule(struct uqm_schedule *schedule, const struct uqm_model_config *config,
+                           struct uqm_err *err);
+/* out (n_rows, text hidden) from features (n_rows, vision hidden) by way of mid; out may be where
+ * the features are. All three with rows to UQM_GEMM_ROWS. */
+int uqm_projector_run(struct uqm_run *run, struct uqm_weights *weights, float *out, float *mid,
+                      const float *features, size_t n_rows, struct uqm_err *err);
+
+/* ---- prompts as rows (splice.c) ---- */
+
+/*
+ * Rows of one matrix that are wanted, gathered with as few reads as make sense: neighbours, and
+ * rows on the same page, in one. refs: ascending by id. Whoever takes the rows skips those in
+ * between.
+ */
+struct uqm_row_ref {
+    int32_t id;
+    size_t at; /* what the row is for */
+};
+int uqm_row_ref_compare(const void *a, const void *b); /* for qsort */
+int uqm_schedule_gather(struct uqm_schedule *schedule, const struct uqm_load *matrix,
+                        const struct uqm_row_ref *refs, size_t n_refs, struct uqm_err *err);
+
+struct uqm_sequence {
+    const struct uqm_llm_prompt *prompt;
+    size_t number;     /* of the prompt in the job */
+    size_t n_rows;     /* after the cut at max_length */
+    size_t n_pictures; /* that have a row left */
+    size_t row;        /* where it begins in the batch */
+};
+
+/* Check the ids and count the rows. */
+int uqm_sequence_init(struct uqm_sequence *seq, const struct uqm_network *net,
+                      const struct uqm_llm_prompt *prompt, size_t number, struct uqm_err *err);
+
+struct uqm_splice;
+typedef int (*uqm_features_fn)(void *ctx, size_t prompt, size_t k, float *dst, struct uqm_err *err);
+/* Which embedding rows the sequences need; adds the projector (if there are pictures) and those
+ * rows to the schedule. */
+int uqm_splice_create(struct uqm_splice **out, struct uqm_schedule *schedule,
+                      const struct uqm_network *net, const struct uqm_sequence *seqs, size_t n_seqs,
+                      struct uqm_err *err);
+void uqm_splice_destroy(struct uqm_splice **splice);
+/* Fill hidden: embeddings, and the projected pictures in the placeholders' place. normed and region
+ * are scratch. */
+int uqm_splice_run(struct uqm_splice *splice, struct uqm_run *run, struct uqm_weights *weights,
+                   float *hidden, float *normed, float *region, uqm_features_fn features, void *ctx,
+                   struct uqm_err *err);
+
+/* ---- language model (llama.c) ---- */
+
+struct uqm_kv_cache;
+
+/* Floats of the arena's parts for a batch. */
+struct uqm_llama_plan {
+    size_t n_rows, n_seqs;
+    uint64_t hidden, normed, region;
+    size_t mlp_rows; /* the MLP goes over so many rows at a time, reading its weights each time */
+};
+/* picture_rows: of all pictures of the batch. tight: the smallest region, whatever it costs. */
+void uqm_llama_plan(struct uqm_llama_plan *plan, const struct uqm_model_config *config,
+                    size_t n_rows, size_t n_seqs, size_t picture_rows, bool tight);
+
+struct uqm_llama {
+    struct uqm_run *run;
+    struct uqm_weights *weights;
+    struct uqm_llama_plan plan;
+    const struct uqm_sequence *seqs;
+    float *hidden, *normed, *region;
+    struct uqm_attention *attention; /* n_seqs */
+    uint32_t *positions;             /* n_rows, then n_seqs of the last rows */
+    uint64_t seed;
+    struct uqm_kv_cache *cache; /* NULL, or where K and V of the one sequence are kept */
+};
+int uqm_llama_init(struct uqm_llama *llama, struct uqm_run *run, const struct uqm_llama_plan *plan,
+                   const struct uqm_sequence *seqs, uint64_t seed, struct uqm_err *err);
+void uqm_llama_finish(struct uqm_llama *llama);
+
+/* One layer's weights: the MLP's n_chunks times. */
+int uqm_llama_schedule_layer(struct uqm_schedule *schedule, const struct uqm_text_config *config,
+                             uint32_t layer, size_t n_chunks, struct uqm_err *err);
+/* All layers of a batch. */
+int uqm_llama_schedule(struct uqm_schedule *schedule, const struct uqm_text_config *config,
+                       const struct uqm_llama_plan *plan, struct uqm_err *err);
+/* hidden through one layer. The last one leaves the sequences' last rows alone, packed. */
+int uqm_llama_layer(struct uqm_llama *llama, uint32_t layer, struct uqm_err *err);
+
+/* Keep rows [first, first + n_rows) of a layer's K and V (generate.c). */
+void uqm_kv_store(struct uqm_kv_cache *cache, uint32_t layer, size_t first, const float *k,
+                  const float *v, size_t n_rows);
+
+/* Threshold and scale of spec 2; UQM_ERR_ARG unless 0 <= p < 1. */
+int uqm_dropout_init(uint32_t *threshold, float *keep_scale, double p, struct uqm_err *err);
+
+/* ---- head (head.c) ---- */
+
+/* Which tokens' logits are wanted, and the state while their rows come in. */
+struct uqm_head {
+    size_t n_tokens;
+    struct uqm_row_ref *refs; /* ascending, and where their logits go; NULL: the vocabulary */
+    size_t n_loads, next;
+    const struct uqm_kernels *kernels;
+    const float *normed;
+    float *logits;
+    size_t n_rows, width;
+};
+/* tokens NULL: the whole vocabulary. */
+int uqm_head_init(struct uqm_head *head, const struct uqm_network *net, const int32_t *tokens,
+                  size_t n_tokens, struct uqm_err *err);
+void uqm_head_finish(struct uqm_head *head);
+int uqm_head_schedule(struct uqm_schedule *schedule, const struct uqm_network *net,
+                      struct uqm_head *head, struct uqm_err *err);
+/* logits (n_rows, n_tokens) of hidden (n_rows, width); normed is scratch. */
+int uqm_head_run(struct uqm_head *head, struct uqm_run *run, struct uqm_weights *weights,
+                 float *logits, float *normed, const float *hidden, size_t n_rows,
+                 struct uqm_err *err);
+
+/* All that the language model (and the projector) may read, for checks and sizes. */
+int uqm_network_schedule_text(struct uqm_schedule *schedule, const struct uqm_network *net,
+                              struct uqm_err *err);
+
+#endif

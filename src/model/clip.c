@@ -1,0 +1,403 @@
+/*
+ * CLIP's vision transformer up to the layer whose hidden state the projector reads.
+ *
+ * A batch of pictures lies packed, R = 1 + patches rows each, the class token first. All layers
+ * past feature_layer, and post_layernorm, are never read.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/checked.h"
+#include "src/model/blocks.h"
+
+#define TOWER "vision_tower.vision_model."
+
+static size_t patch_elem(const struct uqm_vision_config *c)
+{
+    return 3 * (size_t) c->patch_size * c->patch_size;
+}
+
+static size_t n_patches(const struct uqm_vision_config *c)
+{
+    const size_t side = c->image_size / c->patch_size;
+    return side * side;
+}
+
+size_t uqm_clip_rows(const struct uqm_vision_config *config)
+{
+    return 1 + n_patches(config);
+}
+
+size_t uqm_network_feature_rows(const struct uqm_model_config *config)
+{
+    return config->has_vision
+               ? n_patches(&config->vision) + (config->vision.keep_class_token ? 1 : 0)
+               : 0;
+}
+
+/* Layers to run: hidden state i is the output of the i-th layer, 0 the embedding. */
+static uint32_t n_layers_read(const struct uqm_vision_config *c)
+{
+    const int n =
+        c->feature_layer < 0 ? (int) c->n_layers + 1 + c->feature_layer : c->feature_layer;
+    assert(n >= 0 && n <= (int) c->n_layers);
+    return (uint32_t) n;
+}
+
+/* ---- the schedule ---- */
+
+static int schedule_norm(struct uqm_schedule *s, uint64_t width, const char *name,
+                         struct uqm_err *err)
+{
+    int ret = uqm_schedule_vector(s, width, err, TOWER "%s.weight", name);
+    if (ret == UQM_OK)
+        ret = uqm_schedule_vector(s, width, err, TOWER "%s.bias", name);
+    return ret;
+}
+
+static int schedule_linear(struct uqm_schedule *s, uint64_t n, uint64_t k, uint32_t layer,
+                           const char *name, struct uqm_err *err)
+{
+    int ret =
+        uqm_schedule_vector(s, n, err, TOWER "encoder.layers.%" PRIu32 ".%s.bias", layer, name);
+    if (ret == UQM_OK)
+        ret = uqm_schedule_matrix(s, n, k, err, TOWER "encoder.layers.%" PRIu32 ".%s.weight", layer,
+                                  name);
+    return ret;
+}
+
+static int schedule_layer(struct uqm_schedule *s, const struct uqm_vision_config *c, uint32_t layer,
+                          struct uqm_err *err)
+{
+    static const char *const attention[] = { "self_attn.k_proj", "self_attn.v_proj",
+                                             "self_attn.q_proj", "self_attn.out_proj" };
+    char norm[64];
+    snprintf(norm, sizeof norm, "encoder.layers.%" PRIu32 ".layer_norm1", layer);
+    int ret = schedule_norm(s, c->hidden, norm, err);
+    for (size_t i = 0; ret == UQM_OK && i < 4; i++)
+        ret = schedule_linear(s, c->hidden, c->hidden, layer, attention[i], err);
+    snprintf(norm, sizeof norm, "encoder.layers.%" PRIu32 ".layer_norm2", layer);
+    if (ret == UQM_OK)
+        ret = schedule_norm(s, c->hidden, norm, err);
+    if (ret == UQM_OK)
+        ret = schedule_linear(s, c->inner, c->hidden, layer, "mlp.fc1", err);
+    if (ret == UQM_OK)
+        ret = schedule_linear(s, c->hidden, c->inner, layer, "mlp.fc2", err);
+    return ret;
+}
+
+int uqm_clip_schedule(struct uqm_schedule *schedule, const struct uqm_vision_config *config,
+                      struct uqm_err *err)
+{
+    const uint64_t width = config->hidden, patch = config->patch_size;
+    const uint64_t conv[4] = { width, 3, patch, patch };
+
+    int ret =
+        uqm_schedule_tensor(schedule, 4, conv, err, TOWER "embeddings.patch_embedding.weight");
+    if (ret == UQM_OK)
+        ret = uqm_schedule_vector(schedule, width, err, TOWER "embeddings.class_embedding");
+    if (ret == UQM_OK)
+        ret = uqm_schedule_matrix(schedule, uqm_clip_rows(config), width, err,
+                                  TOWER "embeddings.position_embedding.weight");
+    if (ret == UQM_OK)
+        ret = schedule_norm(schedule, width, "pre_layrnorm", err);
+    for (uint32_t i = 0; ret == UQM_OK && i < n_layers_read(config); i++)
+        ret = schedule_layer(schedule, config, i, err);
+    return ret;
+}
+
+/* ---- one batch ---- */
+
+struct clip {
+    struct uqm_run *run;
+    struct uqm_weights *weights;
+    const struct uqm_vision_config *config;
+    const struct uqm_vision_job *job;
+    size_t first, n_images, n_rows;
+    float *hidden, *normed, *region;
+    float *pixels;        /* one picture a thread */
+    struct uqm_err *errs; /* one a picture */
+    struct uqm_attention *attention;
+};
+
+/* Floats of the arena for n pictures, and where its parts begin. */
+struct clip_plan {
+    uint64_t normed, region, pixels, total;
+};
+
+static struct clip_plan plan_images(const struct uqm_vision_config *c, size_t n, int n_threads)
+{
+    const uint64_t rows = uqm_padded_rows(n * uqm_clip_rows(c));
+    const uint64_t per_row =
+        uqm_max_u64(3 * (uint64_t) c->hidden, uqm_max_u64(c->inner, patch_elem(c)));
+    struct clip_plan p = { .normed = rows * c->hidden };
+    p.region = 2 * p.normed;
+    p.pixels = p.region + rows * per_row;
+    p.total = p.pixels + (uint64_t) n_threads * 3 * c->image_size * c->image_size;
+    return p;
+}
+
+/* The stride of the convolution is its width: its input is each patch once, (channel, y, x). */
+static void gather_patches(float *dst, const float *pixels, const struct uqm_vision_config *c)
+{
+    const size_t side = c->image_size, p = c->patch_size;
+    for (size_t py = 0; py < side / p; py++)
+        for (size_t px = 0; px < side / p; px++)
+            for (size_t row = 0; row < 3 * p; row++, dst += p) {
+                const size_t channel = row / p, y = py * p + row % p;
+                memcpy(dst, pixels + (channel * side + y) * side + px * p, p * sizeof *dst);
+            }
+}
+
+static void load_image(void *ctx, size_t item, int worker)
+{
+    struct clip *clip = ctx;
+    const struct uqm_vision_config *c = clip->config;
+    float *pixels = clip->pixels + (size_t) worker * 3 * c->image_size * c->image_size;
+
+    if (uqm_check_cancel(clip->run->net->env, &clip->errs[item]) < 0)
+        return;
+    if (clip->job->pixels(clip->job->ctx, clip->first + item, pixels, &clip->errs[item]) < 0) {
+        if (clip->errs[item].code == UQM_OK)
+            clip->errs[item].code = UQM_ERR_FORMAT;
+        return;
+    }
+    gather_patches(clip->region + item * n_patches(c) * patch_elem(c), pixels, c);
+}
+
+/* Pixels of all pictures, side by side; the error reported is the first in their order. */
+static int load_images(struct clip *clip, struct uqm_err *err)
+{
+    memset(clip->errs, 0, clip->n_images * sizeof *clip->errs);
+    uqm_parallel(clip->run->net->threads, clip->n_images, load_image, clip);
+    for (size_t i = 0; i < clip->n_images; i++)
+        if (clip->errs[i].code != UQM_OK) {
+            if (err)
+                *err = clip->errs[i];
+            return (int) clip->errs[i].code;
+        }
+    return UQM_OK;
+}
+
+/* hidden = [class; conv] + position: the class embedding waits in norm_b, the convolution's
+ * output in normed. */
+static void add_position(void *ctx, uint64_t index, const float *position)
+{
+    struct clip *clip = ctx;
+    const size_t width = clip->config->hidden, rows = uqm_clip_rows(clip->config);
+    for (size_t i = 0; i < clip->n_images; i++) {
+        const float *x = index == 0 ? clip->run->norm_b
+                                    : clip->normed + (i * (rows - 1) + (size_t) index - 1) * width;
+        float *y = clip->hidden + (i * rows + (size_t) index) * width;
+        for (size_t e = 0; e < width; e++)
+            y[e] = x[e] + position[e];
+    }
+}
+
+static int norm(struct clip *clip, float *y, struct uqm_err *err)
+{
+    struct uqm_run *run = clip->run;
+    const size_t width = clip->config->hidden;
+    int ret = uqm_weights_vector(clip->weights, run->norm_w, width, err);
+    if (ret == UQM_OK)
+        ret = uqm_weights_vector(clip->weights, run->norm_b, width, err);
+    if (ret == UQM_OK)
+        uqm_rows_layernorm(run->net->threads, &run->net->kernels, y, clip->hidden, run->norm_w,
+                           run->norm_b, clip->config->layer_norm_eps, clip->n_rows, width);
+    return ret;
+}
+
+static int linear(struct clip *clip, float *y, const float *x, size_t n, size_t k,
+                  enum uqm_epilogue epilogue, struct uqm_err *err)
+{
+    struct uqm_run *run = clip->run;
+    int ret = uqm_weights_vector(clip->weights, run->bias, n, err);
+    if (ret == UQM_OK)
+        ret = uqm_weights_linear(clip->weights, run->gemm, y, n, x, k, clip->n_rows, n, k,
+                                 run->bias, epilogue, err);
+    return ret;
+}
+
+static int embed(struct clip *clip, struct uqm_err *err)
+{
+    const struct uqm_vision_config *c = clip->config;
+    struct uqm_run *run = clip->run;
+    const size_t width = c->hidden, k = patch_elem(c);
+
+    int ret = load_images(clip, err);
+    if (ret == UQM_OK)
+        ret = uqm_weights_linear(clip->weights, run->gemm, clip->normed, width, clip->region, k,
+                                 clip->n_images * n_patches(c), width, k, NULL, UQM_EPI_STORE, err);
+    if (ret == UQM_OK)
+        ret = uqm_weights_vector(clip->weights, run->norm_b, width, err);
+    if (ret == UQM_OK)
+        ret = uqm_weights_rows(clip->weights, run->row, add_position, clip, err);
+    if (ret == UQM_OK)
+        ret = norm(clip, clip->hidden, err);
+    return ret;
+}
+
+static void attend(struct clip *clip, const float *q, const float *k, const float *v)
+{
+    const struct uqm_vision_config *c = clip->config;
+    const size_t rows = uqm_clip_rows(c), width = c->hidden, dim = width / c->n_heads;
+    for (size_t i = 0; i < clip->n_images; i++) {
+        const size_t at = i * rows * width;
+        clip->attention[i] = (struct uqm_attention){
+            .q = q + at,
+            .k = k + at,
+            .v = v + at,
+            .out = clip->normed + at,
+            .ldq = width,
+            .ldk = width,
+            .ldv = width,
+            .ldo = width,
+            .n_q = rows,
+            .n_kv = rows,
+            .n_heads = c->n_heads,
+            .n_kv_heads = c->n_heads,
+            .head_dim = dim,
+            .scale = (float) (1.0 / sqrt((double) dim)),
+        };
+    }
+    uqm_attention_run(clip->run->attention, &clip->run->net->kernels, clip->attention,
+                      clip->n_images);
+}
+
+static int run_layer(struct clip *clip, struct uqm_err *err)
+{
+    const size_t width = clip->config->hidden, inner = clip->config->inner;
+    const size_t part = uqm_padded_rows(clip->n_rows) * width;
+    float *q = clip->region, *k = q + part, *v = k + part;
+
+    int ret = norm(clip, clip->normed, err);
+    if (ret == UQM_OK)
+        ret = linear(clip, k, clip->normed, width, width, UQM_EPI_STORE, err);
+    if (ret == UQM_OK)
+        ret = linear(clip, v, clip->normed, width, width, UQM_EPI_STORE, err);
+    if (ret == UQM_OK)
+        ret = linear(clip, q, clip->normed, width, width, UQM_EPI_STORE, err);
+    if (ret == UQM_OK) {
+        attend(clip, q, k, v);
+        ret = linear(clip, clip->hidden, clip->normed, width, width, UQM_EPI_ADD, err);
+    }
+    if (ret == UQM_OK)
+        ret = norm(clip, clip->normed, err);
+    if (ret == UQM_OK)
+        ret = linear(clip, clip->region, clip->normed, inner, width, UQM_EPI_QUICK_GELU, err);
+    if (ret == UQM_OK)
+        ret = linear(clip, clip->hidden, clip->region, width, inner, UQM_EPI_ADD, err);
+    return ret;
+}
+
+static int store_images(struct clip *clip, struct uqm_err *err)
+{
+    const size_t rows = uqm_clip_rows(clip->config), width = clip->config->hidden;
+    const size_t skip = clip->config->keep_class_token ? 0 : 1;
+    for (size_t i = 0; i < clip->n_images; i++) {
+        int ret = clip->job->store(clip->job->ctx, clip->first + i,
+                                   clip->hidden + (i * rows + skip) * width, err);
+        if (ret < 0)
+            return ret;
+    }
+    return UQM_OK;
+}
+
+static int run_batch(struct clip *clip, const struct uqm_schedule *schedule, struct uqm_err *err)
+{
+    const uint32_t n_layers = n_layers_read(clip->config);
+    struct uqm_weights weights = { 0 };
+
+    int ret = uqm_run_open(clip->run, &weights, schedule, err);
+    clip->weights = &weights;
+    if (ret == UQM_OK)
+        ret = embed(clip, err);
+    for (uint32_t i = 0; ret == UQM_OK && i < n_layers; i++) {
+        uqm_report(clip->run->net->env, clip->job->stage, "images",
+                   clip->first + clip->n_images * (i + 1) / (n_layers + 1), clip->job->n_images);
+        ret = run_layer(clip, err);
+    }
+    uqm_weights_close(&weights);
+    if (ret == UQM_OK)
+        ret = store_images(clip, err);
+    return ret;
+}
+
+/* As many pictures as the memory takes, at least one, in batches of like size. */
+static size_t choose_batch(const struct uqm_run *run, const struct uqm_vision_config *c,
+                           size_t n_images)
+{
+    const uint64_t room = uqm_run_arena_room(run) / sizeof(float);
+    const int n_threads = uqm_threads_count(run->net->threads);
+    size_t low = 1, high = n_images;
+    while (low < high) {
+        const size_t mid = low + (high - low + 1) / 2;
+        if (plan_images(c, mid, n_threads).total <= room)
+            low = mid;
+        else
+            high = mid - 1;
+    }
+    const size_t n_batches = (n_images + low - 1) / low;
+    return (n_images + n_batches - 1) / n_batches;
+}
+
+static int run_batches(struct clip *clip, const struct uqm_schedule *schedule, struct uqm_err *err)
+{
+    struct uqm_run *run = clip->run;
+    const struct uqm_vision_job *job = clip->job;
+    const size_t batch = choose_batch(run, clip->config, job->n_images);
+    const struct clip_plan plan =
+        plan_images(clip->config, batch, uqm_threads_count(run->net->threads));
+
+    int ret =
+        uqm_run_take_arena(run, plan.total * sizeof(float), "a picture in the vision tower", err);
+    if (ret < 0)
+        return ret;
+    clip->hidden = run->arena;
+    clip->normed = run->arena + plan.normed;
+    clip->region = run->arena + plan.region;
+    clip->pixels = run->arena + plan.pixels;
+    clip->errs = calloc(batch, sizeof *clip->errs);
+    clip->attention = calloc(batch, sizeof *clip->attention);
+    if (!clip->errs || !clip->attention)
+        ret = uqm_fail(err, UQM_ERR_NOMEM, "the vision tower: no memory for %zu pictures", batch);
+
+    for (; ret == UQM_OK && clip->first < job->n_images; clip->first += clip->n_images) {
+        clip->n_images = (size_t) uqm_min_u64(batch, job->n_images - clip->first);
+        clip->n_rows = clip->n_images * uqm_clip_rows(clip->config);
+        uqm_report(run->net->env, job->stage, "images", clip->first, job->n_images);
+        ret = run_batch(clip, schedule, err);
+    }
+    if (ret == UQM_OK)
+        uqm_report(run->net->env, job->stage, "images", job->n_images, job->n_images);
+    free(clip->errs);
+    free(clip->attention);
+    return ret;
+}
+
+int uqm_network_vision(struct uqm_network *network, const struct uqm_vision_job *job,
+                       struct uqm_err *err)
+{
+    const struct uqm_vision_config *c = &network->config.vision;
+    if (!network->config.has_vision)
+        return uqm_fail(err, UQM_ERR_ARG, "%s: the model has no vision tower",
+                        network->source->name);
+    if (job->n_images == 0)
+        return UQM_OK;
+
+    struct uqm_schedule schedule = { .source = network->source };
+    struct uqm_run run = { 0 };
+    struct clip clip = { .run = &run, .config = c, .job = job };
+    int ret = uqm_clip_schedule(&schedule, c, err);
+    if (ret == UQM_OK)
+        ret = uqm_run_init(&run, network, &schedule, uqm_clip_rows(c), 0, err);
+    if (ret == UQM_OK)
+        ret = run_batches(&clip, &schedule, err);
+    uqm_run_finish(&run);
+    uqm_schedule_finish(&schedule);
+    return ret;
+}

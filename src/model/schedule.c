@@ -1,0 +1,327 @@
+#include "src/model/schedule.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "src/base/checked.h"
+
+/* ---- the schedule ---- */
+
+struct shape_text {
+    char text[256];
+};
+
+static const char *shape_text(struct shape_text *buf, unsigned rank, const uint64_t *shape)
+{
+    size_t used = 1;
+    buf->text[0] = '[';
+    for (unsigned i = 0; i < rank && used < sizeof buf->text - 32; i++)
+        used += (size_t) snprintf(buf->text + used, 32, "%s%" PRIu64, i ? ", " : "", shape[i]);
+    snprintf(buf->text + used, 2, "]");
+    return buf->text;
+}
+
+static int append(struct uqm_schedule *s, struct uqm_load load, struct uqm_err *err)
+{
+    if (s->n == s->room) {
+        const size_t room = s->room ? 2 * s->room : 64;
+        struct uqm_load *loads = realloc(s->loads, room * sizeof *loads);
+        if (!loads)
+            return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for the schedule of weights",
+                            s->source->name);
+        s->loads = loads;
+        s->room = room;
+    }
+    s->loads[s->n++] = load;
+    return UQM_OK;
+}
+
+static int check_tensor(const struct uqm_source *source, const struct uqm_tensor *t, unsigned rank,
+                        const uint64_t *shape, struct uqm_err *err)
+{
+    struct uqm_printable name;
+    uqm_printable(&name, t->name, strlen(t->name));
+    bool same = t->rank == rank;
+    for (unsigned i = 0; same && i < rank; i++)
+        same = t->shape[i] == shape[i];
+    if (!same) {
+        struct shape_text have, want;
+        return uqm_fail(err, UQM_ERR_FORMAT, "%s: tensor %s: shape %s, but config.json asks for %s",
+                        source->name, name.text, shape_text(&have, t->rank, t->shape),
+                        shape_text(&want, rank, shape));
+    }
+    if (t->dtype != UQM_F16 && t->dtype != UQM_BF16 && t->dtype != UQM_F32)
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
+                        "%s: tensor %s: networks run on F16, BF16 or F32 weights, not %s",
+                        source->name, name.text, uqm_dtype_name(t->dtype));
+    return UQM_OK;
+}
+
+static int schedule_named(struct uqm_schedule *s, unsigned rank, const uint64_t *shape,
+                          struct uqm_err *err, const char *fmt, va_list ap)
+{
+    char name[256];
+    vsnprintf(name, sizeof name, fmt, ap);
+    const long at = uqm_source_find(s->source, name);
+    if (at < 0)
+        return uqm_fail(err, UQM_ERR_FORMAT, "%s: tensor %s is missing", s->source->name, name);
+    int ret = check_tensor(s->source, &s->source->tensors[at], rank, shape, err);
+    if (ret < 0)
+        return ret;
+
+    struct uqm_load load = { .tensor = (size_t) at,
+                             .n_rows = rank > 1 ? shape[0] : 1,
+                             .row_elem = rank > 1 ? 1 : shape[0] };
+    for (unsigned i = 1; i < rank; i++) /* equals the tensor's: it cannot wrap */
+        load.row_elem *= shape[i];
+    return append(s, load, err);
+}
+
+int uqm_schedule_tensor(struct uqm_schedule *schedule, unsigned rank, const uint64_t *shape,
+                        struct uqm_err *err, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int ret = schedule_named(schedule, rank, shape, err, fmt, ap);
+    va_end(ap);
+    return ret;
+}
+
+int uqm_schedule_vector(struct uqm_schedule *schedule, uint64_t n_elem, struct uqm_err *err,
+                        const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int ret = schedule_named(schedule, 1, &n_elem, err, fmt, ap);
+    va_end(ap);
+    return ret;
+}
+
+int uqm_schedule_matrix(struct uqm_schedule *schedule, uint64_t n_rows, uint64_t row_elem,
+                        struct uqm_err *err, const char *fmt, ...)
+{
+    const uint64_t shape[2] = { n_rows, row_elem };
+    va_list ap;
+    va_start(ap, fmt);
+    int ret = schedule_named(schedule, 2, shape, err, fmt, ap);
+    va_end(ap);
+    return ret;
+}
+
+int uqm_schedule_rows(struct uqm_schedule *schedule, const struct uqm_load *like,
+                      uint64_t first_row, uint64_t n_rows, struct uqm_err *err)
+{
+    struct uqm_load load = *like;
+    load.first_row = first_row;
+    load.n_rows = n_rows;
+    return append(schedule, load, err);
+}
+
+void uqm_schedule_finish(struct uqm_schedule *schedule)
+{
+    free(schedule->loads);
+    schedule->loads = NULL;
+    schedule->n = schedule->room = 0;
+}
+
+static uint64_t row_bytes(const struct uqm_source *source, const struct uqm_load *load)
+{
+    return load->row_elem * (uqm_dtype_bits(source->tensors[load->tensor].dtype) / 8);
+}
+
+/* Rows in one tile: products want whole blocks of UQM_GEMM_COLS, unless the load has fewer. */
+static uint64_t tile_rows(const struct uqm_source *source, const struct uqm_load *load,
+                          size_t tile_bytes)
+{
+    uint64_t fit = tile_bytes / row_bytes(source, load);
+    if (fit > UQM_GEMM_COLS)
+        fit -= fit % UQM_GEMM_COLS;
+    return uqm_min_u64(fit, load->n_rows);
+}
+
+uint64_t uqm_schedule_min_tile(const struct uqm_schedule *schedule)
+{
+    uint64_t bytes = 1;
+    for (size_t i = 0; i < schedule->n; i++) {
+        const struct uqm_load *load = &schedule->loads[i];
+        const uint64_t rows = uqm_min_u64(load->n_rows, UQM_GEMM_COLS);
+        bytes = uqm_max_u64(bytes, rows * row_bytes(schedule->source, load));
+    }
+    return bytes;
+}
+
+uint64_t uqm_schedule_max_row(const struct uqm_schedule *schedule)
+{
+    uint64_t n = 1;
+    for (size_t i = 0; i < schedule->n; i++)
+        n = uqm_max_u64(n, schedule->loads[i].row_elem);
+    return n;
+}
+
+uint64_t uqm_schedule_max_tile_elem(const struct uqm_schedule *schedule, size_t tile_bytes)
+{
+    uint64_t n = 1;
+    for (size_t i = 0; i < schedule->n; i++) {
+        const struct uqm_load *load = &schedule->loads[i];
+        n = uqm_max_u64(n, tile_rows(schedule->source, load, tile_bytes) * load->row_elem);
+    }
+    return n;
+}
+
+/* ---- the pass ---- */
+
+static int next_range(void *ctx, struct uqm_range *range)
+{
+    struct uqm_weights *w = ctx;
+    if (w->asked_load == w->schedule->n)
+        return 0;
+    const struct uqm_load *load = &w->schedule->loads[w->asked_load];
+    const uint64_t rows =
+        uqm_min_u64(tile_rows(w->source, load, w->tile_bytes), load->n_rows - w->asked_row);
+    *range = (struct uqm_range){
+        .tensor = load->tensor,
+        .first_elem = (load->first_row + w->asked_row) * load->row_elem,
+        .n_elem = (size_t) (rows * load->row_elem),
+    };
+    w->asked_row += rows;
+    if (w->asked_row == load->n_rows) {
+        w->asked_load++;
+        w->asked_row = 0;
+    }
+    return 1;
+}
+
+int uqm_weights_open(struct uqm_weights *weights, struct uqm_env *env, struct uqm_threads *threads,
+                     const struct uqm_kernels *kernels, struct uqm_source *source,
+                     const struct uqm_schedule *schedule, size_t tile_bytes, uint64_t memory_bytes,
+                     struct uqm_err *err)
+{
+    assert(tile_bytes >= uqm_schedule_min_tile(schedule));
+    *weights = (struct uqm_weights){
+        .env = env,
+        .kernels = kernels,
+        .source = source,
+        .schedule = schedule,
+        .tile_bytes = tile_bytes,
+    };
+    return uqm_source_open(&weights->stream, source, threads, tile_bytes, memory_bytes, next_range,
+                           weights, err);
+}
+
+void uqm_weights_close(struct uqm_weights *weights)
+{
+    uqm_tile_stream_destroy(&weights->stream);
+}
+
+static const struct uqm_load *current_load(const struct uqm_weights *w)
+{
+    assert(w->load < w->schedule->n);
+    return &w->schedule->loads[w->load];
+}
+
+static int next_tile(struct uqm_weights *w, struct uqm_tile *tile, struct uqm_err *err)
+{
+    int ret = uqm_check_cancel(w->env, err);
+    if (ret == UQM_OK)
+        ret = uqm_tile_next(w->stream, tile, err);
+    if (ret < 0)
+        return ret;
+    assert(ret == 1);
+    assert(tile->range.first_elem ==
+           (current_load(w)->first_row + w->row) * current_load(w)->row_elem);
+    return UQM_OK;
+}
+
+/* The tile has been used: give it back and step on. Whether the load goes on. */
+static bool tile_done(struct uqm_weights *w, struct uqm_tile *tile)
+{
+    const struct uqm_load *load = current_load(w);
+    w->row += tile->range.n_elem / load->row_elem;
+    uqm_tile_release(w->stream, tile);
+    if (w->row < load->n_rows)
+        return true;
+    w->load++;
+    w->row = 0;
+    return false;
+}
+
+static enum uqm_dtype tile_dtype(const struct uqm_weights *w, const struct uqm_tile *tile)
+{
+    return w->source->tensors[tile->range.tensor].dtype;
+}
+
+int uqm_weights_vector(struct uqm_weights *weights, float *dst, size_t n_elem, struct uqm_err *err)
+{
+    assert(current_load(weights)->n_rows == 1 && current_load(weights)->row_elem == n_elem);
+    struct uqm_tile tile;
+    int ret = next_tile(weights, &tile, err);
+    if (ret < 0)
+        return ret;
+    uqm_widen(weights->kernels, dst, tile.data, tile_dtype(weights, &tile), n_elem);
+    tile_done(weights, &tile);
+    return UQM_OK;
+}
+
+int uqm_weights_linear(struct uqm_weights *weights, struct uqm_gemm *gemm, float *y, size_t ldy,
+                       const float *x, size_t ldx, size_t m, size_t n, size_t k, const float *bias,
+                       enum uqm_epilogue epilogue, struct uqm_err *err)
+{
+    assert(current_load(weights)->n_rows == n && current_load(weights)->row_elem == k);
+    bool more = true;
+    while (more) {
+        struct uqm_tile tile;
+        int ret = next_tile(weights, &tile, err);
+        if (ret < 0)
+            return ret;
+        const size_t first = (size_t) weights->row, rows = tile.range.n_elem / k;
+        uqm_gemm_run(gemm, y + first, ldy, x, ldx, m, tile.data, tile_dtype(weights, &tile), rows,
+                     k, bias ? bias + first : NULL, epilogue);
+        more = tile_done(weights, &tile);
+    }
+    return UQM_OK;
+}
+
+int uqm_weights_linear1(struct uqm_weights *weights, struct uqm_gemm *gemm, float *y,
+                        const float *x, size_t n, size_t k, enum uqm_epilogue epilogue,
+                        struct uqm_err *err)
+{
+    assert(current_load(weights)->n_rows == n && current_load(weights)->row_elem == k);
+    bool more = true;
+    while (more) {
+        struct uqm_tile tile;
+        int ret = next_tile(weights, &tile, err);
+        if (ret < 0)
+            return ret;
+        const size_t first = (size_t) weights->row, rows = tile.range.n_elem / k;
+        uqm_gemv_run(gemm, y + first, rows, x, k, 1, tile.data, tile_dtype(weights, &tile), rows, k,
+                     NULL, epilogue);
+        more = tile_done(weights, &tile);
+    }
+    return UQM_OK;
+}
+
+int uqm_weights_rows(struct uqm_weights *weights, float *row, uqm_take_row_fn take, void *ctx,
+                     struct uqm_err *err)
+{
+    const struct uqm_load load = *current_load(weights);
+    const size_t n_elem = (size_t) load.row_elem;
+    bool more = true;
+    while (more) {
+        struct uqm_tile tile;
+        int ret = next_tile(weights, &tile, err);
+        if (ret < 0)
+            return ret;
+        const enum uqm_dtype dtype = tile_dtype(weights, &tile);
+        const size_t bytes = n_elem * (uqm_dtype_bits(dtype) / 8);
+        const size_t n_rows = tile.range.n_elem / n_elem;
+        for (size_t r = 0; r < n_rows; r++) {
+            uqm_widen(weights->kernels, row, (const char *) tile.data + r * bytes, dtype, n_elem);
+            take(ctx, load.first_row + weights->row + r, row);
+        }
+        more = tile_done(weights, &tile);
+    }
+    return UQM_OK;
+}

@@ -1,0 +1,201 @@
+/*
+ * Prompts to the rows the first layer takes: embeddings of the words, and in every placeholder's
+ * place the projected features of a picture.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/checked.h"
+#include "src/model/blocks.h"
+#include "src/model/tokenizer.h"
+
+enum { READ_BYTES = 4096 }; /* what a disk reads at least: rows nearer than that come in one */
+
+int uqm_sequence_init(struct uqm_sequence *seq, const struct uqm_network *net,
+                      const struct uqm_llm_prompt *prompt, size_t number, struct uqm_err *err)
+{
+    const struct uqm_model_config *c = &net->config;
+    const size_t picture = uqm_network_feature_rows(c);
+
+    *seq = (struct uqm_sequence){ .prompt = prompt, .number = number };
+    if (prompt->n_ids == 0)
+        return uqm_fail(err, UQM_ERR_ARG, "prompt %zu is empty", number);
+    for (size_t i = 0; i < prompt->n_ids; i++) {
+        const int32_t id = prompt->ids[i];
+        const bool is_picture = id == UQM_IMAGE_PLACEHOLDER;
+        if (is_picture && !c->has_vision)
+            return uqm_fail(err, UQM_ERR_ARG,
+                            "%s: prompt %zu has a picture, but the model has no vision tower",
+                            net->source->name, number);
+        if (!is_picture && (id < 0 || (uint32_t) id >= c->text.vocab_size))
+            return uqm_fail(err, UQM_ERR_ARG,
+                            "%s: prompt %zu: token id %" PRId32 " is outside the vocabulary of %u",
+                            net->source->name, number, id, c->text.vocab_size);
+        if (seq->n_rows >= c->max_length)
+            continue; /* cut; the rest is checked all the same */
+        seq->n_rows += is_picture ? picture : 1;
+        seq->n_pictures += is_picture;
+    }
+    seq->n_rows = (size_t) uqm_min_u64(seq->n_rows, c->max_length);
+    return UQM_OK;
+}
+
+int uqm_row_ref_compare(const void *a, const void *b)
+{
+    const struct uqm_row_ref *x = a, *y = b;
+    return x->id != y->id ? (x->id > y->id) - (x->id < y->id) : (x->at > y->at) - (x->at < y->at);
+}
+
+int uqm_schedule_gather(struct uqm_schedule *schedule, const struct uqm_load *matrix,
+                        const struct uqm_row_ref *refs, size_t n_refs, struct uqm_err *err)
+{
+    const struct uqm_tensor *t = &schedule->source->tensors[matrix->tensor];
+    const uint64_t row_bytes = matrix->row_elem * (uqm_dtype_bits(t->dtype) / 8);
+    const int64_t near = 1 + (int64_t) (READ_BYTES / row_bytes);
+    for (size_t i = 0, next; i < n_refs; i = next) {
+        for (next = i + 1; next < n_refs; next++)
+            if ((int64_t) refs[next].id - refs[next - 1].id > near)
+                break;
+        const uint64_t first = (uint64_t) refs[i].id;
+        int ret = uqm_schedule_rows(schedule, matrix, first,
+                                    (uint64_t) refs[next - 1].id + 1 - first, err);
+        if (ret < 0)
+            return ret;
+    }
+    return UQM_OK;
+}
+
+struct uqm_splice {
+    const struct uqm_sequence *seqs;
+    size_t n_seqs, n_pictures, picture_rows; /* rows of one picture */
+    struct uqm_row_ref *words;               /* ascending by id */
+    size_t n_words, next;
+    size_t n_loads; /* of embedding rows */
+    float *hidden;  /* while the rows come in */
+    size_t width;
+};
+
+/* Where in a sequence each id ends up; stops at the cut. */
+typedef void (*row_fn)(struct uqm_splice *splice, int32_t id, size_t row, size_t n_rows, void *ctx);
+static void for_each_id(struct uqm_splice *splice, const struct uqm_sequence *seq, row_fn fn,
+                        void *ctx)
+{
+    size_t row = 0;
+    for (size_t i = 0; i < seq->prompt->n_ids && row < seq->n_rows; i++) {
+        const int32_t id = seq->prompt->ids[i];
+        size_t n = id == UQM_IMAGE_PLACEHOLDER ? splice->picture_rows : 1;
+        n = (size_t) uqm_min_u64(n, seq->n_rows - row);
+        fn(splice, id, seq->row + row, n, ctx);
+        row += n;
+    }
+}
+
+static void note_word(struct uqm_splice *splice, int32_t id, size_t row, size_t n_rows, void *ctx)
+{
+    (void) n_rows;
+    (void) ctx;
+    if (id != UQM_IMAGE_PLACEHOLDER)
+        splice->words[splice->n_words++] = (struct uqm_row_ref){ .id = id, .at = row };
+}
+
+int uqm_splice_create(struct uqm_splice **out, struct uqm_schedule *schedule,
+                      const struct uqm_network *net, const struct uqm_sequence *seqs, size_t n_seqs,
+                      struct uqm_err *err)
+{
+    struct uqm_splice *s = calloc(1, sizeof *s);
+    if (!s)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a batch of prompts");
+    s->seqs = seqs;
+    s->n_seqs = n_seqs;
+    s->picture_rows = uqm_network_feature_rows(&net->config);
+    s->width = net->config.text.hidden;
+
+    int ret = UQM_OK;
+    size_t room = 0;
+    for (size_t i = 0; i < n_seqs; i++)
+        room += seqs[i].prompt->n_ids;
+    s->words = malloc(room * sizeof *s->words);
+    if (!s->words)
+        ret = uqm_fail(err, UQM_ERR_NOMEM, "no memory for the words of %zu prompts", n_seqs);
+    for (size_t i = 0; ret == UQM_OK && i < n_seqs; i++) {
+        s->n_pictures += seqs[i].n_pictures;
+        for_each_id(s, &seqs[i], note_word, NULL);
+    }
+    if (ret == UQM_OK && s->n_pictures > 0)
+        ret = uqm_projector_schedule(schedule, &net->config, err);
+    if (ret == UQM_OK) {
+        qsort(s->words, s->n_words, sizeof *s->words, uqm_row_ref_compare);
+        const size_t before = schedule->n;
+        ret = uqm_schedule_gather(schedule, &net->embed, s->words, s->n_words, err);
+        s->n_loads = schedule->n - before;
+    }
+    if (ret < 0) {
+        uqm_splice_destroy(&s);
+        return ret;
+    }
+    *out = s;
+    return UQM_OK;
+}
+
+void uqm_splice_destroy(struct uqm_splice **splice)
+{
+    if (!*splice)
+        return;
+    free((*splice)->words);
+    free(*splice);
+    *splice = NULL;
+}
+
+static void copy_picture(struct uqm_splice *splice, int32_t id, size_t row, size_t n_rows,
+                         void *ctx)
+{
+    const float **projected = ctx;
+    if (id != UQM_IMAGE_PLACEHOLDER)
+        return;
+    memcpy(splice->hidden + row * splice->width, *projected,
+           n_rows * splice->width * sizeof **projected);
+    *projected += splice->picture_rows * splice->width;
+}
+
+static int splice_pictures(struct uqm_splice *splice, struct uqm_run *run,
+                           struct uqm_weights *weights, float *normed, float *region,
+                           uqm_features_fn features, void *ctx, struct uqm_err *err)
+{
+    float *dst = region;
+    for (size_t s = 0; s < splice->n_seqs; s++)
+        for (size_t k = 0; k < splice->seqs[s].n_pictures; k++) {
+            int ret = features(ctx, splice->seqs[s].number, k, dst, err);
+            if (ret < 0)
+                return ret;
+            dst += splice->picture_rows * run->net->config.vision.hidden;
+        }
+    int ret = uqm_projector_run(run, weights, region, normed, region,
+                                splice->n_pictures * splice->picture_rows, err);
+    if (ret < 0)
+        return ret;
+    const float *projected = region;
+    for (size_t s = 0; s < splice->n_seqs; s++)
+        for_each_id(splice, &splice->seqs[s], copy_picture, &projected);
+    return UQM_OK;
+}
+
+static void take_word(void *ctx, uint64_t index, const float *row)
+{
+    struct uqm_splice *s = ctx;
+    for (; s->next < s->n_words && (uint64_t) s->words[s->next].id == index; s->next++)
+        memcpy(s->hidden + s->words[s->next].at * s->width, row, s->width * sizeof *row);
+}
+
+int uqm_splice_run(struct uqm_splice *splice, struct uqm_run *run, struct uqm_weights *weights,
+                   float *hidden, float *normed, float *region, uqm_features_fn features, void *ctx,
+                   struct uqm_err *err)
+{
+    int ret = UQM_OK;
+    splice->hidden = hidden;
+    if (splice->n_pictures > 0)
+        ret = splice_pictures(splice, run, weights, normed, region, features, ctx, err);
+    for (size_t i = 0; ret == UQM_OK && i < splice->n_loads; i++)
+        ret = uqm_weights_rows(weights, run->row, take_word, splice, err);
+    return ret;
+}
