@@ -55,5 +55,8 @@ void uqm_checkpoint_close(struct uqm_checkpoint **checkpoint);
  */
 int uqm_checkpoint_part_digest(struct uqm_xxh3_hex *out, struct uqm_checkpoint *checkpoint,
                                enum uqm_part part, struct uqm_err *err);
+/* The same of any source, a recipe's merged tensors too. */
+int uqm_source_part_digest(struct uqm_xxh3_hex *out, struct uqm_source *source, enum uqm_part part,
+                           struct uqm_err *err);
 
 #endif

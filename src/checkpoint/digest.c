@@ -80,10 +80,9 @@ static int feed_tiles(struct uqm_xxh3 *h, struct uqm_tile_stream *stream, struct
     return UQM_OK;
 }
 
-int uqm_checkpoint_part_digest(struct uqm_xxh3_hex *out, struct uqm_checkpoint *checkpoint,
-                               enum uqm_part part, struct uqm_err *err)
+int uqm_source_part_digest(struct uqm_xxh3_hex *out, struct uqm_source *s, enum uqm_part part,
+                           struct uqm_err *err)
 {
-    struct uqm_source *s = &checkpoint->source;
     uint64_t memory = uqm_min_u64(uqm_budget_left(s->env), MOST_MEMORY_BYTES);
     size_t tile_bytes = TILE_BYTES;
     while (tile_bytes > LEAST_TILE_BYTES && 2 * uqm_source_min_memory(s, tile_bytes) > memory)
@@ -93,7 +92,7 @@ int uqm_checkpoint_part_digest(struct uqm_xxh3_hex *out, struct uqm_checkpoint *
     struct uqm_tile_stream *stream = NULL;
     struct uqm_xxh3 *h = uqm_xxh3_create();
     if (!h)
-        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for a digest", checkpoint->path);
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for a digest", s->name);
     int ret = uqm_source_open(&stream, s, NULL, tile_bytes, memory, next_range, &w, err);
     if (ret >= 0)
         ret = feed_tiles(h, stream, s, part, err);
@@ -102,4 +101,10 @@ int uqm_checkpoint_part_digest(struct uqm_xxh3_hex *out, struct uqm_checkpoint *
     uqm_tile_stream_destroy(&stream);
     uqm_xxh3_destroy(&h);
     return ret;
+}
+
+int uqm_checkpoint_part_digest(struct uqm_xxh3_hex *out, struct uqm_checkpoint *checkpoint,
+                               enum uqm_part part, struct uqm_err *err)
+{
+    return uqm_source_part_digest(out, &checkpoint->source, part, err);
 }

@@ -1,0 +1,89 @@
+#include "src/merge/open.h"
+
+#include <string.h>
+
+#include "src/merge/plan.h"
+
+static bool is_recipe(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && (strcmp(dot, ".yml") == 0 || strcmp(dot, ".yaml") == 0);
+}
+
+static int warn(void *ctx, const char *line)
+{
+    struct uqm_env *env = ctx;
+    return uqm_warn(env, NULL, "%s", line);
+}
+
+static int open_recipe_file(struct uqm_source **out, struct uqm_env *env, const char *path,
+                            const struct uqm_open_params *params, struct uqm_err *err)
+{
+    struct uqm_recipe *recipe = NULL;
+    int ret = uqm_recipe_load(&recipe, path, warn, env, err);
+    if (ret < 0)
+        return ret;
+    ret = uqm_recipe_open(out, env, recipe, params, err);
+    if (ret < 0) {
+        uqm_recipe_free(&recipe);
+        return ret;
+    }
+    uqm_recipe_source_of(*out)->owned = recipe;
+    return UQM_OK;
+}
+
+int uqm_model_open(struct uqm_source **out, struct uqm_env *env, const char *model,
+                   const struct uqm_open_params *params, struct uqm_err *err)
+{
+    if (is_recipe(model))
+        return open_recipe_file(out, env, model, params, err);
+    struct uqm_checkpoint *cp = NULL;
+    struct uqm_checkpoint_params cp_params = {
+        .path = model,
+        .vision_tower = params->vision_tower,
+        .need_vision = params->need_vision,
+    };
+    int ret = uqm_checkpoint_open(&cp, env, &cp_params, err);
+    if (ret < 0)
+        return ret;
+    *out = &cp->source;
+    return UQM_OK;
+}
+
+/* Whether the merged vision part is to the byte its owner's: no change of type on the way. */
+static bool is_owners_tower(const struct uqm_recipe_source *rs)
+{
+    if (rs->vision_owner == rs->n_inputs)
+        return false;
+    for (size_t i = 0; i < rs->source.n_tensors; i++) {
+        if (rs->source.tensors[i].part != UQM_PART_VISION)
+            continue;
+        const struct uqm_plan_part *p = &rs->plan[i].parts[0];
+        enum uqm_dtype stored = rs->inputs[p->input].checkpoint->source.tensors[p->tensor].dtype;
+        if (rs->plan[i].fate == UQM_FATE_MERGED || stored != rs->plan[i].work ||
+            stored != rs->source.tensors[i].dtype)
+            return false;
+    }
+    return true;
+}
+
+int uqm_source_vision_digest(struct uqm_xxh3_hex *out, struct uqm_source *source,
+                             struct uqm_err *err)
+{
+    struct uqm_recipe_source *rs = uqm_recipe_source_of(source);
+    if (!rs)
+        return uqm_checkpoint_part_digest(out, (struct uqm_checkpoint *) source, UQM_PART_VISION,
+                                          err);
+    if (!is_owners_tower(rs))
+        return uqm_source_part_digest(out, source, UQM_PART_VISION, err);
+    struct uqm_plan_input *owner = &rs->inputs[rs->vision_owner];
+    if (!owner->has_digest) {
+        int ret =
+            uqm_checkpoint_part_digest(&owner->digest, owner->checkpoint, UQM_PART_VISION, err);
+        if (ret < 0)
+            return ret;
+        owner->has_digest = true;
+    }
+    *out = owner->digest;
+    return UQM_OK;
+}

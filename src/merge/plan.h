@@ -1,0 +1,98 @@
+/*
+ * A merge, planned from headers alone: what becomes of every tensor of every input. The plan is a
+ * source (a recipe whose tensors are merged while they are loaded); merge_stream.c executes it.
+ * Shared by the files of this folder; others hold the struct uqm_source.
+ */
+#ifndef UQM_MERGE_PLAN_H
+#define UQM_MERGE_PLAN_H
+
+#include "src/checkpoint/checkpoint.h"
+#include "src/merge/open.h"
+
+enum uqm_fate {
+    UQM_FATE_MERGED, /* averaged over its parts */
+    UQM_FATE_COPIED, /* one input's: vision towers that agree, or that the recipe wants copied */
+    UQM_FATE_EQUAL,  /* buffers and what is no number to average: copied, and the parts must be
+                        equal, which is seen while they stream by */
+    UQM_N_FATES
+};
+const char *uqm_fate_name(enum uqm_fate fate); /* "merged", "copied", "equal" */
+
+/* One input's share in an output tensor. */
+struct uqm_plan_part {
+    size_t input;
+    size_t tensor; /* index into that checkpoint's tensors */
+    double weight;
+};
+
+/* Beside source.tensors[i]. */
+struct uqm_plan_tensor {
+    enum uqm_fate fate;
+    bool outside; /* a vision tower beside the model: in the source, not in what is written */
+    bool partial; /* some input lacks it */
+    enum uqm_dtype work; /* the type that inputs are cast to, spec merge.md 1 */
+    bool normalize;
+    double sum; /* of the weights, as the arithmetic sees them */
+    size_t n_parts;
+    struct uqm_plan_part *parts; /* in recipe order */
+    const char *sort_name;       /* the greatest of the parts' names: the order of writing */
+};
+
+struct uqm_plan_input {
+    struct uqm_checkpoint *checkpoint;
+    const struct uqm_recipe_model *model;
+    bool has_vision, vision_beside;
+    bool has_digest;
+    struct uqm_xxh3_hex digest; /* of the vision part, when has_digest */
+};
+
+/* One part of a tile as it came from the disk, for whoever wants to hash the inputs. */
+struct uqm_seen {
+    size_t input, file;
+    uint64_t off_bytes;
+    const void *data;
+    size_t n_bytes;
+};
+/* Called from the thread that pulls the stream, in the order of reading. */
+typedef void (*uqm_seen_fn)(void *ctx, const struct uqm_seen *seen, size_t n_seen);
+
+struct uqm_recipe_source {
+    struct uqm_source source; /* first */
+    const struct uqm_recipe *recipe;
+    struct uqm_recipe *owned; /* the same when it dies with the source, else NULL */
+    struct uqm_arena arena;
+    size_t n_inputs, home; /* home: the base, or the first model */
+    struct uqm_plan_input *inputs;
+    struct uqm_plan_tensor *plan;
+    size_t max_parts;        /* of any tensor */
+    unsigned widening;       /* most bytes of input an element takes for one of output */
+    size_t n_left_out;       /* input tensors that `vision: copy` leaves unread */
+    const char *vision;      /* what happens to the towers, in words; NULL: there are none */
+    size_t vision_owner;     /* the input whose tower is copied; n_inputs: none, or averaged */
+    uint64_t digested_bytes; /* read for the plan */
+    uqm_seen_fn seen;        /* NULL, or set by the writer before it opens the stream */
+    void *seen_ctx;
+};
+
+/* The recipe source that `source` is, or NULL for a checkpoint. */
+struct uqm_recipe_source *uqm_recipe_source_of(struct uqm_source *source);
+
+/* plan_vision.c: digest the towers and settle who gives which vision tensors. */
+struct uqm_vision_plan {
+    bool copy;    /* take `from`'s alone */
+    bool outside; /* they stay beside the home model */
+    size_t from;  /* input; meaningless when there is no vision */
+};
+int uqm_plan_vision(struct uqm_vision_plan *out, struct uqm_recipe_source *rs, struct uqm_err *err);
+
+/* plan_weights.c: working types, weights, normalisation of every tensor. */
+int uqm_plan_weights(struct uqm_recipe_source *rs, struct uqm_err *err);
+int uqm_plan_no_memory(const struct uqm_recipe_source *rs, struct uqm_err *err);
+
+/* merge_stream.c: struct uqm_source_ops.open and .min_memory of a recipe. */
+int uqm_merge_stream_open(struct uqm_tile_stream **out, struct uqm_source *source,
+                          struct uqm_threads *threads, size_t tile_bytes, uint64_t memory_bytes,
+                          uqm_next_range_fn next, void *ctx, struct uqm_err *err);
+uint64_t uqm_merge_stream_min_memory(const struct uqm_source *source, size_t tile_bytes);
+
+#endif

@@ -1,0 +1,130 @@
+/*
+ * The vision towers of a merge. Towers that agree, by digest, are one frozen tower: copied, never
+ * averaged. Where they differ the recipe has to say what it wants.
+ */
+#include <string.h>
+
+#include "src/base/checked.h"
+#include "src/merge/plan.h"
+
+static uint64_t vision_bytes(const struct uqm_checkpoint *cp)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < cp->source.n_tensors; i++)
+        if (cp->source.tensors[i].part == UQM_PART_VISION)
+            n += cp->source.tensors[i].n_bytes;
+    return n;
+}
+
+static bool same_string(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0;
+}
+
+/* A tower that several models share beside them is read once. */
+static int digest_input(struct uqm_recipe_source *rs, size_t k, struct uqm_err *err)
+{
+    struct uqm_plan_input *in = &rs->inputs[k];
+    if (in->has_digest)
+        return UQM_OK;
+    for (size_t i = 0; i < rs->n_inputs; i++)
+        if (rs->inputs[i].has_digest && in->vision_beside && rs->inputs[i].vision_beside &&
+            same_string(rs->inputs[i].checkpoint->vision_tower_path,
+                        in->checkpoint->vision_tower_path)) {
+            in->digest = rs->inputs[i].digest;
+            in->has_digest = true;
+            return UQM_OK;
+        }
+    int ret = uqm_checkpoint_part_digest(&in->digest, in->checkpoint, UQM_PART_VISION, err);
+    if (ret < 0)
+        return ret;
+    in->has_digest = true;
+    rs->digested_bytes += vision_bytes(in->checkpoint);
+    return UQM_OK;
+}
+
+/* *differs: the first input whose tower is not `from`'s, or n_inputs. */
+static int compare_towers(size_t *differs, struct uqm_recipe_source *rs, size_t from,
+                          struct uqm_err *err)
+{
+    *differs = rs->n_inputs;
+    for (size_t k = 0; k < rs->n_inputs; k++) {
+        if (k == from || !rs->inputs[k].has_vision)
+            continue;
+        int ret = digest_input(rs, from, err);
+        if (ret == UQM_OK)
+            ret = digest_input(rs, k, err);
+        if (ret < 0)
+            return ret;
+        if (strcmp(rs->inputs[k].digest.text, rs->inputs[from].digest.text) != 0) {
+            *differs = k;
+            break;
+        }
+    }
+    return UQM_OK;
+}
+
+/* The home model's tower, else the first there is; n_inputs: none. */
+static size_t owner_of(const struct uqm_recipe_source *rs)
+{
+    if (rs->inputs[rs->home].has_vision)
+        return rs->home;
+    size_t k = 0;
+    while (k < rs->n_inputs && !rs->inputs[k].has_vision)
+        k++;
+    return k;
+}
+
+static int towers_differ(const struct uqm_recipe_source *rs, size_t a, size_t b,
+                         struct uqm_err *err)
+{
+    return uqm_fail(
+        err, UQM_ERR_FORMAT,
+        "%s: the vision towers of %s and %s differ (digests %.8s..., %.8s...); `uqmerge: "
+        "{vision: copy}` in the recipe takes %s's, {vision: merge} averages them",
+        rs->recipe->where, rs->inputs[a].model->path, rs->inputs[b].model->path,
+        rs->inputs[a].digest.text, rs->inputs[b].digest.text, rs->inputs[a].model->path);
+}
+
+static int some_beside(const struct uqm_recipe_source *rs)
+{
+    for (size_t k = 0; k < rs->n_inputs; k++)
+        if (rs->inputs[k].has_vision && rs->inputs[k].vision_beside)
+            return true;
+    return false;
+}
+
+int uqm_plan_vision(struct uqm_vision_plan *out, struct uqm_recipe_source *rs, struct uqm_err *err)
+{
+    enum uqm_vision_policy policy = rs->recipe->vision;
+    size_t from = owner_of(rs), differs;
+
+    *out = (struct uqm_vision_plan){ .copy = true, .from = from };
+    rs->vision_owner = from;
+    if (from == rs->n_inputs)
+        return UQM_OK;
+    out->outside = rs->inputs[from].vision_beside;
+    rs->vision = "copied: the recipe takes the tower of one model";
+    if (policy == UQM_VISION_COPY)
+        return UQM_OK;
+
+    int ret = compare_towers(&differs, rs, from, err);
+    if (ret < 0)
+        return ret;
+    if (differs == rs->n_inputs) {
+        rs->vision = out->outside ? "left where it is: one tower beside the models"
+                                  : "copied: the towers agree";
+        return UQM_OK;
+    }
+    if (policy == UQM_VISION_MUST_AGREE)
+        return towers_differ(rs, from, differs, err);
+    if (some_beside(rs))
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
+                        "%s: uqmerge vision: merge: towers that lie beside their models are not "
+                        "part of the merge; give {vision: copy}",
+                        rs->recipe->where);
+    out->copy = false;
+    rs->vision_owner = rs->n_inputs;
+    rs->vision = "merged: the recipe averages towers that differ";
+    return UQM_OK;
+}

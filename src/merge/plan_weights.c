@@ -1,0 +1,181 @@
+/* Working types (spec merge.md 1), weights and normalisation (3.2, 6) of every output tensor. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/merge/plan.h"
+
+static const struct uqm_tensor *part_tensor(const struct uqm_recipe_source *rs,
+                                            const struct uqm_plan_part *p)
+{
+    return &rs->inputs[p->input].checkpoint->source.tensors[p->tensor];
+}
+
+/* --- where a tensor stands among its layers --- */
+
+struct position {
+    size_t tensor;
+    const char *prefix; /* not terminated: prefix_len bytes up to the number */
+    size_t prefix_len;
+    unsigned long layer;
+};
+
+/* The longest prefix that ends in "layers." or "blocks." with a number and a dot behind. */
+static bool find_layer(struct position *out, const char *name)
+{
+    static const char *const words[] = { "layers.", "blocks." };
+    bool found = false;
+    for (const char *p = name; *p; p++) {
+        if (p != name && p[-1] != '.')
+            continue;
+        for (size_t w = 0; w < 2; w++) {
+            size_t n = strlen(words[w]);
+            if (strncmp(p, words[w], n) != 0 || p[n] < '0' || p[n] > '9')
+                continue;
+            char *end;
+            unsigned long layer = strtoul(p + n, &end, 10);
+            if (*end != '.' || layer > 1000000)
+                continue;
+            out->prefix = name;
+            out->prefix_len = (size_t) (p - name) + n;
+            out->layer = layer;
+            found = true;
+        }
+    }
+    return found;
+}
+
+static int by_prefix(const void *a, const void *b)
+{
+    const struct position *x = a, *y = b;
+    size_t n = x->prefix_len < y->prefix_len ? x->prefix_len : y->prefix_len;
+    int c = memcmp(x->prefix, y->prefix, n);
+    return c ? c : (x->prefix_len > y->prefix_len) - (x->prefix_len < y->prefix_len);
+}
+
+/* t[i] = k/(L-1) for the k-th of L layers, 1 where L is 1, 0 outside the layers. */
+static int find_positions(double *t, const struct uqm_recipe_source *rs, struct uqm_err *err)
+{
+    size_t n = 0, total = rs->source.n_tensors;
+    struct position *v = malloc((total + 1) * sizeof *v);
+    if (!v)
+        return uqm_plan_no_memory(rs, err);
+    for (size_t i = 0; i < total; i++) {
+        t[i] = 0;
+        v[n].tensor = i;
+        if (find_layer(&v[n], rs->source.tensors[i].canonical))
+            n++;
+    }
+    if (n > 1)
+        qsort(v, n, sizeof *v, by_prefix);
+    for (size_t begin = 0, end; begin < n; begin = end) {
+        unsigned long last = 0;
+        for (end = begin; end < n && by_prefix(&v[begin], &v[end]) == 0; end++)
+            if (v[end].layer > last)
+                last = v[end].layer;
+        for (size_t i = begin; i < end; i++)
+            t[v[i].tensor] = last ? (double) v[i].layer / (double) last : 1;
+    }
+    free(v);
+    return UQM_OK;
+}
+
+/* --- types --- */
+
+static enum uqm_dtype promote(enum uqm_dtype a, enum uqm_dtype b)
+{
+    if (a == b)
+        return a;
+    return a == UQM_F64 || b == UQM_F64 ? UQM_F64 : UQM_F32;
+}
+
+static void settle_types(struct uqm_recipe_source *rs, struct uqm_plan_tensor *pt,
+                         struct uqm_tensor *t)
+{
+    const struct uqm_recipe *r = rs->recipe;
+    enum uqm_dtype work = part_tensor(rs, &pt->parts[0])->dtype;
+    if (pt->fate != UQM_FATE_EQUAL) {
+        for (size_t i = 1; i < pt->n_parts; i++)
+            work = promote(work, part_tensor(rs, &pt->parts[i])->dtype);
+        if (r->has_dtype)
+            work = r->dtype;
+    }
+    pt->work = work;
+    t->dtype = pt->fate != UQM_FATE_EQUAL && r->has_out_dtype ? r->out_dtype : work;
+    t->n_bytes = t->n_elem * uqm_dtype_bits(t->dtype) / 8;
+    for (size_t i = 0; i < pt->n_parts; i++) {
+        unsigned in = uqm_dtype_bits(part_tensor(rs, &pt->parts[i])->dtype);
+        unsigned ratio = in / uqm_dtype_bits(t->dtype);
+        if (ratio > rs->widening)
+            rs->widening = ratio;
+    }
+}
+
+/* The header's sizes were checked for the stored type; f32 or f64 of it may be too much. */
+static int check_size(const struct uqm_recipe_source *rs, const struct uqm_tensor *t,
+                      struct uqm_err *err)
+{
+    if (t->n_elem <= UINT64_MAX / 64)
+        return UQM_OK;
+    struct uqm_printable name;
+    return uqm_fail(err, UQM_ERR_FORMAT, "%s: tensor %s is too large", rs->recipe->where,
+                    uqm_printable(&name, t->name, strlen(t->name)));
+}
+
+/* --- weights --- */
+
+/* As the arithmetic adds them: f32(w_1) + f32(w_2) + ... in f32, or all in f64. */
+static double sum_weights(const struct uqm_plan_tensor *pt)
+{
+    float sum32 = 0;
+    double sum64 = 0;
+    for (size_t i = 0; i < pt->n_parts; i++) {
+        sum32 = i ? sum32 + (float) pt->parts[i].weight : (float) pt->parts[i].weight;
+        sum64 += pt->parts[i].weight;
+    }
+    return pt->work == UQM_F64 ? sum64 : (double) sum32;
+}
+
+static int settle_weights(struct uqm_recipe_source *rs, struct uqm_plan_tensor *pt,
+                          const struct uqm_tensor *t, double position, struct uqm_err *err)
+{
+    struct uqm_printable name;
+    double normalize;
+    for (size_t i = 0; i < pt->n_parts; i++) {
+        struct uqm_plan_part *p = &pt->parts[i];
+        long model = (long) (rs->inputs[p->input].model - rs->recipe->models);
+        int ret = uqm_recipe_resolve(&p->weight, rs->recipe, "weight", model,
+                                     part_tensor(rs, p)->name, position, err);
+        if (ret < 0)
+            return ret;
+    }
+    int ret = uqm_recipe_resolve(&normalize, rs->recipe, "normalize", -1, t->name, position, err);
+    if (ret < 0)
+        return ret;
+    pt->normalize = normalize != 0;
+    pt->sum = sum_weights(pt);
+    if (!isfinite(pt->sum) || (pt->normalize && pt->sum == 0))
+        return uqm_fail(err, UQM_ERR_FORMAT, "%s: tensor %s: its weights sum to %g, which %s",
+                        rs->recipe->where, uqm_printable(&name, t->name, strlen(t->name)), pt->sum,
+                        pt->normalize && pt->sum == 0
+                            ? "cannot be normalised; give normalize: false"
+                            : "is no number to weigh with");
+    return UQM_OK;
+}
+
+int uqm_plan_weights(struct uqm_recipe_source *rs, struct uqm_err *err)
+{
+    struct uqm_tensor *tensors = (struct uqm_tensor *) (uintptr_t) rs->source.tensors;
+    double *t = calloc(rs->source.n_tensors + 1, sizeof *t);
+    int ret = t ? find_positions(t, rs, err) : uqm_plan_no_memory(rs, err);
+    for (size_t i = 0; i < rs->source.n_tensors && ret == UQM_OK; i++) {
+        ret = check_size(rs, &tensors[i], err);
+        if (ret < 0)
+            break;
+        settle_types(rs, &rs->plan[i], &tensors[i]);
+        if (rs->plan[i].fate == UQM_FATE_MERGED)
+            ret = settle_weights(rs, &rs->plan[i], &tensors[i], t[i], err);
+    }
+    free(t);
+    return ret;
+}

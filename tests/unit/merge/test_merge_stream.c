@@ -1,0 +1,313 @@
+#include "src/merge/plan.h"
+
+#include "compute/threads.h"
+#include "tests/unit/merge/merge_test.h"
+
+/* A recipe of golden/merge, its models looked up there. */
+static struct uqm_recipe *golden_recipe(const char *name)
+{
+    char *text;
+    size_t len;
+    char path[256];
+    struct uqm_err err = { 0 };
+    snprintf(path, sizeof path, "golden/merge/recipes/%s.yml", name);
+    assert_ok(uqm_read_file(&text, &len, data_path(path), 1 << 16, &err), err);
+    struct uqm_recipe *r = make_recipe(data_path("golden/merge/x.yml"), text);
+    free(text);
+    return r;
+}
+
+static struct uqm_source *open_recipe(struct uqm_env *env, const struct uqm_recipe *r)
+{
+    struct uqm_source *s = NULL;
+    struct uqm_err err = { 0 };
+    struct uqm_open_params params = { 0 };
+    assert_ok(uqm_recipe_open(&s, env, r, &params, &err), err);
+    return s;
+}
+
+static void assert_same_tensors(struct uqm_source *a, struct uqm_source *b, size_t tile_bytes)
+{
+    assert_int_equal(a->n_tensors, b->n_tensors);
+    uint8_t **x = read_all(a, tile_bytes), **y = read_all(b, 1 << 16);
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        assert_string_equal(a->tensors[i].name, b->tensors[i].name);
+        assert_int_equal(a->tensors[i].dtype, b->tensors[i].dtype);
+        assert_int_equal(a->tensors[i].n_bytes, b->tensors[i].n_bytes);
+        if (memcmp(x[i], y[i], a->tensors[i].n_bytes) != 0)
+            fail_msg("tensor %s differs", a->tensors[i].name);
+    }
+    free_all(x, a->n_tensors);
+    free_all(y, b->n_tensors);
+}
+
+static void compare_with_golden(struct uqm_recipe *r, const char *expected)
+{
+    struct uqm_env *env = test_env(256 << 20, 2);
+    struct uqm_err err = { 0 };
+    struct uqm_checkpoint *want = NULL;
+    char path[256];
+    snprintf(path, sizeof path, "golden/merge/expected/%s/model.safetensors", expected);
+    struct uqm_checkpoint_params params = { .path = data_path(path) };
+    assert_ok(uqm_checkpoint_open(&want, env, &params, &err), err);
+    struct uqm_source *s = open_recipe(env, r);
+    assert_same_tensors(s, &want->source, 4096);
+    assert_same_tensors(s, &want->source, 1 << 20);
+    uqm_source_destroy(&s);
+    uqm_checkpoint_close(&want);
+    uqm_recipe_free(&r);
+    assert_int_equal(atomic_load(&env->budget.used_bytes), 0);
+}
+
+static void linear_merges_equal_mergekits_to_the_bit(void **state)
+{
+    (void) state;
+    static const char *const names[] = {
+        "linear-f32",    "linear-f16",      "linear-bf16",        "linear-uniform",
+        "linear-nonorm", "linear-out-bf16", "linear-mixed-dtype",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        compare_with_golden(golden_recipe(names[i]), names[i]);
+}
+
+static void ramps_over_the_layers_equal_mergekits_to_the_bit(void **state)
+{
+    (void) state;
+    compare_with_golden(make_recipe(data_path("golden/merge/x.yml"),
+                                    "merge_method: linear\n"
+                                    "models:\n"
+                                    "  - model: models/a-f32\n"
+                                    "    parameters: {weight: [1.0, 0.0]}\n"
+                                    "  - model: models/c-f32\n"
+                                    "    parameters: {weight: [0.0, 0.6, 1.0]}\n"
+                                    "dtype: float32\n"),
+                        "slices-linear-gradient");
+}
+
+static const char *const zoo_ten[] = { "reason", "know",    "knowmc",   "chat",   "ocr",
+                                       "dense",  "general", "textonly", "region", "textcap" };
+
+static struct uqm_recipe *zoo_recipe(const char *extra)
+{
+    char text[4096];
+    size_t n = (size_t) snprintf(text, sizeof text, "merge_method: linear\nmodels:\n");
+    for (size_t i = 0; i < 10; i++)
+        n += (size_t) snprintf(text + n, sizeof text - n,
+                               "  - model: models/%s\n    parameters: {weight: 1}\n", zoo_ten[i]);
+    snprintf(text + n, sizeof text - n, "%s", extra);
+    return make_recipe(zoo_path("ten.yml"), text);
+}
+
+/* double to f16, nearest even, written apart from the library's own rounding. */
+static uint16_t f16_of_double(double x)
+{
+    uint16_t sign = (uint16_t) (__builtin_signbit(x) ? 0x8000 : 0);
+    x = __builtin_fabs(x);
+    assert_true(x < 65520);
+    int e;
+    __builtin_frexp(x, &e); /* x = m * 2^e, m in [1/2, 1) */
+    int ulp = e - 11 < -24 ? -24 : e - 11;
+    double q = __builtin_ldexp(x, -ulp), low = __builtin_floor(q), rest = q - low;
+    if (rest > 0.5 || (rest == 0.5 && __builtin_fmod(low, 2) != 0))
+        low += 1;
+    x = __builtin_ldexp(low, ulp);
+    if (x == 0)
+        return sign;
+    __builtin_frexp(x, &e);
+    if (e < -13) /* subnormal */
+        return (uint16_t) (sign | (uint16_t) __builtin_ldexp(x, 24));
+    double mantissa = __builtin_ldexp(x, 11 - e) - 1024;
+    return (uint16_t) (sign | (unsigned) (e + 14) << 10 | (unsigned) mantissa);
+}
+
+static void every_element_of_the_zoos_ten_is_the_f64_mean_rounded_once(void **state)
+{
+    (void) state;
+    struct uqm_env *env = test_env(256 << 20, 2);
+    struct uqm_err err = { 0 };
+    struct uqm_recipe *r = zoo_recipe("");
+    struct uqm_source *s = open_recipe(env, r);
+    struct uqm_checkpoint *in[10] = { NULL };
+    uint8_t **data[10], **merged = read_all(s, 1 << 20);
+    size_t n_merged = 0, n_copied = 0;
+
+    for (size_t k = 0; k < 10; k++) {
+        char path[64];
+        snprintf(path, sizeof path, "models/%s", zoo_ten[k]);
+        struct uqm_checkpoint_params params = { .path = zoo_path(path) };
+        assert_ok(uqm_checkpoint_open(&in[k], env, &params, &err), err);
+        assert_int_equal(in[k]->source.n_tensors, s->n_tensors);
+        data[k] = read_all(&in[k]->source, 1 << 20);
+    }
+    for (size_t i = 0; i < s->n_tensors; i++) {
+        const uint16_t *got = (const uint16_t *) (const void *) merged[i];
+        assert_int_equal(s->tensors[i].dtype, UQM_F16);
+        for (size_t e = 0; e < s->tensors[i].n_elem; e++) {
+            double sum = 0;
+            for (size_t k = 0; k < 10; k++) {
+                assert_string_equal(in[k]->source.tensors[i].canonical, s->tensors[i].canonical);
+                sum += (double) uqm_f32_of_f16(((const uint16_t *) (const void *) data[k][i])[e]);
+            }
+            if (s->tensors[i].part == UQM_PART_VISION) {
+                assert_int_equal(got[e], ((const uint16_t *) (const void *) data[0][i])[e]);
+                n_copied++;
+            } else {
+                if (got[e] != f16_of_double(sum / 10))
+                    fail_msg("%s, element %zu: %04x, not %04x", s->tensors[i].name, e, got[e],
+                             f16_of_double(sum / 10));
+                n_merged++;
+            }
+        }
+    }
+    assert_int_equal(n_merged, 1496960);
+    assert_true(n_copied > 0);
+    for (size_t k = 0; k < 10; k++) {
+        free_all(data[k], s->n_tensors);
+        uqm_checkpoint_close(&in[k]);
+    }
+    free_all(merged, s->n_tensors);
+    uqm_source_destroy(&s);
+    uqm_recipe_free(&r);
+}
+
+static void tile_size_and_threads_change_no_byte(void **state)
+{
+    (void) state;
+    struct uqm_env *env = test_env(256 << 20, 3);
+    struct uqm_err err = { 0 };
+    struct uqm_recipe *r = zoo_recipe("dtype: bfloat16\nout_dtype: float32\n"
+                                      "parameters: {normalize: false}\n");
+    struct uqm_source *s = open_recipe(env, r);
+    struct uqm_threads *threads = NULL;
+    assert_ok(uqm_threads_create(&threads, 3, &err), err);
+    uint8_t **a = read_all(s, 1 << 20), **b = NULL;
+    static const size_t tiles[] = { 1028, 65536, 300000 };
+    for (size_t k = 0; k < 3; k++) {
+        assert_ok(try_read_all(&b, s, threads, tiles[k], &err), err);
+        for (size_t i = 0; i < s->n_tensors; i++)
+            assert_memory_equal(a[i], b[i], s->tensors[i].n_bytes);
+        free_all(b, s->n_tensors);
+    }
+    free_all(a, s->n_tensors);
+    uqm_threads_destroy(&threads);
+    uqm_source_destroy(&s);
+    uqm_recipe_free(&r);
+}
+
+static void too_little_memory_is_refused_before_reading(void **state)
+{
+    (void) state;
+    struct uqm_env *env = test_env(64 << 20, 1);
+    struct uqm_err err = { 0 };
+    struct uqm_recipe *r = zoo_recipe("");
+    struct uqm_source *s = open_recipe(env, r);
+    struct uqm_tile_stream *stream = NULL;
+    struct walk_all w = { .source = s, .tile_bytes = 4 << 20 };
+    assert_fails(uqm_source_open(&stream, s, NULL, 4 << 20, 64 << 20, walk_next, &w, &err), err,
+                 UQM_ERR_NOMEM, "merging 10 models");
+    assert_null(stream);
+    uqm_source_destroy(&s);
+    uqm_recipe_free(&r);
+}
+
+static void buffers_that_differ_are_named_while_they_stream(void **state)
+{
+    (void) state;
+    char *dir = test_mkdtemp();
+    struct uqm_env *env = test_env(64 << 20, 1);
+    struct uqm_err err = { 0 };
+    float w[4] = { 1, 2, 3, 4 }, inv_a[4] = { 1, 0.5F, 0.25F, 0.125F };
+    float inv_b[4] = { 1, 0.5F, 0.25F, 0.126F };
+    int64_t ids[2] = { 7, 8 };
+    struct made_tensor a[] = {
+        { "model.norm.weight", UQM_F32, 1, { 4 }, w },
+        { "model.layers.0.self_attn.rotary_emb.inv_freq", UQM_F32, 1, { 4 }, inv_a },
+        { "ids", UQM_I64, 1, { 2 }, ids },
+        { "empty", UQM_F32, 2, { 0, 5 }, w },
+    };
+    struct made_tensor b[] = { a[0], a[1], a[2], a[3] };
+    b[1].data = inv_b;
+    make_model(dir, "a", NULL, a, 4);
+    make_model(dir, "b", NULL, b, 4);
+    make_model(dir, "c", NULL, a, 4);
+    static const char text[] = "merge_method: linear\nparameters: {weight: 1}\nmodels:\n"
+                               "  - model: a\n  - model: %s\n";
+    char yaml[256];
+    snprintf(yaml, sizeof yaml, text, "c");
+    struct uqm_recipe *r = make_recipe(in_dir(dir, "r.yml"), yaml);
+    struct uqm_source *s = open_recipe(env, r);
+    uint8_t **all = read_all(s, 64);
+    assert_memory_equal(all[uqm_source_find(s, "ids")], ids, sizeof ids);
+    free_all(all, s->n_tensors);
+    uqm_source_destroy(&s);
+    uqm_recipe_free(&r);
+
+    snprintf(yaml, sizeof yaml, text, "b");
+    r = make_recipe(in_dir(dir, "r.yml"), yaml);
+    s = open_recipe(env, r);
+    assert_fails(try_read_all(&all, s, NULL, 64, &err), err, UQM_ERR_FORMAT,
+                 "rotary_emb.inv_freq: a and b differ from byte 12 on");
+    uqm_source_destroy(&s);
+    uqm_recipe_free(&r);
+    test_rm(dir);
+}
+
+/* merge.md 3.3 */
+static const uint16_t vector_a[8] = {
+    0x3F88, 0xBF08, 0x3EB3, 0x3FE6, 0xBF9A, 0x3E0A, 0x3F2E, 0xBD70
+};
+static const uint16_t vector_b[8] = {
+    0x3F7B, 0xBEE6, 0x3EB8, 0x3FEF, 0xBFAD, 0x3DE7, 0x3F54, 0xBD67
+};
+static const uint16_t vector_c[8] = {
+    0x3F84, 0xBF0F, 0x3E24, 0x3FE0, 0xBFCD, 0x3E14, 0x3F4A, 0xBD86
+};
+
+static void the_specs_test_vectors_come_out(void **state)
+{
+    (void) state;
+    static const uint16_t normalised[8] = { 0x3F82, 0xBEFF, 0x3EA1, 0x3FE9,
+                                            0xBFAE, 0x3E01, 0x3F46, 0xBD72 };
+    static const uint16_t plain[8] = { 0x3F77, 0xBEF2, 0x3E99, 0x3FDD,
+                                       0xBFA5, 0x3DF6, 0x3F3C, 0xBD66 };
+    char *dir = test_mkdtemp();
+    struct uqm_env *env = test_env(64 << 20, 1);
+    const uint16_t *const in[3] = { vector_a, vector_b, vector_c };
+    for (int k = 0; k < 3; k++) {
+        struct made_tensor t = { "w", UQM_BF16, 2, { 2, 4 }, in[k] };
+        char name[2] = { (char) ('a' + k), 0 };
+        make_model(dir, name, NULL, &t, 1);
+    }
+    for (int normalize = 0; normalize < 2; normalize++) {
+        char yaml[512];
+        snprintf(yaml, sizeof yaml,
+                 "merge_method: linear\nmodels:\n"
+                 "  - {model: a, parameters: {weight: .3}}\n"
+                 "  - {model: b, parameters: {weight: .45}}\n"
+                 "  - {model: c, parameters: {weight: .2}}\n"
+                 "parameters: {normalize: %s}\n",
+                 normalize ? "true" : "false");
+        struct uqm_recipe *r = make_recipe(in_dir(dir, "r.yml"), yaml);
+        struct uqm_source *s = open_recipe(env, r);
+        uint8_t **all = read_all(s, 16);
+        assert_memory_equal(all[0], normalize ? normalised : plain, 16);
+        free_all(all, s->n_tensors);
+        uqm_source_destroy(&s);
+        uqm_recipe_free(&r);
+    }
+    test_rm(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(linear_merges_equal_mergekits_to_the_bit),
+        cmocka_unit_test(ramps_over_the_layers_equal_mergekits_to_the_bit),
+        cmocka_unit_test(the_specs_test_vectors_come_out),
+        cmocka_unit_test(every_element_of_the_zoos_ten_is_the_f64_mean_rounded_once),
+        cmocka_unit_test(tile_size_and_threads_change_no_byte),
+        cmocka_unit_test(too_little_memory_is_refused_before_reading),
+        cmocka_unit_test(buffers_that_differ_are_named_while_they_stream),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
