@@ -32,7 +32,7 @@ struct uqm_loading {
     /* while the shards of an index are read */
     const struct uqm_shard_index *index;
     size_t shard; /* the one being read, among index->files */
-    bool *seen; /* [index->n_entries] */
+    bool *seen;   /* [index->n_entries] */
     uint64_t total_bytes;
 };
 

@@ -1,7 +1,130 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "src/checkpoint/load.h"
+#include "src/format/pickle.h"
+#include "src/format/torch_zip.h"
+
+/* What is read of one file of PyTorch; its weights stay where they are. */
+struct torch_file {
+    struct uqm_file *file;
+    struct uqm_zip_input input;
+    struct uqm_torch_zip zip;
+    struct uqm_state_dict dict;
+    struct uqm_err inner; /* messages that lack the file's name */
+    bool named;           /* inner came from the file itself, name and all */
+};
+
+static int read_input(void *ctx, void *buf, size_t len, uint64_t off_bytes, struct uqm_err *err)
+{
+    struct torch_file *t = ctx;
+    int ret = uqm_file_read(t->file, buf, len, off_bytes, err);
+    t->named = ret < 0;
+    return ret;
+}
+
+/* "little" unless the record says otherwise; old files have none. */
+static int check_byte_order(struct torch_file *t)
+{
+    const struct uqm_zip_record *record = uqm_torch_zip_find(&t->zip, "byteorder");
+    uint8_t *text;
+    if (!record)
+        return UQM_OK;
+    int ret = uqm_torch_zip_read(&text, record, &t->input, 64, &t->inner);
+    if (ret < 0)
+        return ret;
+    bool little = record->n_bytes == 6 && memcmp(text, "little", 6) == 0;
+    bool big = record->n_bytes == 3 && memcmp(text, "big", 3) == 0;
+    free(text);
+    if (little)
+        return UQM_OK;
+    if (big)
+        return uqm_fail(&t->inner, UQM_ERR_UNSUPPORTED,
+                        "its numbers are big-endian, which this version does not read; save it "
+                        "again on a little-endian machine");
+    return uqm_fail(&t->inner, UQM_ERR_FORMAT, "record byteorder: neither little nor big");
+}
+
+static int read_pickle(struct torch_file *t)
+{
+    uint8_t *pickle;
+    const struct uqm_zip_record *record = uqm_torch_zip_find(&t->zip, "data.pkl");
+    int ret = uqm_torch_zip_read(&pickle, record, &t->input, UQM_PICKLE_MAX_BYTES, &t->inner);
+    if (ret < 0)
+        return ret;
+    ret = uqm_pickle_parse(&t->dict, pickle, (size_t) record->n_bytes, &t->inner);
+    free(pickle);
+    return ret;
+}
+
+/* Where a tensor's bytes lie, once its record proves to be what the pickle says. */
+static int locate(struct torch_file *t, const struct uqm_pickle_tensor *p, struct uqm_found *found)
+{
+    struct uqm_printable shown;
+    char key[256];
+    const char *name = uqm_printable(&shown, p->name, strlen(p->name));
+
+    snprintf(key, sizeof key, "data/%s", p->storage);
+    const struct uqm_zip_record *record = uqm_torch_zip_find(&t->zip, key);
+    if (!record)
+        return uqm_fail(&t->inner, UQM_ERR_FORMAT, "tensor %s: no record %s", name, key);
+    if (record->n_bytes != p->storage_bytes)
+        return uqm_fail(&t->inner, UQM_ERR_FORMAT,
+                        "tensor %s: record %s has %" PRIu64 " bytes, the pickle says %" PRIu64,
+                        name, key, record->n_bytes, p->storage_bytes);
+    if (!p->contiguous)
+        return uqm_fail(&t->inner, UQM_ERR_UNSUPPORTED,
+                        "tensor %s: its elements do not lie one after the other (strides), which "
+                        "this version does not read; save it again after .contiguous()",
+                        name);
+    uint64_t size = uqm_dtype_bits(p->dtype) / 8; /* both products were checked by the pickle */
+    *found = (struct uqm_found){
+        .name = p->name,
+        .dtype = p->dtype,
+        .rank = p->rank,
+        .shape = p->shape,
+        .n_elem = p->n_elem,
+        .n_bytes = p->n_elem * size,
+        .off_bytes = record->begin + (p->n_elem ? p->offset_elem * size : 0),
+    };
+    return UQM_OK;
+}
+
+static int take_tensors(struct uqm_loading *ld, size_t file, struct torch_file *t,
+                        struct uqm_err *err)
+{
+    struct uqm_found found;
+    if (t->dict.n_skipped > 0)
+        uqm_log(ld->env, UQM_LOG_INFO, "%s: %zu entries of the state dict are no tensors, skipped",
+                t->file->name, t->dict.n_skipped);
+    for (size_t i = 0; i < t->dict.n_tensors; i++) {
+        if (locate(t, &t->dict.tensors[i], &found) < 0)
+            return uqm_fail_in_file(err, t->file, &t->inner);
+        int ret = uqm_load_tensor(ld, file, &found, err);
+        if (ret < 0)
+            return ret;
+    }
+    return UQM_OK;
+}
 
 int uqm_load_torch(struct uqm_loading *ld, size_t file, struct uqm_err *err)
 {
-    return uqm_fail(err, UQM_ERR_UNSUPPORTED, "%s: PyTorch files are not read yet",
-                    ld->cp->files[file]->name);
+    struct torch_file t = { .file = ld->cp->files[file] };
+    t.input = (struct uqm_zip_input){ read_input, &t, t.file->size_bytes };
+
+    int ret = uqm_torch_zip_open(&t.zip, &t.input, &t.inner);
+    if (ret >= 0)
+        ret = check_byte_order(&t);
+    if (ret >= 0)
+        ret = read_pickle(&t);
+    if (ret >= 0)
+        ret = take_tensors(ld, file, &t, err);
+    else if (!t.named)
+        uqm_fail_in_file(err, t.file, &t.inner);
+    else if (err)
+        *err = t.inner;
+    uqm_state_dict_finish(&t.dict);
+    uqm_torch_zip_finish(&t.zip);
+    return ret;
 }
