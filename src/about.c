@@ -61,11 +61,10 @@ static json_t *describe_cpu(void)
         memset(&info, 0, sizeof info);
     int n_threads = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
     uqm_kernels_init(&kernels, uqm_cpu_flags());
-    return json_pack("{s:s, s:s, s:s, s:o, s:I, s:i, s:s, s:o}", "id", "cpu", "name", name, "type",
-                     "cpu", "driver",
-                     json_sprintf("%s, core %s", openblas_get_config(), openblas_get_corename()),
-                     "memory", (json_int_t) ((uint64_t) info.totalram * info.mem_unit), "threads",
-                     n_threads, "kernels", kernels.tier, "features", list_tiers());
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:s, s:o}", "id", "cpu", "name", name, "type",
+                     "cpu", "driver", openblas_get_config(), "memory",
+                     (json_int_t) ((uint64_t) info.totalram * info.mem_unit), "threads", n_threads,
+                     "kernels", kernels.tier, "features", list_tiers());
 }
 
 UQM_API int uqm_devices(char **json, struct uqm_err *err)

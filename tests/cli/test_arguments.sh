@@ -1,0 +1,95 @@
+#!/bin/sh
+# Parsing, help, suggestions and refusals: everything that happens before a file is read.
+set -u
+. "$UQM_TESTS/cli/lib.sh"
+
+prints help.txt 'the commands are listed' --help
+for command in inspect diff merge verify ask uq select eval devices; do
+    prints "help-$command.txt" "$command has a help text" "$command" --help
+done
+prints help-merge.txt 'help wins over mistakes beside it' merge --memroy --help
+prints help-uq.txt 'help COMMAND is COMMAND --help' help uq
+run --version
+holds '[ $status = 0 ] && grep -qx "uqmerge [0-9]*\.[0-9]*\.[0-9]*" "$work/stdout"' \
+    'the version is printed'
+
+refuses 2 'no command is given' 'no command is a usage error'
+refuses 2 'mrege: no such command; did you mean merge?' 'a mistyped command names the nearest' mrege
+refuses 2 'frobnicate: no such command; see' 'a command far from all names none' frobnicate
+refuses 2 'did you mean --memory?' 'a mistyped flag names the nearest' merge --memroy 1G a b
+refuses 2 'did you mean --all-steps?' 'the beginning of a flag names it' select m --all-st
+refuses 2 'no option --frobnicate; see' 'a flag far from all names none' merge --frobnicate a b
+refuses 2 'no option -x' 'an unknown letter is refused' merge -x a b
+refuses 2 '--memory: needs a value' 'a flag without its value is refused' merge a b --memory
+refuses 2 '--strict: takes no value' 'a value for a flag without one is refused' merge --strict=1 a b
+refuses 2 'an argument is missing' 'a missing argument is refused' merge recipe.yml
+refuses 2 'one argument too many' 'a surplus argument is refused' inspect a b
+refuses 2 'argument 1 is empty' 'an empty argument is refused' inspect ''
+refuses 2 '--data: no data set' 'uq wants data' uq model
+refuses 2 '--out: is required' 'select wants a place for the merge' select model --data x.jsonl
+refuses 2 'makes no sense with --no-write' 'select wants one of --out and --no-write' \
+    select model --data x.jsonl --no-write --out o
+refuses 2 '--prompt: is required' 'ask wants a prompt' ask model
+
+for size in '' 12Q -1 1.5 0x10 1e 1KiBB G 1..5G nan inf ' 1G' 99999999999999999999 9e99G; do
+    refuses 2 '--memory: ' "the size \"$size\" is refused" merge --memory "$size" a b
+done
+for number in '' 0 -1 1.5 1e3 x 99999999999; do
+    refuses 2 '--threads: ' "$number threads are refused" merge --threads "$number" a b
+done
+refuses 2 '--io: fast is none of auto, uring, pread' 'a wrong choice lists the right ones' \
+    merge --io fast a b
+refuses 2 '--perturb: colour is none of' 'a perturbation that does not exist is refused' \
+    uq m --data d --perturb image,colour
+refuses 2 'none stands alone' 'no perturbation excludes the others' uq m --data d --perturb none,text
+refuses 2 '--samples: 0 is less than 1' 'a sample of nothing is refused' uq m --data d --samples 0
+refuses 2 '--samples: 1.5 is not within' 'a share above one is refused' uq m --data d --samples 1.5
+refuses 2 '--dropout: 1 is not within' 'dropping everything is refused' uq m --data d --dropout 1
+
+for command in sign pack unpack convert experiment report; do
+    refuses 1 "$command: is not in this version" "$command is known and absent" "$command" x
+done
+refuses 1 'several recipes in one run are not in this version' 'several recipes are refused' \
+    merge a.yml b.yml out
+for flag in guard confident window report method base; do
+    refuses 1 "--$flag: is not in this version" "select --$flag is known and absent" \
+        select m --data d --no-write "--$flag" 1
+done
+refuses 1 'ties is not in this version' 'another merge method is refused' \
+    select m --data d --no-write --merge ties
+refuses 1 'cp is not in this version' 'conformal uncertainty is refused' uq m --data d --method cp
+refuses 1 'vulkan is not in this version' 'a GPU is refused' uq m --data d --device vulkan:0
+refuses 1 'not in this version' 'verifying a signature is refused' verify d --public-key k.pem
+refuses 1 'not in this version' 'unsafe serialization is refused' merge a b --no-safe-serialization
+refuses 2 '--device: tpu is none of' 'an unknown device is a usage error' uq m --data d --device tpu
+
+run merge --cuda --no-lazy-unpickle --write-threads 3 --device cuda:0 absent.yml out
+holds '[ $status = 1 ] && [ "$(grep -c "has no effect" "$work/stderr")" = 4 ]' \
+    "mergekit's flags without a meaning are noted, one line each"
+run merge -q --cuda absent.yml out
+holds '[ $status = 1 ] && ! grep -q "has no effect" "$work/stderr"' 'quiet leaves the notes out'
+run merge --json absent.yml out
+holds '[ $status = 1 ] && [ ! -s "$work/stdout" ]' 'a failure prints no JSON'
+run merge -- --help out
+holds '[ $status = 1 ] && grep -q -- "--help" "$work/stderr"' 'after -- nothing is an option'
+run uq absent-model --data "$zoo/data/heldin/mmb.jsonl" --memory=1.5GiB --random-seed 7 -vj2
+holds '[ $status = 1 ] && grep -q "absent-model" "$work/stderr"' \
+    'values may follow = or the letter, letters may be joined'
+
+run devices --json
+holds '[ $status = 0 ] && [ "$(value devices.0.id)" = cpu ] && [ "$(value devices.0.type)" = cpu ]' \
+    'devices is one JSON document that names the CPU'
+if [ -w /dev/full ]; then
+    status=0
+    "$uqmerge" devices > /dev/full 2> "$work/stderr" || status=$?
+    : > "$work/stdout"
+    holds '[ $status = 1 ] && grep -q "standard output: No space left" "$work/stderr"' \
+        'a full disk under standard output is an error'
+fi
+status=0
+# The pipe's reader is gone before the program writes.
+{ sleep 0.2; "$uqmerge" --help 2> "$work/stderr" || echo $? > "$work/status"; } | : || true
+sleep 0.4
+holds '[ "$(cat "$work/status")" = 1 ] && grep -q "standard output: Broken pipe" "$work/stderr"' \
+    'a closed pipe under standard output is an error, not a death'
+finish

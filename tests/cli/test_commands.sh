@@ -1,0 +1,152 @@
+#!/bin/sh
+# Every command on the zoo: results, exit codes, one JSON document, one error line.
+set -u
+. "$UQM_TESTS/cli/lib.sh"
+base=$zoo/models/base
+mmb=$zoo/data/heldin/mmb.jsonl
+seed=$zoo/data/heldin/seed.jsonl
+
+# --- inspect
+run inspect "$base"
+holds '[ $status = 0 ] && grep -q "llava-hf" "$work/stdout" && grep -q "^vision" "$work/stdout"' \
+    'inspect shows layout and parts'
+run inspect --tensors "$base"
+holds '[ $status = 0 ] && grep -q "^language_model.lm_head.weight .*\[1024, 128\]" "$work/stdout"' \
+    'inspect --tensors lists them'
+run inspect --json "$base"
+holds '[ $status = 0 ] && [ "$(value layout)" = llava-hf ] && [ "$(value "tensors.#")" = 133 ]' \
+    'inspect --json is one document with every tensor'
+digest=$(value parts.vision.digest)
+for model in models/dense models/textonly models-original/llava-mini-know; do
+    run inspect --json "$zoo/$model"
+    holds '[ $status = 0 ] && [ "$(value parts.vision.digest)" = "$digest" ]' \
+        "the frozen tower of $model shows the digest of base's"
+done
+refuses 1 absent 'inspect names a missing path' inspect "$work/absent"
+mkdir "$work/empty"
+refuses 1 empty 'inspect names a folder without weights' inspect empty
+head -c 1000 "$base/model.safetensors" > "$work/cut.safetensors"
+refuses 1 cut.safetensors 'inspect names a truncated file' inspect cut.safetensors
+
+# --- diff
+run diff "$base" "$base" --exit-code --json
+holds '[ $status = 0 ] && [ "$(value identical)" = 133 ] && [ "$(value changed)" = 0 ]' \
+    'a checkpoint does not differ from itself'
+run diff "$base" "$zoo/models/reason" --json
+holds '[ $status = 0 ] && [ "$(value changed)" -gt 0 ] && [ "$(value identical)" -gt 0 ]' \
+    'a difference without --exit-code exits with 0'
+run diff "$base" "$zoo/models/reason" --exit-code
+holds '[ $status = 3 ] && grep -q "changed" "$work/stdout" && [ ! -s "$work/stderr" ]' \
+    'a difference with --exit-code exits with 3'
+
+# --- merge, verify
+cat > "$work/two.yml" <<EOF
+merge_method: linear
+models:
+  - model: $zoo/models/reason
+    parameters: {weight: 1.0}
+  - model: $zoo/models/know
+    parameters: {weight: 1.0}
+dtype: float16
+EOF
+run merge two.yml two --dry-run --json
+holds '[ $status = 0 ] && [ "$(value "#")" != "!" ] && [ ! -e "$work/two" ]' \
+    'a dry run prints a plan and writes nothing'
+run merge two.yml two --dry-run
+holds '[ $status = 0 ] && [ -s "$work/stdout" ]' 'a dry run prints a plan for people too'
+run merge two.yml two --json
+holds '[ $status = 0 ] && [ "$(value method)" = linear ] && [ "$(value tensors)" = 133 ] &&
+    [ -f "$work/two/uqmerge.manifest.json" ] && [ "$(value bytes_written)" -gt 0 ]' \
+    'merge writes a checkpoint with its manifest'
+run verify two
+holds '[ $status = 0 ]' 'verify accepts it'
+run verify two --inputs --json
+holds '[ $status = 0 ] && [ "$(value "#")" != "!" ]' 'verify --inputs accepts the inputs'
+refuses 1 two 'merge does not write over a finished folder' merge two.yml two
+run merge two.yml two --overwrite -q --progress never
+holds '[ $status = 0 ] && [ ! -s "$work/stderr" ]' 'with --overwrite it does, quietly if asked'
+run merge two.yml again --threads 1 --io pread --direct off --memory 80M
+holds '[ $status = 0 ] && cmp -s "$work/two/model.safetensors" "$work/again/model.safetensors"' \
+    'threads, engine and memory do not change a byte'
+# One byte of the last tensor.
+file=$work/two/model.safetensors
+size=$(stat -c %s "$file")
+last=$(od -An -tu1 -j $((size - 1)) -N 1 "$file" | tr -d ' ')
+printf "\\$(printf %o $((last ^ 1)))" | dd of="$file" bs=1 seek=$((size - 1)) conv=notrunc 2> /dev/null
+run verify two
+holds '[ $status = 3 ] && [ "$(grep -c "^uqmerge: error: " "$work/stderr")" = 1 ] &&
+    grep -q "model.safetensors" "$work/stdout"' 'one flipped byte makes verify exit with 3'
+run verify two --json
+holds '[ $status = 3 ] && [ "$(value "#")" != "!" ]' 'and its JSON is still one document'
+refuses 1 absent 'verify names a missing folder' verify absent
+refuses 1 manifest 'verify names a missing manifest' verify "$base"
+
+printf 'merge_method: lineal\nmodels:\n  - model: %s\n' "$base" > "$work/method.yml"
+refuses 1 lineal 'an unknown method is named' merge method.yml out
+printf 'merge_method: linear\nmodels: [\n' > "$work/grammar.yml"
+refuses 1 'grammar.yml:' 'a grammar error names file and line' merge grammar.yml out
+sed "s|$zoo/models/know|$work/nowhere|" "$work/two.yml" > "$work/nowhere.yml"
+refuses 1 nowhere 'a missing model is named' merge nowhere.yml out
+mkdir "$work/damaged"
+cp "$base"/*.json "$base/tokenizer.model" "$work/damaged"
+head -c 100000 "$base/model.safetensors" > "$work/damaged/model.safetensors"
+sed "s|$zoo/models/know|$work/damaged|" "$work/two.yml" > "$work/damaged.yml"
+refuses 1 damaged 'a truncated model is named' merge damaged.yml out
+refuses 1 memory 'too little memory is said' merge two.yml out --memory 1M
+holds '[ ! -e "$work/out" ]' 'none of these left a folder'
+
+# --- ask
+picture=$(ls "$zoo"/data/images/*.png | head -n 1)
+run ask "$base" --image "$picture" --prompt 'What is this?' --max-tokens 4 --logits --json
+holds '[ $status = 0 ] && [ "$(value tokens)" -le 4 ] && [ "$(value "top.#")" -gt 0 ]' \
+    'ask answers in JSON, with the first logits'
+run ask "$work/two.yml" --prompt 'What colour is the sky?' --max-tokens 2
+holds '[ $status = 0 ] && [ -s "$work/stdout" ]' 'ask takes a recipe, and no picture'
+head -c 500 "$picture" > "$work/cut.png"
+refuses 1 cut.png 'ask names a damaged picture' ask "$base" --image cut.png --prompt x
+refuses 1 absent.png 'ask names a missing picture' ask "$base" --image absent.png --prompt x
+
+# --- uq
+run uq "$base" "$zoo/models/reason" --data "$mmb" "SET=$seed" --samples 4 --repeats 2 --json
+holds '[ $status = 0 ] && [ "$(value "models.#")" = 2 ] &&
+    [ "$(value models.1.model)" = reason ] && [ "$(value models.0.datasets.1.data)" = SET ] &&
+    [ "$(value models.0.datasets.0.samples)" = 4 ]' 'uq measures every model on every set'
+cp "$work/stdout" "$work/first.json"
+run uq "$base" "$zoo/models/reason" --data "$mmb" "SET=$seed" --samples 4 --repeats 2 --json \
+    --threads 1 --io pread --memory 200M
+holds '[ $status = 0 ] && cmp -s "$work/stdout" "$work/first.json"' \
+    'threads, engine and memory do not change its JSON'
+run uq --data "$mmb" "$base" --samples 3 --repeats 2 --perturb none --trace trace.jsonl
+holds '[ $status = 0 ] && grep -q "^base .*mmb .*0.000000" "$work/stdout" && [ -s "$work/trace.jsonl" ]' \
+    'without perturbation there is no uncertainty; the trace is written; a folder ends --data'
+printf '{"id":"a","image":null,"choices":["x","y"],"answer":0}\n' > "$work/no-question.jsonl"
+refuses 1 no-question.jsonl 'a record without a question is named' uq "$base" --data no-question.jsonl
+printf '{"id":"a","image":null,\n' > "$work/broken.jsonl"
+refuses 1 broken.jsonl 'a broken line is named' uq "$base" --data broken.jsonl
+refuses 1 absent.jsonl 'a missing set is named' uq "$base" --data absent.jsonl
+printf '{"id":"a","image":null,"question":"q","choices":["x","y","z","w"],"answer":0}\n%s\n' \
+    '{"id":"b","image":"cut.png","question":"q","choices":["x","y","z","w"],"answer":0}' \
+    > "$work/picture.jsonl"
+run uq "$base" --data picture.jsonl --repeats 2 --json
+holds '[ $status = 0 ] && [ "$(value models.0.datasets.0.skipped)" = 1 ] &&
+    [ "$(value models.0.datasets.0.samples)" = 1 ] && grep -q "cut.png" "$work/stderr"' \
+    'a picture that does not decode is skipped, counted and named'
+refuses 1 cut.png 'with --strict it is an error' uq "$base" --data picture.jsonl --repeats 2 --strict
+
+# --- eval
+run eval "$base" --data "$mmb" --samples 6 --json
+holds '[ $status = 0 ] && [ "$(value models.0.datasets.0.samples)" = 6 ] &&
+    [ "$(value models.0.average)" != "!" ]' 'eval scores a multiple-choice set'
+
+# --- select
+run select "$zoo/models/reason" "$zoo/models/know" "$zoo/models/chat" --data "$mmb" --samples 4 \
+    --repeats 2 --out chosen --json
+holds '[ $status = 0 ] && [ "$(value "order.#")" = 3 ] && [ "$(value "selected.#")" -ge 1 ] &&
+    [ "$(value out)" = chosen ] && [ "$(value steps.0.step)" = 1 ]' 'select decides and writes'
+run verify chosen
+holds '[ $status = 0 ]' 'verify accepts what it wrote'
+run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 4 --repeats 2 --no-write \
+    --all-steps
+holds '[ $status = 0 ] && grep -q "^selected" "$work/stdout"' \
+    'select --no-write prints the table and writes nothing'
+finish

@@ -1,0 +1,95 @@
+#!/bin/sh
+# Build with gcc and clang, run every test, run them again under the sanitizers. The last line is
+# "N passed, N failed", over all builds; the exit status is not 0 unless all passed.
+set -eu
+cd "$(dirname "$0")/.."
+. tools/packages.sh
+
+# shellcheck disable=SC2086
+need_packages $build_packages $test_packages
+
+# The tests that start threads: TSan looks at these.
+threaded='threads engine stream sink source merge_stream gemm attention'
+failed=0
+logs=
+
+# step NAME COMMAND...: a failure is noted and the rest goes on.
+step() {
+    what=$1
+    shift
+    echo
+    echo "== $what"
+    if "$@"; then
+        return 0
+    fi
+    echo "== $what: FAILED" >&2
+    failed=1
+    return 1
+}
+
+# configure FOLDER [OPTION...]
+configure() {
+    folder=$1
+    shift
+    if [ -f "$folder/build.ninja" ]; then
+        meson configure "$folder" "$@"
+    else
+        meson setup "$folder" "$@"
+    fi
+}
+
+# build FOLDER [TARGET...]: quiet unless it fails.
+build() {
+    folder=$1
+    shift
+    if ninja -C "$folder" "$@" > "$folder/build.log" 2>&1; then
+        grep -E 'warning:' "$folder/build.log" || true
+        return 0
+    fi
+    tail -n 60 "$folder/build.log" >&2
+    return 1
+}
+
+# run FOLDER [ARGUMENT...]: the tests of a build.
+run() {
+    folder=$1
+    shift
+    rm -f "$folder/meson-logs/testlog.json"
+    logs="$logs $folder/meson-logs/testlog.json"
+    meson test -C "$folder" --no-rebuild --print-errorlogs "$@"
+}
+
+# The names among $threaded that this build has, and their programs.
+threaded_tests() {
+    for name in $threaded; do
+        meson test -C "$1" --list 2> /dev/null | sed 's|.*/ *||; s|.* ||' | grep -x "$name" || true
+    done | sort -u
+}
+
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:allocator_may_return_null=1
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export TSAN_OPTIONS=halt_on_error=1
+
+CC=gcc CXX=g++ step 'gcc: configure' configure build -Dtests=enabled -Dwerror=true &&
+    step 'gcc: build' build build &&
+    { step 'gcc: test' run build --timeout-multiplier 4 || true; }
+
+CC=gcc CXX=g++ step 'ASan and UBSan: configure' configure build-asan -Dtests=enabled \
+    -Db_sanitize=address,undefined -Db_lundef=false &&
+    step 'ASan and UBSan: build' build build-asan &&
+    { step 'ASan and UBSan: test' run build-asan --timeout-multiplier 10 || true; }
+
+if CC=gcc CXX=g++ step 'TSan: configure' configure build-tsan -Dtests=enabled \
+    -Db_sanitize=thread -Db_lundef=false && step 'TSan: build' build build-tsan; then
+    # shellcheck disable=SC2046
+    step 'TSan: the tests of streaming and threads' run build-tsan --timeout-multiplier 10 \
+        $(threaded_tests build-tsan) || true
+fi
+
+CC=clang CXX=clang++ step 'clang: configure' configure build-clang -Dtests=enabled -Dwerror=true &&
+    { step 'clang: build' build build-clang || true; }
+
+echo
+# shellcheck disable=SC2086
+python3 tools/count-tests.py $logs || failed=1
+exit $failed
