@@ -7,6 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+int uqm_allow_blocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
 static bool same_file(int a, int b)
 {
     struct stat sa, sb;
@@ -55,7 +61,9 @@ int uqm_direct_open(int *fd, uint32_t *off_align, uint32_t *mem_align, const cha
     *fd = open(path, flags | O_DIRECT | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0)
         return errno;
-    if (!same_file(*fd, like_fd))
+    if (uqm_allow_blocking(*fd) != 0)
+        e = errno;
+    if (!e && !same_file(*fd, like_fd))
         e = ESTALE;
     if (!e)
         e = find_alignment(*fd, off_align, mem_align);

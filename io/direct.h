@@ -1,4 +1,4 @@
-/* Opening a second descriptor of a file, past the page cache. */
+/* What opening a file takes beyond open(): a second descriptor of it, past the page cache. */
 #ifndef UQM_IO_DIRECT_H
 #define UQM_IO_DIRECT_H
 
@@ -15,5 +15,12 @@ enum { UQM_DIRECT_MAX_ALIGN = 4096 };
  */
 int uqm_direct_open(int *fd, uint32_t *off_align, uint32_t *mem_align, const char *path, int flags,
                     int like_fd);
+
+/*
+ * Take O_NONBLOCK back, which only the opening needed (a FIFO is to be an error, not a hang): for
+ * such descriptors io_uring answers EAGAIN on file systems that cannot do without waiting, and
+ * overlayfs is one. -1 with errno on failure.
+ */
+int uqm_allow_blocking(int fd);
 
 #endif

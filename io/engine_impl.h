@@ -43,6 +43,12 @@ struct uqm_io {
     unsigned n_inflight, n_busy;
 };
 
+/*
+ * Registration touches and pins every buffer, which only a long run pays back: streams and sinks
+ * register when their buffers have gone round this often.
+ */
+enum { UQM_ROUNDS_BEFORE_REGISTERING = 2 };
+
 /* Both return 0 or the errno of the refusal. */
 int uqm_io_uring_create(struct uqm_io **out, unsigned n_inflight,
                         const struct uqm_io_faults *faults);

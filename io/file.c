@@ -41,7 +41,6 @@ int uqm_file_open(struct uqm_file **out, struct uqm_env *env, const char *path, 
         ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", path);
         goto fail;
     }
-    /* O_NONBLOCK: a FIFO without a writer is to be an error, not a hang. */
     f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (f->fd < 0 || fstat(f->fd, &f->stat) != 0) {
         ret = uqm_fail_errno(err, "%s", path);
@@ -49,6 +48,10 @@ int uqm_file_open(struct uqm_file **out, struct uqm_env *env, const char *path, 
     }
     if (!S_ISREG(f->stat.st_mode)) {
         ret = uqm_fail(err, UQM_ERR_FORMAT, "%s: not a regular file", path);
+        goto fail;
+    }
+    if (uqm_allow_blocking(f->fd) != 0) {
+        ret = uqm_fail_errno(err, "%s", path);
         goto fail;
     }
     f->size_bytes = (uint64_t) f->stat.st_size;

@@ -195,10 +195,7 @@ static int make_buffers(struct uqm_sink *s, uint64_t memory_bytes, struct uqm_er
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", s->path);
     for (size_t i = 0; i < n; i++)
         s->blocks[i].written = true;
-    ret = uqm_io_create_with(&s->io, s->env, (unsigned) n, s->faults, err);
-    if (ret == UQM_OK)
-        uqm_io_register(s->io, s->pool.bufs, (size_t) buf, n);
-    return ret;
+    return uqm_io_create_with(&s->io, s->env, (unsigned) n, s->faults, err);
 }
 
 int uqm_sink_create_with(struct uqm_sink **out, struct uqm_env *env, const char *path,
@@ -315,6 +312,8 @@ static int take_back(struct uqm_sink *s, struct uqm_op *op, struct uqm_err *err)
     if (op->sys_errno != 0)
         return write_failed(s, op, err);
     atomic_fetch_add(&s->env->bytes_written, op->len);
+    if (op->align <= 1) /* start now what fsync would otherwise wait for at the end */
+        sync_file_range(s->fd, (off_t) op->off_bytes, (off_t) op->len, SYNC_FILE_RANGE_WRITE);
     return uqm_check_cancel(s->env, err);
 }
 
@@ -332,7 +331,8 @@ static int hand_on(struct uqm_sink *s, struct uqm_err *err)
     size_t len = direct ? s->fill & ~(size_t) (UQM_DIRECT_MAX_ALIGN - 1) : s->fill;
     b->len = s->fill;
     give_to_hash(&s->hash);
-    s->n_blocks++;
+    if (s->n_blocks++ == UQM_ROUNDS_BEFORE_REGISTERING * s->pool.n_bufs)
+        uqm_io_register(s->io, s->pool.bufs, s->pool.buf_bytes, s->pool.n_bufs);
     if (len == 0)
         return UQM_OK;
     return submit(s, b, 0, len, s->off_bytes, direct, err);
@@ -440,8 +440,10 @@ static int complete(struct uqm_sink *s, struct uqm_err *err)
     int ret = write_last(s, err);
     if (ret < 0)
         return ret;
-    wait_for_hash(&s->hash, s->n_blocks);
-    return sync_file(s, err);
+    ret = sync_file(s, err);
+    if (ret == UQM_OK)
+        wait_for_hash(&s->hash, s->n_blocks);
+    return ret;
 }
 
 int uqm_sink_finish(struct uqm_sink *sink, struct uqm_sha256_hex *sha256, struct uqm_err *err)

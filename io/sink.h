@@ -13,7 +13,7 @@ struct uqm_sink;
 /*
  * Create `path` (it must not exist) and reserve size_bytes, so that a full disk is known now.
  * O_DIRECT as env->direct says. memory_bytes: for the buffers, from the budget (at least two of
- * 64 KiB).
+ * 64 KiB). A process that wants an error past its file size limit ignores SIGXFSZ.
  */
 int uqm_sink_create(struct uqm_sink **out, struct uqm_env *env, const char *path,
                     uint64_t size_bytes, uint64_t memory_bytes, struct uqm_err *err);

@@ -37,6 +37,7 @@ struct uqm_stream {
     uqm_next_piece_fn next;
     void *ctx;
     bool planned_all;
+    uint64_t n_submitted;
     struct uqm_err failure; /* once set, all there is to say */
 };
 
@@ -77,7 +78,6 @@ int uqm_stream_create_with(struct uqm_stream **out, struct uqm_env *env, size_t 
     ret = uqm_io_create_with(&s->io, env, (unsigned) n, faults, err);
     if (ret < 0)
         goto fail;
-    uqm_io_register(s->io, s->pool.bufs, buf_bytes, n);
     *out = s;
     return UQM_OK;
 
@@ -134,6 +134,8 @@ static int submit(struct uqm_stream *s, struct slot *slot, bool direct, struct u
         .user = slot,
     };
     assert(slot->op.len <= s->pool.buf_bytes);
+    if (s->n_submitted++ == UQM_ROUNDS_BEFORE_REGISTERING * s->pool.n_bufs)
+        uqm_io_register(s->io, s->pool.bufs, s->pool.buf_bytes, s->pool.n_bufs);
     return uqm_io_submit(s->io, &slot->op, err);
 }
 

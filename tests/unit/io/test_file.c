@@ -44,6 +44,8 @@ static void only_large_files_go_past_the_cache_by_themselves(void **state)
         assert_ok(uqm_file_open(&f, env, path, &err), err);
         assert_int_equal(f->direct_fd >= 0, cases[i].direct);
         assert_int_equal(env->direct_used, cases[i].direct);
+        assert_false(fcntl(f->fd, F_GETFL) & O_NONBLOCK);
+        assert_false(f->direct_fd >= 0 && fcntl(f->direct_fd, F_GETFL) & O_NONBLOCK);
         assert_true(cases[i].direct ? f->off_align >= 512 : f->off_align == 1);
         assert_int_equal(f->size_bytes, cases[i].large ? UQM_DIRECT_MIN_BYTES : 5000);
         uqm_file_close(&f);
