@@ -12,15 +12,26 @@
 void gotoblas_dynamic_init(void) __attribute__((weak));
 void gotoblas_dynamic_quit(void) __attribute__((weak));
 
-static bool core_has_avx2(void)
+static bool is_one_of(const char *name, const char *const *list)
 {
-    static const char *const cores[] = { "Haswell",  "Zen",        "Excavator",
-                                         "SkylakeX", "Cooperlake", "SapphireRapids" };
-    const char *core = openblas_get_corename();
-    for (size_t i = 0; i < sizeof cores / sizeof *cores; i++)
-        if (strcasecmp(core, cores[i]) == 0)
+    for (; *list; list++)
+        if (strcasecmp(name, *list) == 0)
             return true;
     return false;
+}
+
+/* The core type to ask for instead of OpenBLAS's own choice, or NULL. */
+static const char *better_core(const char *chosen)
+{
+    static const char *const with_avx512[] = { "SkylakeX", "Cooperlake", "SapphireRapids", NULL };
+    static const char *const with_avx[] = { "Sandybridge", NULL };
+    uint32_t flags = uqm_cpu_detect();
+
+    if (flags & UQM_CPU_AVX512)
+        return is_one_of(chosen, with_avx512) ? NULL : "SkylakeX";
+    if (flags & UQM_CPU_AVX2)
+        return is_one_of(chosen, with_avx) ? NULL : "Sandybridge";
+    return NULL;
 }
 
 /* The core type is read from the environment alone, and only when the choice is made. */
@@ -34,11 +45,11 @@ static void choose_core(const char *name)
 
 static void setup(void)
 {
-    uint32_t flags = uqm_cpu_detect();
     bool can_choose = gotoblas_dynamic_init && gotoblas_dynamic_quit;
+    const char *core = better_core(openblas_get_corename());
 
-    if (can_choose && (flags & UQM_CPU_AVX2) && !getenv("OPENBLAS_CORETYPE") && !core_has_avx2())
-        choose_core(flags & UQM_CPU_AVX512 ? "SkylakeX" : "Haswell");
+    if (core && can_choose && !getenv("OPENBLAS_CORETYPE"))
+        choose_core(core);
     openblas_set_num_threads(1);
 }
 
@@ -46,4 +57,9 @@ void uqm_blas_setup(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, setup);
+}
+
+const char *uqm_blas_core(void)
+{
+    return openblas_get_corename();
 }
