@@ -1,0 +1,152 @@
+/* Values, texts and the progress line of the program. */
+#include "tests/unit/test.h"
+#include "tools/cli.h"
+#include "tools/progress.h"
+#include "tools/text.h"
+
+static uint64_t size_of(cli_set_fn set, const char *text)
+{
+    static const struct cli_option option;
+    struct uqm_err err = { 0 };
+    uint64_t bytes = 0;
+    if (set(&bytes, text, &option, &err) < 0)
+        fail_msg("%s: %s", text, err.msg);
+    return bytes;
+}
+
+static void sizes_are_powers_of_1024_unless_they_say_b(void **state)
+{
+    (void) state;
+    assert_int_equal(size_of(cli_set_size, "0"), 0);
+    assert_int_equal(size_of(cli_set_size, "123456789012"), UINT64_C(123456789012));
+    assert_int_equal(size_of(cli_set_size, "512M"), UINT64_C(512) << 20);
+    assert_int_equal(size_of(cli_set_size, "4g"), UINT64_C(4) << 30);
+    assert_int_equal(size_of(cli_set_size, "1.5GiB"), UINT64_C(3) << 29);
+    assert_int_equal(size_of(cli_set_size, "64KiB"), 65536);
+    assert_int_equal(size_of(cli_set_size, "10MB"), 10000000);
+    assert_int_equal(size_of(cli_set_size, "2T"), UINT64_C(2) << 40);
+    assert_int_equal(size_of(cli_set_size, "7B"), 7);
+}
+
+static void shard_sizes_are_read_as_mergekit_reads_them(void **state)
+{
+    (void) state;
+    assert_int_equal(size_of(cli_set_shard_size, "5B"), UINT64_C(5000000000));
+    assert_int_equal(size_of(cli_set_shard_size, "300M"), 300000000);
+    assert_int_equal(size_of(cli_set_shard_size, "1.5K"), 1500);
+    assert_int_equal(size_of(cli_set_shard_size, "1GiB"), 1 << 30);
+    assert_int_equal(size_of(cli_set_shard_size, "4096"), 4096);
+    assert_int_equal(size_of(cli_set_shard_size, "0"), UINT64_MAX);
+}
+
+static void distances_count_edits_and_swaps(void **state)
+{
+    (void) state;
+    assert_int_equal(cli_distance("merge", "merge"), 0);
+    assert_int_equal(cli_distance("mrege", "merge"), 1);
+    assert_int_equal(cli_distance("merg", "merge"), 1);
+    assert_int_equal(cli_distance("", "merge"), 5);
+    assert_int_equal(cli_distance("kitten", "sitting"), 3);
+    char huge[200];
+    memset(huge, 'x', sizeof huge - 1);
+    huge[sizeof huge - 1] = 0;
+    assert_false(cli_is_near(cli_distance(huge, "merge"), huge));
+}
+
+static void amounts_are_short(void **state)
+{
+    (void) state;
+    char text[32];
+    text_bytes(text, sizeof text, 999);
+    assert_string_equal(text, "999 B");
+    text_bytes(text, sizeof text, 1234567);
+    assert_string_equal(text, "1.23 MB");
+    text_bytes(text, sizeof text, 999999);
+    assert_string_equal(text, "1.00 MB");
+    text_bytes(text, sizeof text, UINT64_C(13500000000));
+    assert_string_equal(text, "13.5 GB");
+    text_count(text, sizeof text, UINT64_C(6740000000));
+    assert_string_equal(text, "6.74 B");
+    text_seconds(text, sizeof text, 41.2);
+    assert_string_equal(text, "0:41");
+    text_seconds(text, sizeof text, 7510);
+    assert_string_equal(text, "2:05:10");
+    text_seconds(text, sizeof text, 3 * 86400 + 4 * 3600);
+    assert_string_equal(text, "3 d 04 h");
+}
+
+static void the_progress_line_tells_share_rate_and_time_left(void **state)
+{
+    (void) state;
+    char line[200];
+    struct uqm_progress bytes = { "merging", "bytes", UINT64_C(1) << 30, UINT64_C(4) << 30 };
+    progress_format(line, sizeof line, &bytes, 0, 10.0);
+    assert_string_equal(line, "merging   25%  1.07 GB of 4.29 GB  107 MB/s  0:30 left");
+
+    struct uqm_progress prompts = { "uncertainty of a (1/3)", "prompts", 30, 120 };
+    progress_format(line, sizeof line, &prompts, 10, 5.0);
+    assert_string_equal(line,
+                        "uncertainty of a (1/3)   25%  30/120 prompts  4.00 prompts/s  0:23 left");
+}
+
+static void the_progress_line_does_not_guess(void **state)
+{
+    (void) state;
+    char line[200];
+    struct uqm_progress start = { "reading", "bytes", 0, 1000 };
+    progress_format(line, sizeof line, &start, 0, 10.0);
+    assert_string_equal(line, "reading    0%  0 B of 1.00 kB");
+    struct uqm_progress open_end = { "reading", "images", 7, 0 };
+    progress_format(line, sizeof line, &open_end, 0, 0.1);
+    assert_string_equal(line, "reading  7 images");
+    struct uqm_progress nearly = { "reading", "images", 999, 1000 };
+    progress_format(line, sizeof line, &nearly, 999, 1.0);
+    assert_string_equal(line, "reading   99%  999/1000 images");
+}
+
+static void a_long_stage_is_cut_and_not_overrun(void **state)
+{
+    (void) state;
+    char stage[300], line[64];
+    memset(stage, 's', sizeof stage - 1);
+    stage[sizeof stage - 1] = 0;
+    struct uqm_progress report = { stage, "bytes", 1, 2 };
+    assert_int_equal(progress_format(line, sizeof line, &report, 0, 1.0), sizeof line - 1);
+    assert_int_equal(strlen(line), sizeof line - 1);
+}
+
+static void a_table_is_as_wide_as_its_widest_cells(void **state)
+{
+    (void) state;
+    static const char *const titles[] = { "name", "n" };
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    struct table t;
+    table_init(&t, "lr", titles);
+    table_name(&t, "zwölf");
+    table_cell(&t, "%d", 12);
+    table_name(&t, "a\tb\033[31m");
+    table_cell(&t, "%d", 1234);
+    assert_true(table_print(out, &t, 1));
+    fclose(out);
+    assert_string_equal(text, " name               n\n"
+                              " zwölf             12\n"
+                              " a\\x09b\\x1b[31m  1234\n");
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_are_powers_of_1024_unless_they_say_b),
+        cmocka_unit_test(shard_sizes_are_read_as_mergekit_reads_them),
+        cmocka_unit_test(distances_count_edits_and_swaps),
+        cmocka_unit_test(amounts_are_short),
+        cmocka_unit_test(the_progress_line_tells_share_rate_and_time_left),
+        cmocka_unit_test(the_progress_line_does_not_guess),
+        cmocka_unit_test(a_long_stage_is_cut_and_not_overrun),
+        cmocka_unit_test(a_table_is_as_wide_as_its_widest_cells),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
