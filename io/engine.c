@@ -66,9 +66,8 @@ bool uqm_op_advance(struct uqm_op *op, ssize_t result)
     return op->done == op->len;
 }
 
-int uqm_io_thread(unsigned long *thread, void *(*run)(void *), void *arg)
+int uqm_io_thread(pthread_t *thread, void *(*run)(void *), void *arg)
 {
-    static_assert(sizeof(pthread_t) == sizeof *thread, "pthread_t is no unsigned long");
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);

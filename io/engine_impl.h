@@ -5,6 +5,7 @@
 #ifndef UQM_IO_ENGINE_IMPL_H
 #define UQM_IO_ENGINE_IMPL_H
 
+#include <pthread.h>
 #include <sys/types.h>
 
 #include "io/engine.h"
@@ -78,6 +79,6 @@ ssize_t uqm_op_request(const struct uqm_io *io, const struct uqm_op *op);
 bool uqm_op_advance(struct uqm_op *op, ssize_t result);
 
 /* A thread that takes no signals: those are for the caller's threads. 0 or an errno. */
-int uqm_io_thread(unsigned long *thread, void *(*run)(void *), void *arg);
+int uqm_io_thread(pthread_t *thread, void *(*run)(void *), void *arg);
 
 #endif

@@ -19,7 +19,7 @@ struct pread_engine {
     struct queue todo, done; /* under lock, as is stopping */
     bool stopping;
     unsigned n_threads;
-    unsigned long threads[MAX_THREADS];
+    pthread_t threads[MAX_THREADS];
 };
 
 static void push(struct queue *q, struct uqm_op *op)

@@ -33,7 +33,7 @@ struct block {
 struct sink_hash {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    unsigned long thread;
+    pthread_t thread;
     bool running;
     /* under lock: */
     uint64_t n_given, n_hashed; /* blocks */

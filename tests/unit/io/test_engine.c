@@ -1,5 +1,10 @@
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
@@ -222,6 +227,46 @@ static void a_refused_ring_is_replaced_and_mentioned_once(void **state)
     }
 }
 
+/* As containers do it: a filter that answers io_uring_setup with EPERM, in a process of its own. */
+static int create_behind_a_filter(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = { .len = sizeof code / sizeof *code, .filter = code };
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+        return 77;
+    struct uqm_env *env = io_env(UQM_IO_AUTO, UQM_DIRECT_OFF);
+    struct uqm_io *io = NULL;
+    struct uqm_err err = { 0 };
+    env->log = count_line;
+    if (uqm_io_create(&io, env, 4, &err) < 0 || uqm_io_kind_of(io) != UQM_IO_PREAD || n_lines != 1)
+        return 1;
+    uqm_io_destroy(&io);
+    env->io = UQM_IO_URING;
+    return uqm_io_create(&io, env, 4, &err) == UQM_ERR_IO && err.sys_errno == EPERM ? 0 : 2;
+}
+
+static void a_container_s_filter_is_a_refusal_like_any_other(void **state)
+{
+    (void) state;
+    fflush(NULL);
+    n_lines = 0;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(create_behind_a_filter());
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static int allow_two_buffers(void *ctx, size_t n_bufs)
 {
     (void) ctx;
@@ -349,6 +394,7 @@ int main(void)
         cmocka_unit_test(one_byte_at_a_time_is_slow_but_right),
         cmocka_unit_test(engines_wait_for_what_is_under_way_when_they_go),
         cmocka_unit_test(a_refused_ring_is_replaced_and_mentioned_once),
+        cmocka_unit_test(a_container_s_filter_is_a_refusal_like_any_other),
         cmocka_unit_test(registered_half_or_not_at_all_buffers_hold_the_same_bytes),
         cmocka_unit_test(without_lockable_memory_everything_still_works),
         cmocka_unit_test(real_signals_do_not_disturb_it),

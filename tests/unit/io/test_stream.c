@@ -340,6 +340,101 @@ static void an_empty_plan_ends_at_once(void **state)
     close_fixture(&f);
 }
 
+/* Pieces of any size anywhere in three files, drawn from a counter. */
+struct random_plan {
+    struct uqm_file *files[3];
+    struct uqm_piece pieces[400];
+    unsigned n;
+    _Atomic unsigned n_transfers;
+};
+
+static uint32_t draw(uint32_t i)
+{
+    uint64_t x = (i + 1) * UINT64_C(0xD1B54A32D192ED03);
+    x ^= x >> 31;
+    return (uint32_t) (x * UINT64_C(0x9E3779B97F4A7C15) >> 33);
+}
+
+static int next_random(void *ctx, struct uqm_piece *piece)
+{
+    struct random_plan *p = ctx;
+    unsigned i = p->n;
+    if (i == 400)
+        return 0;
+    struct uqm_file *file = p->files[draw(3 * i) % 3];
+    size_t n_bytes = 1 + draw(3 * i + 1) % 20000;
+    uint64_t off = draw(3 * i + 2) % (file->size_bytes - n_bytes + 1);
+    p->pieces[i] = (struct uqm_piece){ file, off, n_bytes, &p->pieces[i] };
+    *piece = p->pieces[p->n++];
+    return 1;
+}
+
+/* A third short by whole blocks, some interrupted, some deferred. */
+static ssize_t random_mishap(void *ctx, const struct uqm_op *op, size_t len)
+{
+    struct random_plan *p = ctx;
+    (void) op;
+    uint32_t r = draw(7777 + atomic_fetch_add(&p->n_transfers, 1));
+    if (r % 16 == 0)
+        return -EINTR;
+    if (r % 16 == 1)
+        return -EAGAIN;
+    return (ssize_t) (r % 3 == 0 && len > 4096 ? len / 2 / 4096 * 4096 + 4096 : len);
+}
+
+static void read_random_plan(struct uqm_env *env, struct random_plan *plan, struct uqm_stream *s)
+{
+    struct uqm_err err = { 0 };
+    struct uqm_view held[6] = { 0 };
+    for (unsigned i = 0;; i++) {
+        struct uqm_view *v = &held[draw(i) % 6];
+        if (v->slot) {
+            const struct uqm_piece *p = v->user;
+            assert_known(v->data, v->n_bytes, p->off_bytes);
+            uqm_stream_release(s, v);
+        }
+        int ret = uqm_stream_next(s, v, &err);
+        assert_ok(ret, err);
+        if (ret == 0)
+            break;
+        assert_ptr_equal(v->user, &plan->pieces[i]);
+        assert_int_equal(v->n_bytes, plan->pieces[i].n_bytes);
+    }
+    uint64_t total = 0;
+    for (unsigned i = 0; i < plan->n; i++)
+        total += plan->pieces[i].n_bytes;
+    assert_int_equal(plan->n, 400);
+    assert_int_equal(env->bytes_read, total);
+}
+
+static void a_long_plan_over_several_files_comes_back_whole(void **state)
+{
+    (void) state;
+    make_file("random-0", 20000);
+    make_file("random-1", 333333);
+    make_file("random-2", 1 << 20);
+    for_each_engine(kind) for (int i = 0; i < 4; i++)
+    {
+        enum uqm_direct direct = i % 2 ? direct_if_possible() : UQM_DIRECT_OFF;
+        struct uqm_env *env = io_env(kind, direct);
+        struct random_plan plan = { 0 };
+        struct uqm_io_faults faults = { .ctx = &plan, .transfer = random_mishap };
+        struct uqm_stream *s = NULL;
+        struct uqm_err err = { 0 };
+        assert_ok(uqm_file_open(&plan.files[0], env, in_dir("random-0"), &err), err);
+        assert_ok(uqm_file_open(&plan.files[1], env, in_dir("random-1"), &err), err);
+        assert_ok(uqm_file_open(&plan.files[2], env, in_dir("random-2"), &err), err);
+        assert_ok(uqm_stream_create_with(&s, env, 20000, 6, i < 2 ? 0 : 1 << 20, next_random, &plan,
+                                         &faults, &err),
+                  err);
+        read_random_plan(env, &plan, s);
+        uqm_stream_destroy(&s);
+        for (int f = 0; f < 3; f++)
+            uqm_file_close(&plan.files[f]);
+        assert_int_equal(uqm_budget_left(env), env->budget.limit_bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +450,7 @@ int main(void)
         cmocka_unit_test(an_interrupt_ends_it),
         cmocka_unit_test(too_little_memory_is_an_error_but_less_than_wished_is_not),
         cmocka_unit_test(an_empty_plan_ends_at_once),
+        cmocka_unit_test(a_long_plan_over_several_files_comes_back_whole),
     };
     return cmocka_run_group_tests(tests, make_io_dir, drop_io_dir);
 }
