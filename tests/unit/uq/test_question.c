@@ -1,0 +1,107 @@
+#include "src/uq/question.h"
+#include "tests/unit/test.h"
+
+static const char *const four[] = { "a", "b", "c", "d" };
+static struct uqm_dataset set = { .path = "set.jsonl", .name = "set" };
+static const struct uqm_task task = {
+    .suffix = "\nAnswer with the option's letter from the given choices directly.",
+    .extra = { "I don't know", "None of the above" },
+    .n_extra = 2,
+};
+
+static void asked_as(const struct uqm_record *r, const char *expected)
+{
+    char *text = uqm_question_text(r, &task);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void the_text_is_hint_question_letters_and_suffix(void **state)
+{
+    (void) state;
+    struct uqm_record r = { .question = "Why?", .hint = "H", .choices = four, .n_choices = 4 };
+    asked_as(&r, "H\nWhy?\nA. a\nB. b\nC. c\nD. d\nE. I don't know\nF. None of the above"
+                 "\nAnswer with the option's letter from the given choices directly.");
+}
+
+static void an_empty_hint_is_a_blank_line_and_no_hint_is_none(void **state)
+{
+    (void) state;
+    struct uqm_record r = { .question = "Why?", .hint = "", .choices = four, .n_choices = 4 };
+    char *text = uqm_question_text(&r, &task);
+    assert_int_equal(strncmp(text, "\nWhy?\nA. a", 10), 0);
+    free(text);
+    r.hint = NULL;
+    text = uqm_question_text(&r, &task);
+    assert_int_equal(strncmp(text, "Why?\nA. a", 9), 0);
+    free(text);
+}
+
+static void fewer_choices_move_the_two_extra_ones_up(void **state)
+{
+    (void) state;
+    struct uqm_record r = { .question = "Why?", .choices = four, .n_choices = 2 };
+    asked_as(&r, "Why?\nA. a\nB. b\nC. I don't know\nD. None of the above"
+                 "\nAnswer with the option's letter from the given choices directly.");
+}
+
+static void the_prefix_stands_straight_before_the_conversation(void **state)
+{
+    (void) state;
+    struct uqm_record r = {
+        .id = "x", .question = "Why?", .choices = four, .n_choices = 1, .image = "p.png"
+    };
+    struct uqm_err err = { 0 };
+    char *prompt;
+    assert_ok(uqm_question_prompt(&prompt, &set, &r, &task, "you are a helpful assistant", &err),
+              err);
+    assert_string_equal(
+        prompt, "you are a helpful assistantA chat between a curious user and an artificial "
+                "intelligence assistant. The assistant gives helpful, detailed, and polite answers "
+                "to the user's questions. USER: <image>\nWhy?\nA. a\nB. I don't know\nC. None of "
+                "the above\nAnswer with the option's letter from the given choices directly. "
+                "ASSISTANT:");
+    free(prompt);
+
+    r.image = NULL;
+    assert_ok(uqm_question_prompt(&prompt, &set, &r, &task, "", &err), err);
+    assert_null(strstr(prompt, "<image>"));
+    assert_int_equal(prompt[0], 'A');
+    free(prompt);
+}
+
+static void a_mark_in_the_text_is_the_pictures_place(void **state)
+{
+    (void) state;
+    struct uqm_record r = { .id = "x",
+                            .question = "In <image>, why?",
+                            .choices = four,
+                            .n_choices = 1,
+                            .image = "p.png",
+                            .line = 3 };
+    struct uqm_err err = { 0 };
+    char *prompt = NULL;
+    assert_ok(uqm_question_prompt(&prompt, &set, &r, &task, "", &err), err);
+    assert_int_equal(uqm_question_marks(prompt), 1);
+    free(prompt);
+
+    r.image = NULL;
+    assert_fails(uqm_question_prompt(&prompt, &set, &r, &task, "", &err), err, UQM_ERR_FORMAT,
+                 "set.jsonl:3: record x: its text has 1 <image> marks for 0 pictures");
+    r.image = "p.png";
+    r.hint = "<image>";
+    assert_fails(uqm_question_prompt(&prompt, &set, &r, &task, "", &err), err, UQM_ERR_FORMAT,
+                 "2 <image> marks for 1 picture");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_text_is_hint_question_letters_and_suffix),
+        cmocka_unit_test(an_empty_hint_is_a_blank_line_and_no_hint_is_none),
+        cmocka_unit_test(fewer_choices_move_the_two_extra_ones_up),
+        cmocka_unit_test(the_prefix_stands_straight_before_the_conversation),
+        cmocka_unit_test(a_mark_in_the_text_is_the_pictures_place),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

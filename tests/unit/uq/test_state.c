@@ -1,0 +1,156 @@
+#include <math.h>
+
+#include "src/uq/state.h"
+#include "tests/unit/uq/workdir.h"
+
+static const size_t n_records[2] = { 2, 3 };
+static const struct uqm_xxh3_hex job = { "0123456789abcdef0123456789abcdef" };
+static const struct uqm_xxh3_hex other_job = { "f123456789abcdef0123456789abcdef" };
+static const char *const names[2] = { "a", "b" };
+static const struct uqm_state_key one = { "uq", names, 1 }, both = { "uq", names, 2 };
+static const struct uqm_state_key accuracy = { "accuracy", names, 1 };
+
+static char last_warning[1024];
+
+static void note(void *ctx, enum uqm_log_level level, const char *line)
+{
+    (void) ctx;
+    if (level == UQM_LOG_WARN)
+        snprintf(last_warning, sizeof last_warning, "%s", line);
+}
+
+static struct uqm_state *open_state(const char *path, const struct uqm_xxh3_hex *digest)
+{
+    struct uqm_env *env = test_env(64 << 20, 1);
+    struct uqm_state *s = NULL;
+    struct uqm_err err = { 0 };
+    env->log = note;
+    last_warning[0] = '\0';
+    assert_ok(uqm_state_open(&s, env, path, digest, n_records, 2, &err), err);
+    return s;
+}
+
+static bool get(struct uqm_state *s, const struct uqm_state_key *key, double *set0, double *set1)
+{
+    double *const values[2] = { set0, set1 };
+    return uqm_state_get(s, key, values);
+}
+
+static void put(struct uqm_state *s, const struct uqm_state_key *key, const double *set0,
+                const double *set1)
+{
+    const double *const values[2] = { set0, set1 };
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_state_put(s, key, values, &err), err);
+}
+
+static const double x[2] = { 0.1, NAN }, y[3] = { 1e-17, 2.0 / 3, 0 };
+
+static void values_come_back_to_the_bit(void **state)
+{
+    (void) state;
+    double a[2], b[3];
+    struct uqm_state *s = open_state(in_workdir("s.json"), &job);
+    assert_false(get(s, &one, a, b));
+    put(s, &one, x, y);
+    uqm_state_close(&s);
+
+    s = open_state(in_workdir("s.json"), &job);
+    assert_string_equal(last_warning, "");
+    assert_true(get(s, &one, a, b));
+    assert_true(a[0] == x[0] && isnan(a[1]));
+    assert_memory_equal(b, y, sizeof y);
+    assert_false(get(s, &both, a, b));
+    assert_false(get(s, &accuracy, a, b));
+    put(s, &both, y, y);
+    assert_true(get(s, &both, a, b));
+    assert_true(a[1] == y[1]);
+    assert_false(uqm_is_file(in_workdir("s.json.part")));
+    uqm_state_remove(s);
+    assert_false(uqm_is_file(in_workdir("s.json")));
+    uqm_state_close(&s);
+}
+
+static void without_a_path_it_remembers_all_the_same(void **state)
+{
+    (void) state;
+    double a[2], b[3];
+    struct uqm_state *s = open_state(NULL, &job);
+    put(s, &accuracy, x, y);
+    assert_true(get(s, &accuracy, a, b));
+    uqm_state_remove(s);
+    uqm_state_close(&s);
+}
+
+static void a_state_of_another_job_is_set_aside(void **state)
+{
+    (void) state;
+    double a[2], b[3];
+    struct uqm_state *s = open_state(in_workdir("t.json"), &job);
+    put(s, &one, x, y);
+    uqm_state_close(&s);
+    s = open_state(in_workdir("t.json"), &other_job);
+    assert_non_null(strstr(last_warning, "another job"));
+    assert_false(get(s, &one, a, b));
+    uqm_state_close(&s);
+
+    struct uqm_env *env = test_env(64 << 20, 1);
+    struct uqm_err err = { 0 };
+    env->strict = true;
+    assert_fails(uqm_state_open(&s, env, in_workdir("t.json"), &other_job, n_records, 2, &err), err,
+                 UQM_ERR_FORMAT, "another job");
+}
+
+static void a_damaged_state_starts_over(void **state)
+{
+    (void) state;
+    static const char *const texts[] = {
+        "",
+        "{",
+        "[]",
+        "{\"version\":1}",
+        "{\"version\":2,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":[]}",
+        "{\"version\":1,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":7}",
+        "{\"version\":1,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":[7]}",
+        "{\"version\":1,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":"
+        "[{\"kind\":\"uq\",\"models\":[\"a\"],\"values\":[[1,2],[1,2]]}]}",
+        "{\"version\":1,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":"
+        "[{\"kind\":\"uq\",\"models\":[\"a\"],\"values\":[[1,\"2\"],[1,2,3]]}]}",
+        "{\"version\":1,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":"
+        "[{\"kind\":\"uq\",\"models\":\"a\",\"values\":[[1,2],[1,2,3]]}]}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        double a[2], b[3];
+        struct uqm_state *s = open_state(put_file("bad.json", texts[i]), &job);
+        if (!strstr(last_warning, "starts over"))
+            fail_msg("case %zu: \"%s\"", i, last_warning);
+        assert_false(get(s, &one, a, b));
+        put(s, &one, x, y);
+        uqm_state_close(&s);
+        s = open_state(in_workdir("bad.json"), &job);
+        assert_true(get(s, &one, a, b));
+        uqm_state_close(&s);
+    }
+}
+
+static void a_place_that_cannot_be_written_is_an_error(void **state)
+{
+    (void) state;
+    struct uqm_state *s = open_state(in_workdir("nowhere/s.json"), &job);
+    const double *const values[2] = { x, y };
+    struct uqm_err err = { 0 };
+    assert_fails(uqm_state_put(s, &one, values, &err), err, UQM_ERR_IO, "nowhere/s.json");
+    uqm_state_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_come_back_to_the_bit),
+        cmocka_unit_test(without_a_path_it_remembers_all_the_same),
+        cmocka_unit_test(a_state_of_another_job_is_set_aside),
+        cmocka_unit_test(a_damaged_state_starts_over),
+        cmocka_unit_test(a_place_that_cannot_be_written_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, make_workdir, drop_workdir);
+}

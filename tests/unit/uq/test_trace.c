@@ -1,0 +1,76 @@
+#include <math.h>
+
+#include "src/format/json.h"
+#include "src/uq/trace.h"
+#include "tests/unit/uq/workdir.h"
+
+static struct uqm_record records[2] = { { .id = "a" }, { .id = "b\"c" } };
+static struct uqm_dataset set = { .name = "set", .n_records = 2, .records = records };
+static size_t first_record[2] = { 0, 2 };
+static const struct uqm_survey survey = {
+    .sets = &set, .first_record = first_record, .n_sets = 1, .n_passes = 2
+};
+
+static void a_line_stands_for_every_record_and_pass(void **state)
+{
+    (void) state;
+    float logits[2][2][6] = { { { 1, 2, 3, 4, 5, 6 } } };
+    struct uqm_trace *t = NULL;
+    struct uqm_err err = { 0 };
+    logits[1][1][0] = NAN;
+    assert_ok(uqm_trace_create(&t, in_workdir("t.jsonl"), &err), err);
+    assert_ok(uqm_trace_add(t, &survey, "m", logits[0][0], &err), err);
+    assert_false(uqm_is_file(in_workdir("t.jsonl")));
+    assert_ok(uqm_trace_commit(t, &err), err);
+    uqm_trace_destroy(&t);
+
+    char *text;
+    size_t len, n_lines = 0;
+    assert_ok(uqm_read_file(&text, &len, in_workdir("t.jsonl"), 1 << 20, &err), err);
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"), n_lines++) {
+        json_t *object = uqm_json_parse(line, strlen(line), "line", false, &err);
+        assert_non_null(object);
+        assert_int_equal(json_array_size(json_object_get(object, "p")), 6);
+        assert_int_equal(json_integer_value(json_object_get(object, "j")), n_lines % 2);
+        const json_t *p = json_array_get(json_object_get(object, "p"), 0);
+        assert_true(n_lines == 3 ? json_is_null(p) : json_is_real(p));
+        assert_string_equal(json_string_value(json_object_get(object, "id")),
+                            records[n_lines / 2].id);
+        json_decref(object);
+    }
+    assert_int_equal(n_lines, 4);
+    free(text);
+}
+
+static void an_unfinished_trace_leaves_nothing(void **state)
+{
+    (void) state;
+    struct uqm_trace *t = NULL;
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_trace_create(&t, in_workdir("u.jsonl"), &err), err);
+    uqm_trace_destroy(&t);
+    assert_false(uqm_is_file(in_workdir("u.jsonl")));
+    assert_false(uqm_is_file(in_workdir("u.jsonl.part")));
+    assert_fails(uqm_trace_create(&t, in_workdir("no/u.jsonl"), &err), err, UQM_ERR_IO, "u.jsonl");
+}
+
+static void no_trace_takes_every_call(void **state)
+{
+    (void) state;
+    struct uqm_trace *t;
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_trace_create(&t, NULL, &err), err);
+    assert_ok(uqm_trace_add(t, &survey, "m", NULL, &err), err);
+    assert_ok(uqm_trace_commit(t, &err), err);
+    uqm_trace_destroy(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_line_stands_for_every_record_and_pass),
+        cmocka_unit_test(an_unfinished_trace_leaves_nothing),
+        cmocka_unit_test(no_trace_takes_every_call),
+    };
+    return cmocka_run_group_tests(tests, make_workdir, drop_workdir);
+}
