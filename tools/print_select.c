@@ -17,7 +17,7 @@ static void print_models(FILE *out, const json_t *models)
     table_print(out, &t, 0);
 }
 
-/* A number, or "-" where there is none (the first step has nothing to be paired with). */
+/* A number, or "-" where there is none: the first step has nothing to be compared with. */
 static void cell_maybe(struct table *t, const json_t *object, const char *key)
 {
     const json_t *x = json_object_get(object, key);
@@ -29,8 +29,8 @@ static void cell_maybe(struct table *t, const json_t *object, const char *key)
 
 static void print_steps(FILE *out, const json_t *steps)
 {
-    static const char *const titles[] = { "step", "added",      "uq",      "stderr",
-                                          "fall", "± (paired)", "improved" };
+    static const char *const titles[] = { "step",        "added",    "uq",      "stderr",
+                                          "to the best", "paired ±", "improved" };
     struct table t;
     size_t i;
     json_t *step;
@@ -41,8 +41,8 @@ static void print_steps(FILE *out, const json_t *steps)
         table_name(&t, get_text(step, "added"));
         table_cell(&t, "%.6f", get_number(step, "uq"));
         cell_maybe(&t, step, "stderr");
-        cell_maybe(&t, step, "drop");
-        cell_maybe(&t, step, "drop_stderr");
+        cell_maybe(&t, step, "diff");
+        cell_maybe(&t, step, "diff_stderr");
         table_cell(&t, "%s", json_is_true(json_object_get(step, "improved")) ? "yes" : "no");
     }
     table_print(out, &t, 0);
