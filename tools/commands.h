@@ -7,6 +7,7 @@
 
 #include "tools/cli.h"
 #include "tools/session.h"
+#include "tools/text.h"
 
 extern const struct cli_command cmd_inspect, cmd_diff, cmd_merge, cmd_verify, cmd_ask, cmd_uq,
     cmd_select, cmd_eval, cmd_devices;
@@ -28,6 +29,8 @@ void print_devices(FILE *out, const json_t *result, unsigned flags);
 const char *get_text(const json_t *object, const char *key);
 double get_number(const json_t *object, const char *key);
 uint64_t get_count(const json_t *object, const char *key);
+/* A number's cell; "-" where there is none (null: nothing was measured). */
+void cell_number(struct table *t, const json_t *object, const char *key, int decimals);
 
 /* What uq, select and eval share (cmd_questions.c). */
 struct question_options {

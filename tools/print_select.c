@@ -11,20 +11,10 @@ static void print_models(FILE *out, const json_t *models)
     json_array_foreach(models, i, model)
     {
         table_name(&t, get_text(model, "model"));
-        table_cell(&t, "%.6f", get_number(model, "uq"));
-        table_cell(&t, "%.6f", get_number(model, "stderr"));
+        cell_number(\& t, model, "uq", 6);
+        cell_number(\& t, model, "stderr", 6);
     }
     table_print(out, &t, 0);
-}
-
-/* A number, or "-" where there is none: the first step has nothing to be compared with. */
-static void cell_maybe(struct table *t, const json_t *object, const char *key)
-{
-    const json_t *x = json_object_get(object, key);
-    if (json_is_number(x))
-        table_cell(t, "%.6f", json_number_value(x));
-    else
-        table_cell(t, "-");
 }
 
 static void print_steps(FILE *out, const json_t *steps)
@@ -39,10 +29,10 @@ static void print_steps(FILE *out, const json_t *steps)
     {
         table_cell(&t, "%llu", (unsigned long long) get_count(step, "step"));
         table_name(&t, get_text(step, "added"));
-        table_cell(&t, "%.6f", get_number(step, "uq"));
-        cell_maybe(&t, step, "stderr");
-        cell_maybe(&t, step, "diff");
-        cell_maybe(&t, step, "diff_stderr");
+        cell_number(\& t, step, "uq", 6);
+        cell_number(\& t, step, "stderr", 6);
+        cell_number(\& t, step, "diff", 6);
+        cell_number(\& t, step, "diff_stderr", 6);
         table_cell(&t, "%s", json_is_true(json_object_get(step, "improved")) ? "yes" : "no");
     }
     table_print(out, &t, 0);

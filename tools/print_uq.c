@@ -16,15 +16,15 @@ void print_uq(FILE *out, const json_t *r, unsigned flags)
         {
             table_name(&t, get_text(model, "model"));
             table_name(&t, get_text(set, "data"));
-            table_cell(&t, "%.6f", get_number(set, "uq"));
-            table_cell(&t, "%.6f", get_number(set, "stderr"));
+            cell_number(\& t, set, "uq", 6);
+            cell_number(\& t, set, "stderr", 6);
             table_cell(&t, "%llu", (unsigned long long) get_count(set, "samples"));
             table_cell(&t, "%llu", (unsigned long long) get_count(set, "skipped"));
         }
         table_name(&t, get_text(model, "model"));
         table_cell(&t, "mean");
-        table_cell(&t, "%.6f", get_number(model, "uq"));
-        table_cell(&t, "%.6f", get_number(model, "stderr"));
+        cell_number(\& t, model, "uq", 6);
+        cell_number(\& t, model, "stderr", 6);
         table_cell(&t, "%s", "");
         table_cell(&t, "%s", "");
     }
