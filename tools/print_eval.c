@@ -17,13 +17,13 @@ void print_eval(FILE *out, const json_t *r, unsigned flags)
             table_name(&t, get_text(model, "model"));
             table_name(&t, get_text(set, "data"));
             table_name(&t, get_text(set, "metric"));
-            cell_number(\& t, set, "value", 4);
+            cell_number(&t, set, "value", 4);
             table_cell(&t, "%llu", (unsigned long long) get_count(set, "samples"));
         }
         table_name(&t, get_text(model, "model"));
         table_cell(&t, "average");
         table_cell(&t, "%s", "");
-        cell_number(\& t, model, "average", 4);
+        cell_number(&t, model, "average", 4);
         table_cell(&t, "%s", "");
     }
     table_print(out, &t, 0);

@@ -11,8 +11,8 @@ static void print_models(FILE *out, const json_t *models)
     json_array_foreach(models, i, model)
     {
         table_name(&t, get_text(model, "model"));
-        cell_number(\& t, model, "uq", 6);
-        cell_number(\& t, model, "stderr", 6);
+        cell_number(&t, model, "uq", 6);
+        cell_number(&t, model, "stderr", 6);
     }
     table_print(out, &t, 0);
 }
@@ -29,10 +29,10 @@ static void print_steps(FILE *out, const json_t *steps)
     {
         table_cell(&t, "%llu", (unsigned long long) get_count(step, "step"));
         table_name(&t, get_text(step, "added"));
-        cell_number(\& t, step, "uq", 6);
-        cell_number(\& t, step, "stderr", 6);
-        cell_number(\& t, step, "diff", 6);
-        cell_number(\& t, step, "diff_stderr", 6);
+        cell_number(&t, step, "uq", 6);
+        cell_number(&t, step, "stderr", 6);
+        cell_number(&t, step, "diff", 6);
+        cell_number(&t, step, "diff_stderr", 6);
         table_cell(&t, "%s", json_is_true(json_object_get(step, "improved")) ? "yes" : "no");
     }
     table_print(out, &t, 0);

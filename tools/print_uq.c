@@ -16,15 +16,15 @@ void print_uq(FILE *out, const json_t *r, unsigned flags)
         {
             table_name(&t, get_text(model, "model"));
             table_name(&t, get_text(set, "data"));
-            cell_number(\& t, set, "uq", 6);
-            cell_number(\& t, set, "stderr", 6);
+            cell_number(&t, set, "uq", 6);
+            cell_number(&t, set, "stderr", 6);
             table_cell(&t, "%llu", (unsigned long long) get_count(set, "samples"));
             table_cell(&t, "%llu", (unsigned long long) get_count(set, "skipped"));
         }
         table_name(&t, get_text(model, "model"));
         table_cell(&t, "mean");
-        cell_number(\& t, model, "uq", 6);
-        cell_number(\& t, model, "stderr", 6);
+        cell_number(&t, model, "uq", 6);
+        cell_number(&t, model, "stderr", 6);
         table_cell(&t, "%s", "");
         table_cell(&t, "%s", "");
     }
