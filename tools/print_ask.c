@@ -15,8 +15,7 @@ void print_ask(FILE *out, const json_t *r, unsigned flags)
     size_t i;
     json_t *entry;
     table_init(&t, "lrr", titles);
-    json_array_foreach(top, i, entry)
-    {
+    json_array_foreach (top, i, entry) {
         table_name(&t, get_text(entry, "token"));
         table_cell(&t, "%lld", (long long) json_integer_value(json_object_get(entry, "id")));
         table_cell(&t, "%.4f", get_number(entry, "logit"));

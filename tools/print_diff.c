@@ -10,8 +10,7 @@ static void print_names(FILE *out, const char *title, const json_t *names)
     if (json_array_size(names) == 0)
         return;
     fprintf(out, "%s:\n", title);
-    json_array_foreach(names, i, name)
-    {
+    json_array_foreach (names, i, name) {
         fputs("  ", out);
         text_print(out, json_string_value(name) ? json_string_value(name) : "?");
         fputc('\n', out);
@@ -35,8 +34,7 @@ void print_diff(FILE *out, const json_t *r, unsigned flags)
     json_t *tensor;
 
     table_init(&t, "llrrr", titles);
-    json_array_foreach(json_object_get(r, "tensors"), i, tensor)
-    {
+    json_array_foreach (json_object_get(r, "tensors"), i, tensor) {
         const char *status = get_text(tensor, "status");
         if (!(flags & PRINT_ALL) && strcmp(status, "identical") == 0)
             continue;

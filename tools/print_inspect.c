@@ -39,8 +39,7 @@ static void print_dtypes(FILE *out, const json_t *tensors)
 {
     size_t i;
     json_t *tensor, *sums = json_object();
-    json_array_foreach(tensors, i, tensor)
-    {
+    json_array_foreach (tensors, i, tensor) {
         const char *dtype = get_text(tensor, "dtype");
         json_int_t before = json_integer_value(json_object_get(sums, dtype));
         json_object_set_new(sums, dtype,
@@ -50,8 +49,7 @@ static void print_dtypes(FILE *out, const json_t *tensors)
     json_t *bytes;
     const char *comma = "";
     fputs("dtypes        ", out);
-    json_object_foreach(sums, dtype, bytes)
-    {
+    json_object_foreach (sums, dtype, bytes) {
         char text[32];
         text_bytes(text, sizeof text, (uint64_t) json_integer_value(bytes));
         fputs(comma, out);
@@ -68,8 +66,9 @@ static void cell_shape(struct table *t, const json_t *shape)
     char text[256] = "[";
     size_t n = 1, i;
     json_t *side;
-    json_array_foreach(shape, i, side) n = text_append(
-        text, sizeof text, n, "%s%lld", i ? ", " : "", (long long) json_integer_value(side));
+    json_array_foreach (shape, i, side)
+        n = text_append(text, sizeof text, n, "%s%lld", i ? ", " : "",
+                        (long long) json_integer_value(side));
     text_append(text, sizeof text, n, "]");
     table_cell(t, "%s", text);
 }
@@ -81,8 +80,7 @@ static void print_tensors(FILE *out, const json_t *tensors)
     size_t i;
     json_t *tensor;
     table_init(&t, "llllrr", titles);
-    json_array_foreach(tensors, i, tensor)
-    {
+    json_array_foreach (tensors, i, tensor) {
         table_name(&t, get_text(tensor, "name"));
         table_name(&t, get_text(tensor, "dtype"));
         cell_shape(&t, json_object_get(tensor, "shape"));

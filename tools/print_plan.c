@@ -28,8 +28,7 @@ static void print_entry(FILE *out, const json_t *entry)
 {
     const char *key, *comma = "";
     json_t *value;
-    json_object_foreach((json_t *) (uintptr_t) entry, key, value)
-    {
+    json_object_foreach ((json_t *) (uintptr_t) entry, key, value) {
         if (json_is_object(value) || json_is_array(value))
             continue;
         fputs(comma, out);
@@ -46,8 +45,7 @@ static void print_nested(FILE *out, const json_t *value)
     size_t i;
     json_t *entry;
     const char *key;
-    json_array_foreach(value, i, entry)
-    {
+    json_array_foreach (value, i, entry) {
         fputs("  ", out);
         if (json_is_object(entry)) {
             print_entry(out, entry);
@@ -56,8 +54,7 @@ static void print_nested(FILE *out, const json_t *value)
             fputc('\n', out);
         }
     }
-    json_object_foreach((json_t *) (uintptr_t) value, key, entry)
-    {
+    json_object_foreach ((json_t *) (uintptr_t) value, key, entry) {
         fputs("  ", out);
         text_print(out, key);
         fputs(": ", out);
@@ -75,8 +72,7 @@ void print_plan(FILE *out, const json_t *r, unsigned flags)
     const char *key;
     json_t *value;
     (void) flags;
-    json_object_foreach((json_t *) (uintptr_t) r, key, value)
-    {
+    json_object_foreach ((json_t *) (uintptr_t) r, key, value) {
         bool nested = json_is_object(value) || json_is_array(value);
         if (nested && json_array_size(value) == 0 && json_object_size(value) == 0)
             continue;

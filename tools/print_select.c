@@ -8,8 +8,7 @@ static void print_models(FILE *out, const json_t *models)
     size_t i;
     json_t *model;
     table_init(&t, "lrr", titles);
-    json_array_foreach(models, i, model)
-    {
+    json_array_foreach (models, i, model) {
         table_name(&t, get_text(model, "model"));
         cell_number(&t, model, "uq", 6);
         cell_number(&t, model, "stderr", 6);
@@ -25,8 +24,7 @@ static void print_steps(FILE *out, const json_t *steps)
     size_t i;
     json_t *step;
     table_init(&t, "rlrrrrl", titles);
-    json_array_foreach(steps, i, step)
-    {
+    json_array_foreach (steps, i, step) {
         table_cell(&t, "%llu", (unsigned long long) get_count(step, "step"));
         table_name(&t, get_text(step, "added"));
         cell_number(&t, step, "uq", 6);
@@ -43,8 +41,7 @@ static void print_list(FILE *out, const char *title, const json_t *names)
     size_t i;
     json_t *name;
     fprintf(out, "%s", title);
-    json_array_foreach(names, i, name)
-    {
+    json_array_foreach (names, i, name) {
         fputs(i ? ", " : "", out);
         text_print(out, json_string_value(name) ? json_string_value(name) : "?");
     }

@@ -10,10 +10,8 @@ void print_uq(FILE *out, const json_t *r, unsigned flags)
 
     (void) flags;
     table_init(&t, "llrrrr", titles);
-    json_array_foreach(json_object_get(r, "models"), i, model)
-    {
-        json_array_foreach(json_object_get(model, "datasets"), k, set)
-        {
+    json_array_foreach (json_object_get(r, "models"), i, model) {
+        json_array_foreach (json_object_get(model, "datasets"), k, set) {
             table_name(&t, get_text(model, "model"));
             table_name(&t, get_text(set, "data"));
             cell_number(&t, set, "uq", 6);
