@@ -171,13 +171,13 @@ void uqm_augmix_contrast(struct uqm_image *out, const struct uqm_image *in, doub
 UQM_BODY void color(struct uqm_image *out, const struct uqm_image *in, struct blend blend)
 {
     const size_t n = plane_size(in);
+    const uint8_t *restrict r = in->rgb, *restrict g = r + n, *restrict b = g + n;
+    uint8_t *restrict out_r = out->rgb, *restrict out_g = out_r + n, *restrict out_b = out_g + n;
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *x = in->rgb + i;
-        uint8_t *y = out->rgb + i;
-        const float grey = grey_of(x[0], x[n], x[2 * n]);
-        y[0] = blend_level(blend, (float) x[0], grey);
-        y[n] = blend_level(blend, (float) x[n], grey);
-        y[2 * n] = blend_level(blend, (float) x[2 * n], grey);
+        const float grey = grey_of(r[i], g[i], b[i]);
+        out_r[i] = blend_level(blend, (float) r[i], grey);
+        out_g[i] = blend_level(blend, (float) g[i], grey);
+        out_b[i] = blend_level(blend, (float) b[i], grey);
     }
 }
 
@@ -201,7 +201,8 @@ void uqm_augmix_color(struct uqm_image *out, const struct uqm_image *in, double 
  * The blurred level is the mean of nine with weights 1/13 and 5/13, rounded. The reference sums
  * floats; no sum of thirteenths comes closer than 1/26 to a half, so integers round the same.
  */
-static void sharpen_row(uint8_t *out, const uint8_t *in, size_t width, float of_blurred)
+static void sharpen_row(uint8_t *restrict out, const uint8_t *restrict in, size_t width,
+                        float of_blurred)
 {
     const uint8_t *above = in - width, *below = in + width;
     for (size_t x = 1; x + 1 < width; x++) {
