@@ -54,7 +54,7 @@ int uqm_network_schedule_text(struct uqm_schedule *schedule, const struct uqm_ne
 }
 
 /* A bias, a query norm, an adapter's matrix: a tensor we would leave out makes another network. */
-static int check_all_used(const struct uqm_schedule *text, struct uqm_err *err)
+static int check_all_used(const struct uqm_schedule *text, bool has_vision, struct uqm_err *err)
 {
     const struct uqm_source *source = text->source;
     bool *used = calloc(source->n_tensors + 1, sizeof *used);
@@ -68,8 +68,9 @@ static int check_all_used(const struct uqm_schedule *text, struct uqm_err *err)
     for (size_t i = 0; ret == UQM_OK && i < source->n_tensors; i++) {
         const struct uqm_tensor *t = &source->tensors[i];
         struct uqm_printable name;
-        if (used[i] || uqm_layout_is_buffer(t->name) ||
-            (t->part != UQM_PART_LANGUAGE && t->part != UQM_PART_ADAPTER) ||
+        const bool ours =
+            t->part == UQM_PART_LANGUAGE || (t->part == UQM_PART_ADAPTER && has_vision);
+        if (used[i] || !ours || uqm_layout_is_buffer(t->name) ||
             strcmp(t->canonical, "language_model.lm_head.weight") == 0)
             continue;
         ret = uqm_fail(err, UQM_ERR_UNSUPPORTED,
@@ -88,8 +89,8 @@ static int check_source(struct uqm_network *net, struct uqm_err *err)
         ret = uqm_network_schedule_text(&text, net, err);
     if (ret == UQM_OK && net->config.has_vision)
         ret = uqm_clip_schedule(&vision, &net->config.vision, err);
-    if (ret == UQM_OK && net->config.has_vision)
-        ret = check_all_used(&text, err);
+    if (ret == UQM_OK)
+        ret = check_all_used(&text, net->config.has_vision, err);
     uqm_schedule_finish(&text);
     uqm_schedule_finish(&vision);
     return ret;
