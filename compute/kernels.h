@@ -66,7 +66,7 @@ struct uqm_kernels {
      */
     void (*dropout_f32)(float *x, struct uqm_rng_key key, uint32_t head, uint32_t query,
                         uint32_t threshold, float scale, size_t n_elem);
-    /* sum of a[i] b[i]; |error| <= sqrt(n) 2^-24 sum |a_i b_i| */
+    /* sum of a[i] b[i]; |error| <= (1 + sqrt(n)) 2^-24 sum |a_i b_i| */
     float (*dot_f32)(const float *a, const float *b, size_t n_elem);
     float (*dot_f16)(const uint16_t *a, const float *b, size_t n_elem);
     float (*dot_bf16)(const uint16_t *a, const float *b, size_t n_elem);
