@@ -7,13 +7,6 @@ static const char vicuna_system[] =
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
     "helpful, detailed, and polite answers to the user's questions.";
 
-static char *append(char *at, const char *text)
-{
-    const size_t len = strlen(text);
-    memcpy(at, text, len);
-    return at + len;
-}
-
 char *uqm_prompt_vicuna(const char *prefix, const char *system, size_t n_images, const char *text)
 {
     static const char user[] = " USER: ", mark[] = "<image>", assistant[] = " ASSISTANT:";
@@ -29,10 +22,9 @@ char *uqm_prompt_vicuna(const char *prefix, const char *system, size_t n_images,
     if (!prompt)
         return NULL;
 
-    char *at = append(append(append(prompt, prefix), system), user);
+    char *at = stpcpy(stpcpy(stpcpy(prompt, prefix), system), user);
     for (size_t i = 0; i < n_images; i++)
-        at = append(append(at, mark), i + 1 < n_images ? " " : "\n");
-    at = append(append(at, text), assistant);
-    *at = '\0';
+        at = stpcpy(stpcpy(at, mark), i + 1 < n_images ? " " : "\n");
+    stpcpy(stpcpy(at, text), assistant);
     return prompt;
 }

@@ -8,7 +8,8 @@ enum { UQM_IMAGE_PLACEHOLDER = -200 };
 
 struct uqm_tokenizer;
 
-/* dir/tokenizer.model. Refuses by name what is not LLaMA's BPE (spec formats.md 4). Thread-safe after. */
+/* dir/tokenizer.model. Refuses by name what is not LLaMA's BPE (spec formats.md 4). Thread-safe
+ * after. */
 int uqm_tokenizer_open(struct uqm_tokenizer **out, const char *dir, struct uqm_err *err);
 void uqm_tokenizer_close(struct uqm_tokenizer **tokenizer);
 int32_t uqm_tokenizer_n_pieces(const struct uqm_tokenizer *tokenizer);

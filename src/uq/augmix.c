@@ -129,11 +129,10 @@ static struct uqm_augmix_step draw_step(struct uqm_rng *rng, uint32_t width, uin
         return step;
 
     const uint32_t bin = uqm_rng_below(rng, N_BINS);
-    step.magnitude = info->bins[bin];
-    if (step.op == UQM_AUGMIX_TRANSLATE_X) /* a third of the side is the most */
-        step.magnitude = (double) (bin * width / 27);
-    if (step.op == UQM_AUGMIX_TRANSLATE_Y)
-        step.magnitude = (double) (bin * height / 27);
+    const uint32_t side = step.op == UQM_AUGMIX_TRANSLATE_X ? width : height;
+    const uint32_t whole_pixels = bin * side / 27; /* a third of the side in nine steps */
+    const bool translates = step.op == UQM_AUGMIX_TRANSLATE_X || step.op == UQM_AUGMIX_TRANSLATE_Y;
+    step.magnitude = translates ? whole_pixels : info->bins[bin];
     if (info->is_signed && uqm_rng_unit(rng) <= 0.5)
         step.magnitude = -step.magnitude;
     return step;
