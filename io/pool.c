@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "src/base/checked.h"
 
@@ -21,6 +22,8 @@ int uqm_pool_init(struct uqm_pool *pool, struct uqm_env *env, size_t buf_bytes, 
     ret = uqm_budget_alloc(&pool->block, env, total, PAGE_BYTES, what, err);
     if (ret < 0)
         goto fail;
+    /* A wish: thousands of page faults fewer, and longer runs of memory for O_DIRECT. */
+    madvise(pool->block, total, MADV_HUGEPAGE);
     pool->bufs = calloc(n_bufs, sizeof *pool->bufs);
     pool->free_list = calloc(n_bufs, sizeof *pool->free_list);
     pool->taken = calloc(n_bufs, sizeof *pool->taken);
