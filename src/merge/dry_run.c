@@ -1,0 +1,143 @@
+#include "src/merge/dry_run.h"
+
+#include "src/base/checked.h"
+#include "src/merge/writer.h"
+
+/* What happens to a part: how many tensors and bytes are written, and how they come about. */
+struct tally {
+    uint64_t n_tensors, n_bytes, by_fate[UQM_N_FATES], n_partial, n_outside;
+};
+
+static void count(struct tally *t, const struct uqm_recipe_source *rs, int part)
+{
+    *t = (struct tally){ 0 };
+    for (size_t i = 0; i < rs->source.n_tensors; i++) {
+        const struct uqm_plan_tensor *pt = &rs->plan[i];
+        if (part >= 0 && rs->source.tensors[i].part != (enum uqm_part) part)
+            continue;
+        if (pt->outside) {
+            t->n_outside++;
+            continue;
+        }
+        t->n_tensors++;
+        t->n_bytes += rs->source.tensors[i].n_bytes;
+        t->by_fate[pt->fate]++;
+        t->n_partial += pt->partial;
+    }
+}
+
+static const char *in_words(const struct uqm_recipe_source *rs, enum uqm_part part,
+                            const struct tally *t)
+{
+    if (part == UQM_PART_VISION)
+        return rs->vision ? rs->vision : "absent";
+    if (t->n_tensors == 0)
+        return "absent";
+    if (t->by_fate[UQM_FATE_MERGED] == t->n_tensors)
+        return "merged";
+    return t->by_fate[UQM_FATE_MERGED] ? "merged; buffers are copied, and must be equal"
+                                       : "copied, and must be equal";
+}
+
+static json_t *describe_parts(const struct uqm_recipe_source *rs)
+{
+    json_t *parts = json_object();
+    for (int p = 0; p < UQM_N_PARTS && parts; p++) {
+        struct tally t;
+        count(&t, rs, p);
+        json_t *one =
+            json_pack("{s:s, s:I, s:I}", "what", in_words(rs, (enum uqm_part) p, &t), "tensors",
+                      (json_int_t) t.n_tensors, "bytes", (json_int_t) t.n_bytes);
+        json_object_set_new(parts, uqm_part_name((enum uqm_part) p), one);
+    }
+    return parts;
+}
+
+static json_t *describe_fates(const struct uqm_recipe_source *rs)
+{
+    struct tally t;
+    count(&t, rs, -1);
+    json_t *fates = json_object();
+    for (int f = 0; f < UQM_N_FATES && fates; f++)
+        json_object_set_new(fates, uqm_fate_name((enum uqm_fate) f),
+                            json_integer((json_int_t) t.by_fate[f]));
+    if (fates) {
+        json_object_set_new(fates, "not in all inputs", json_integer((json_int_t) t.n_partial));
+        json_object_set_new(fates, "beside the model", json_integer((json_int_t) t.n_outside));
+        json_object_set_new(fates, "left out", json_integer((json_int_t) rs->n_left_out));
+    }
+    return fates;
+}
+
+static json_t *describe_inputs(const struct uqm_recipe_source *rs)
+{
+    json_t *list = json_array();
+    for (size_t k = 0; k < rs->n_inputs && list; k++) {
+        const struct uqm_checkpoint *cp = rs->inputs[k].checkpoint;
+        uint64_t bytes = 0;
+        for (size_t f = 0; f < cp->n_own_files; f++)
+            bytes += cp->files[f]->size_bytes;
+        json_t *one = json_pack("{s:s, s:s, s:s?, s:I, s:I, s:b}", "path", cp->path, "layout",
+                                uqm_layout_name(cp->layout), "architecture", cp->architecture,
+                                "tensors", (json_int_t) cp->source.n_tensors, "bytes",
+                                (json_int_t) bytes, "base", rs->recipe->base >= 0 && k == rs->home);
+        json_array_append_new(list, one);
+    }
+    return list;
+}
+
+static json_t *describe_shards(const struct uqm_write_plan *plan)
+{
+    json_t *list = json_array();
+    for (size_t s = 0; s < plan->n_shards && list; s++)
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "name", plan->shards[s].name,
+                                              "tensors", (json_int_t) plan->shards[s].n_tensors,
+                                              "bytes", (json_int_t) plan->shards[s].n_bytes));
+    return list;
+}
+
+static json_t *describe(const struct uqm_writer *w, uint64_t read_bytes, uint64_t needed,
+                        uint64_t available)
+{
+    const struct uqm_recipe_source *rs = w->rs;
+    uint64_t write_bytes = 0;
+    for (size_t s = 0; s < w->plan.n_shards; s++)
+        write_bytes += w->plan.shards[s].n_bytes;
+    uint64_t memory = w->plan.stream_bytes + w->plan.sink_bytes;
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "out",
+                     w->params->out_dir, "method", rs->recipe->method->name, "tensors",
+                     (json_int_t) w->plan.n_order, "bytes_read", (json_int_t) read_bytes,
+                     "bytes_write", (json_int_t) (write_bytes + uqm_writer_copied_bytes(w)),
+                     "passes", 1, "peak_memory", (json_int_t) memory, "disk_needed",
+                     (json_int_t) needed, "disk_free", (json_int_t) available, "parts",
+                     describe_parts(rs), "tensors_by_fate", describe_fates(rs), "inputs",
+                     describe_inputs(rs), "shards", describe_shards(&w->plan));
+}
+
+int uqm_merge_dry_run(json_t **result, struct uqm_env *env, struct uqm_source *source,
+                      const struct uqm_recipe *recipe, const struct uqm_write_params *params,
+                      struct uqm_err *err)
+{
+    uint64_t needed = 0, available = 0;
+    struct uqm_writer w = {
+        .env = env, .rs = uqm_recipe_source_of(source), .recipe = recipe, .params = params
+    };
+    int ret = uqm_write_plan_init(&w.plan, w.rs, params, err);
+    if (ret == UQM_OK)
+        ret = uqm_writer_check_target(w.rs, params->out_dir, err);
+    if (ret == UQM_OK)
+        ret = uqm_publish_check(params->out_dir, params->overwrite, err);
+    if (ret == UQM_OK)
+        ret = uqm_writer_disk(&needed, &available, &w, err);
+    if (ret == UQM_OK)
+        ret = uqm_input_hash_create(&w.hash, w.rs, &w.plan, NULL, err);
+    if (ret == UQM_OK) {
+        uint64_t read = w.plan.read_bytes + uqm_input_hash_left(w.hash) + w.rs->digested_bytes;
+        *result = describe(&w, read, needed, available);
+        if (!*result)
+            ret = uqm_writer_no_memory(&w, err);
+    }
+    uqm_input_hash_destroy(&w.hash);
+    uqm_write_plan_finish(&w.plan);
+    return ret;
+}

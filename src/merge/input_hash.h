@@ -1,0 +1,27 @@
+/*
+ * XXH3-128 of the whole input files, for the manifest. A file whose tensors the merge happens to
+ * read front to back is hashed as it streams by (safetensors files are laid out in the order merges
+ * are written in); what is left of it, and every other file, is read once more afterwards.
+ */
+#ifndef UQM_MERGE_INPUT_HASH_H
+#define UQM_MERGE_INPUT_HASH_H
+
+#include "compute/threads.h"
+#include "src/merge/write_plan.h"
+
+struct uqm_input_hash;
+
+/* Decides from the plan which files can be hashed on the way, and listens to the source's tiles
+ * until it is destroyed. threads may be NULL. */
+int uqm_input_hash_create(struct uqm_input_hash **out, struct uqm_recipe_source *rs,
+                          const struct uqm_write_plan *plan, struct uqm_threads *threads,
+                          struct uqm_err *err);
+/* Bytes that finish() will have to read. For planning and progress. */
+uint64_t uqm_input_hash_left(const struct uqm_input_hash *hash);
+/* Read and hash what has not streamed by. */
+int uqm_input_hash_finish(struct uqm_input_hash *hash, struct uqm_err *err);
+/* Of checkpoint->files[file], after finish. */
+struct uqm_xxh3_hex uqm_input_hash_of(const struct uqm_input_hash *hash, size_t input, size_t file);
+void uqm_input_hash_destroy(struct uqm_input_hash **hash);
+
+#endif

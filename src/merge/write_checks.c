@@ -1,0 +1,82 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "src/base/fs.h"
+#include "src/merge/writer.h"
+
+enum { MANIFEST_ENTRY_BYTES = 512, SPARE_BYTES = 1 << 20 };
+
+/* The target's absolute path; it need not exist, its folder does. malloc'ed. */
+static char *absolute_target(const char *out_dir)
+{
+    char *parent = uqm_path_dir(out_dir), *base = uqm_path_base(out_dir);
+    char *real = parent ? realpath(parent, NULL) : NULL;
+    char *path = real && base ? uqm_path_join(real, base) : NULL;
+    free(parent);
+    free(base);
+    free(real);
+    return path;
+}
+
+/* Whether `path` is the folder or lies in it. */
+static bool is_inside(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+    return strncmp(path, folder, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+/* A replaced folder is removed: nothing that the merge reads may be in it. */
+static int check_path(const char *target, const char *path, const char *out_dir, const char *what,
+                      struct uqm_err *err)
+{
+    char *real = path ? realpath(path, NULL) : NULL;
+    bool inside = real && is_inside(real, target);
+    free(real);
+    if (inside)
+        return uqm_fail(err, UQM_ERR_ARG, "%s: %s %s lies there; write somewhere else", out_dir,
+                        what, path);
+    return UQM_OK;
+}
+
+int uqm_writer_check_target(const struct uqm_recipe_source *rs, const char *out_dir,
+                            struct uqm_err *err)
+{
+    char *target = absolute_target(out_dir);
+    int ret = UQM_OK;
+    if (!target)
+        return UQM_OK; /* its folder does not exist, which publishing says better */
+    for (size_t k = 0; k < rs->n_inputs && ret == UQM_OK; k++) {
+        const struct uqm_checkpoint *cp = rs->inputs[k].checkpoint;
+        ret = check_path(target, cp->path, out_dir, "the input", err);
+        if (ret == UQM_OK)
+            ret = check_path(target, cp->vision_tower_path, out_dir, "the vision tower", err);
+        for (size_t f = 0; f < cp->n_files && ret == UQM_OK; f++)
+            ret = check_path(target, cp->files[f]->name, out_dir, "the input file", err);
+    }
+    if (ret == UQM_OK)
+        ret = check_path(target, rs->recipe->where, out_dir, "the recipe", err);
+    free(target);
+    return ret;
+}
+
+int uqm_writer_disk(uint64_t *needed, uint64_t *available, const struct uqm_writer *w,
+                    struct uqm_err *err)
+{
+    struct statvfs fs;
+    char *parent = uqm_path_dir(w->params->out_dir);
+    if (!parent)
+        return uqm_writer_no_memory(w, err);
+    int bad = statvfs(parent, &fs);
+    int ret = bad ? uqm_fail_errno(err, "%s", parent) : UQM_OK;
+    free(parent);
+    if (ret < 0)
+        return ret;
+    *available = (uint64_t) fs.f_bavail * fs.f_frsize;
+    *needed = SPARE_BYTES + uqm_writer_copied_bytes(w) + 2 * w->recipe->text_len +
+              w->plan.n_order * (uint64_t) MANIFEST_ENTRY_BYTES;
+    for (size_t s = 0; s < w->plan.n_shards; s++)
+        *needed += w->plan.shards[s].n_bytes;
+    return UQM_OK;
+}

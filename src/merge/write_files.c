@@ -1,0 +1,423 @@
+/* Everything beside the weights (spec merge.md 11). */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "io/sink.h"
+#include "src/base/checked.h"
+#include "src/base/fs.h"
+#include "src/format/json.h"
+#include "src/merge/config_patch.h"
+#include "src/merge/writer.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+enum { COPY_BYTES = 64 << 10 };
+
+static const char *const tokenizer_files[] = {
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "added_tokens.json",
+    "merges.txt",
+    "vocab.json",
+    "chat_template.jinja",
+    "chat_template.json",
+};
+static const char *const other_files[] = {
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+};
+
+/* --- one file --- */
+
+static int put(struct uqm_writer *w, const char *name, const char *text, size_t len,
+               struct uqm_err *err)
+{
+    struct uqm_sha256 *sha = uqm_sha256_create();
+    char *path = uqm_path_join(w->dir, name);
+    int ret = sha && path ? uqm_write_file(path, text, len, err) : uqm_writer_no_memory(w, err);
+    if (ret == UQM_OK) {
+        uqm_sha256_update(sha, text, len);
+        struct uqm_sha256_hex hex = uqm_sha256_hex(sha);
+        atomic_fetch_add(&w->env->bytes_written, len);
+        ret = uqm_writer_note(w, name, len, &hex, err);
+    }
+    uqm_sha256_destroy(&sha);
+    free(path);
+    return ret;
+}
+
+static int pour(struct uqm_sink *sink, struct uqm_file *file, struct uqm_err *err)
+{
+    char *block = malloc(COPY_BYTES);
+    int ret = block ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory to copy it", file->name);
+    for (uint64_t at = 0; at < file->size_bytes && ret == UQM_OK;) {
+        size_t n = (size_t) uqm_min_u64(COPY_BYTES, file->size_bytes - at);
+        ret = uqm_file_read(file, block, n, at, err);
+        if (ret == UQM_OK)
+            ret = uqm_sink_write(sink, block, n, err);
+        at += n;
+    }
+    free(block);
+    return ret;
+}
+
+static int copy(struct uqm_writer *w, const char *name, struct uqm_err *err)
+{
+    struct uqm_file *file = NULL;
+    struct uqm_sink *sink = NULL;
+    struct uqm_sha256_hex hex;
+    char *from = uqm_path_join(w->rs->source.home, name), *to = uqm_path_join(w->dir, name);
+    int ret = from && to ? uqm_file_open(&file, w->env, from, err) : uqm_writer_no_memory(w, err);
+    if (ret == UQM_OK)
+        ret = uqm_sink_create(&sink, w->env, to, file->size_bytes, 2 * COPY_BYTES, err);
+    if (ret == UQM_OK)
+        ret = pour(sink, file, err);
+    if (ret == UQM_OK)
+        ret = uqm_sink_finish(sink, &hex, err);
+    if (ret == UQM_OK)
+        ret = uqm_file_check_unchanged(file, err);
+    if (ret == UQM_OK)
+        ret = uqm_writer_note(w, name, file->size_bytes, &hex, err);
+    uqm_sink_destroy(&sink);
+    uqm_file_close(&file);
+    free(from);
+    free(to);
+    return ret;
+}
+
+/* --- which files --- */
+
+static bool home_has(const struct uqm_writer *w, const char *name, uint64_t *bytes)
+{
+    struct stat st;
+    char *path = uqm_path_join(w->rs->source.home, name);
+    bool is = path && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    free(path);
+    *bytes = is ? (uint64_t) st.st_size : 0;
+    return is;
+}
+
+static int is_code(const struct dirent *e)
+{
+    size_t n = strlen(e->d_name);
+    return n > 3 && e->d_name[0] != '.' && strcmp(e->d_name + n - 3, ".py") == 0;
+}
+
+typedef int (*name_fn)(struct uqm_writer *w, const char *name, void *ctx, struct uqm_err *err);
+
+/* fn for each file of the home folder that goes along, in an order that is always the same. */
+static int each_companion(struct uqm_writer *w, name_fn fn, void *ctx, struct uqm_err *err)
+{
+    uint64_t bytes;
+    int ret = UQM_OK;
+    for (size_t i = 0; i < COUNT(tokenizer_files) && ret == UQM_OK; i++)
+        if (!w->params->no_copy_tokenizer && home_has(w, tokenizer_files[i], &bytes))
+            ret = fn(w, tokenizer_files[i], ctx, err);
+    for (size_t i = 0; i < COUNT(other_files) && ret == UQM_OK; i++)
+        if (home_has(w, other_files[i], &bytes))
+            ret = fn(w, other_files[i], ctx, err);
+    struct dirent **code = NULL;
+    int n = scandir(w->rs->source.home, &code, is_code, alphasort);
+    for (int i = 0; i < n; i++) {
+        if (ret == UQM_OK && home_has(w, code[i]->d_name, &bytes))
+            ret = fn(w, code[i]->d_name, ctx, err);
+        free(code[i]);
+    }
+    free(code);
+    return ret;
+}
+
+static int count_one(struct uqm_writer *w, const char *name, void *ctx, struct uqm_err *err)
+{
+    uint64_t bytes, *sum = ctx;
+    (void) err;
+    home_has(w, name, &bytes);
+    *sum += bytes;
+    return UQM_OK;
+}
+
+static int copy_one(struct uqm_writer *w, const char *name, void *ctx, struct uqm_err *err)
+{
+    (void) ctx;
+    return copy(w, name, err);
+}
+
+uint64_t uqm_writer_copied_bytes(const struct uqm_writer *w)
+{
+    uint64_t sum = 0;
+    struct uqm_writer look = *w;
+    each_companion(&look, count_one, &sum, NULL);
+    return sum;
+}
+
+/* --- parents that speak otherwise --- */
+
+static bool same_bytes(FILE *a, FILE *b)
+{
+    char x[4096], y[4096];
+    for (;;) {
+        size_t n = fread(x, 1, sizeof x, a), m = fread(y, 1, sizeof y, b);
+        if (n != m || memcmp(x, y, n) != 0)
+            return false;
+        if (n < sizeof x)
+            return true;
+    }
+}
+
+/* Both exist and differ. */
+static bool differ(const char *dir_a, const char *dir_b, const char *name)
+{
+    char *pa = uqm_path_join(dir_a, name), *pb = uqm_path_join(dir_b, name);
+    FILE *a = pa && uqm_is_file(pa) ? fopen(pa, "rbe") : NULL;
+    FILE *b = pb && uqm_is_file(pb) ? fopen(pb, "rbe") : NULL;
+    bool yes = a && b && !same_bytes(a, b);
+    if (a)
+        fclose(a);
+    if (b)
+        fclose(b);
+    free(pa);
+    free(pb);
+    return yes;
+}
+
+static int warn_tokenizers(const struct uqm_writer *w, struct uqm_err *err)
+{
+    static const char *const names[] = { "tokenizer.model", "tokenizer.json" };
+    const char *home = w->rs->source.home;
+    for (size_t k = 0; k < w->rs->n_inputs && !w->params->no_copy_tokenizer; k++)
+        for (size_t i = 0; i < COUNT(names); i++) {
+            if (k == w->rs->home ||
+                !differ(home, w->rs->inputs[k].checkpoint->source.home, names[i]))
+                continue;
+            int ret = uqm_warn(
+                w->env, err, "%s of %s differs from that of %s, which is the one that is copied",
+                names[i], w->rs->inputs[k].model->path, w->rs->inputs[w->rs->home].model->path);
+            if (ret < 0)
+                return ret;
+            break;
+        }
+    return UQM_OK;
+}
+
+/* --- index, config, card --- */
+
+static int write_index(struct uqm_writer *w, struct uqm_err *err)
+{
+    const struct uqm_write_plan *p = &w->plan;
+    if (p->n_shards < 2)
+        return UQM_OK;
+    const char **shard_of = calloc(w->rs->source.n_tensors, sizeof *shard_of);
+    json_t *map = json_object();
+    bool ok = shard_of && map;
+    for (size_t s = 0; s < p->n_shards && ok; s++)
+        for (size_t k = 0; k < p->shards[s].n_tensors; k++)
+            shard_of[p->shards[s].tensors[k]] = p->shards[s].name;
+    for (size_t i = 0; i < p->n_order && ok; i++)
+        ok = json_object_set_new(map, w->rs->source.tensors[p->order[i]].name,
+                                 json_string(shard_of[p->order[i]])) == 0;
+    json_t *doc = ok ? json_pack("{s:{s:I}, s:O}", "metadata", "total_size",
+                                 (json_int_t) p->tensor_bytes, "weight_map", map)
+                     : NULL;
+    char *text = doc ? uqm_json_dump(doc) : NULL;
+    int ret = text ? put(w, "model.safetensors.index.json", text, strlen(text), err)
+                   : uqm_writer_no_memory(w, err);
+    free(text);
+    free(shard_of);
+    json_decref(doc);
+    json_decref(map);
+    return ret;
+}
+
+/* The type that most of the bytes have; F32 where there is nothing to count. */
+static enum uqm_dtype main_dtype(const struct uqm_writer *w, bool vision)
+{
+    uint64_t bytes[UQM_N_DTYPES] = { 0 };
+    enum uqm_dtype best = UQM_F32;
+    for (size_t i = 0; i < w->plan.n_order; i++) {
+        const struct uqm_tensor *t = &w->rs->source.tensors[w->plan.order[i]];
+        if ((t->part == UQM_PART_VISION) == vision && uqm_dtype_is_arithmetic(t->dtype) &&
+            w->rs->plan[w->plan.order[i]].fate != UQM_FATE_EQUAL)
+            bytes[t->dtype] += t->n_bytes;
+    }
+    for (int d = 0; d < UQM_N_DTYPES; d++)
+        if (bytes[d] > bytes[best])
+            best = (enum uqm_dtype) d;
+    return best;
+}
+
+static int write_config(struct uqm_writer *w, struct uqm_err *err)
+{
+    const char *text = w->rs->inputs[w->rs->home].checkpoint->config_text;
+    if (!text)
+        return uqm_warn(w->env, err, "%s has no config.json, so the merge has none",
+                        w->rs->inputs[w->rs->home].model->path);
+    struct uqm_config_change change = {
+        .dtype = main_dtype(w, false),
+        .vision_dtype = main_dtype(w, true),
+        .has_head = uqm_source_find(&w->rs->source, "language_model.lm_head.weight") >= 0,
+    };
+    char *patched = uqm_config_patch(text, &change);
+    int ret = patched ? put(w, "config.json", patched, strlen(patched), err)
+                      : uqm_writer_no_memory(w, err);
+    free(patched);
+    return ret;
+}
+
+/* A fence longer than any run of backquotes in the recipe. */
+static void make_fence(char fence[40], const char *text)
+{
+    size_t longest = 2, run = 0;
+    for (; *text; text++) {
+        run = *text == '`' ? run + 1 : 0;
+        if (run > longest)
+            longest = run;
+    }
+    if (longest > 38)
+        longest = 38;
+    memset(fence, '`', longest + 1);
+    fence[longest + 1] = '\0';
+}
+
+static void print_card(FILE *f, const struct uqm_writer *w, const char *title)
+{
+    const struct uqm_recipe *r = w->recipe;
+    char fence[40];
+    make_fence(fence, r->text);
+    /* models are local folders here, never names on a hub: nothing to list */
+    fprintf(f,
+            "---\nbase_model: []\nlibrary_name: transformers\ntags:\n- mergekit\n- merge\n\n"
+            "---\n# %s\n\n",
+            title);
+    fprintf(f, "This is a merge of pre-trained language models, made by uqmerge from a "
+               "[mergekit](https://github.com/cg123/mergekit) recipe.\n\n");
+    fprintf(f,
+            "## Merge Details\n### Merge Method\n\nThis model was merged using the "
+            "[%s](https://%s) merge method",
+            r->method->pretty, r->method->link);
+    if (r->base >= 0)
+        fprintf(f, " using %s as a base", r->models[r->base].path);
+    fprintf(f, ".\n\n### Models Merged\n\nThe following models were included in the merge:\n");
+    for (size_t k = 0; k < w->rs->n_inputs; k++)
+        if (r->base < 0 || k != w->rs->home)
+            fprintf(f, "* %s\n", w->rs->inputs[k].model->path);
+    fprintf(f,
+            "\n### Configuration\n\nThe following YAML configuration was used to produce this "
+            "model:\n\n%syaml\n%s%s%s\n",
+            fence, r->text, r->text_len && r->text[r->text_len - 1] == '\n' ? "" : "\n", fence);
+}
+
+static int write_card(struct uqm_writer *w, struct uqm_err *err)
+{
+    char *text = NULL, *title = uqm_path_base(w->params->out_dir);
+    size_t len = 0;
+    FILE *f = title ? open_memstream(&text, &len) : NULL;
+    if (f)
+        print_card(f, w, title);
+    bool ok = f && !ferror(f);
+    if (f && fclose(f) != 0)
+        ok = false;
+    int ret = ok ? put(w, "README.md", text, len, err) : uqm_writer_no_memory(w, err);
+    free(text);
+    free(title);
+    return ret;
+}
+
+int uqm_writer_small_files(struct uqm_writer *w, struct uqm_err *err)
+{
+    int ret = write_index(w, err);
+    if (ret == UQM_OK)
+        ret = write_config(w, err);
+    if (ret == UQM_OK)
+        ret = warn_tokenizers(w, err);
+    if (ret == UQM_OK)
+        ret = each_companion(w, copy_one, NULL, err);
+    if (ret == UQM_OK)
+        ret = put(w, "mergekit_config.yml", w->recipe->text, w->recipe->text_len, err);
+    if (ret == UQM_OK)
+        ret = write_card(w, err);
+    return ret;
+}
+
+/* --- manifest --- */
+
+/* Weight files, then config.json. */
+static int manifest_input(struct uqm_manifest_input *out, struct uqm_writer *w, size_t k,
+                          struct uqm_err *err)
+{
+    const struct uqm_checkpoint *cp = w->rs->inputs[k].checkpoint;
+    char *real = realpath(cp->path, NULL);
+    out->path = real ? uqm_arena_strndup(&w->arena, real, strlen(real)) : NULL;
+    free(real);
+    out->files = uqm_arena_alloc(&w->arena, cp->n_own_files + 1, sizeof *out->files);
+    if (!out->path || !out->files)
+        return uqm_writer_no_memory(w, err);
+    for (size_t f = 0; f < cp->n_own_files; f++) {
+        struct uqm_xxh3_hex hex = uqm_input_hash_of(w->hash, k, f);
+        const char *slash = strrchr(cp->files[f]->name, '/');
+        out->files[out->n_files++] = (struct uqm_manifest_file){
+            .name = slash ? slash + 1 : cp->files[f]->name,
+            .bytes = cp->files[f]->size_bytes,
+            .digest = uqm_arena_strndup(&w->arena, hex.text, strlen(hex.text)),
+        };
+    }
+    if (cp->config_text) {
+        struct uqm_xxh3 *h = uqm_xxh3_create();
+        if (!h)
+            return uqm_writer_no_memory(w, err);
+        size_t len = strlen(cp->config_text);
+        uqm_xxh3_update(h, cp->config_text, len);
+        struct uqm_xxh3_hex hex = uqm_xxh3_hex(h);
+        uqm_xxh3_destroy(&h);
+        out->files[out->n_files++] = (struct uqm_manifest_file){
+            .name = "config.json",
+            .bytes = len,
+            .digest = uqm_arena_strndup(&w->arena, hex.text, strlen(hex.text)),
+        };
+    }
+    for (size_t f = 0; f < out->n_files; f++)
+        if (!out->files[f].digest)
+            return uqm_writer_no_memory(w, err);
+    return UQM_OK;
+}
+
+int uqm_writer_manifest(struct uqm_writer *w, struct uqm_err *err)
+{
+    struct uqm_manifest_input *inputs = uqm_arena_alloc(&w->arena, w->rs->n_inputs, sizeof *inputs);
+    if (!inputs)
+        return uqm_writer_no_memory(w, err);
+    for (size_t k = 0; k < w->rs->n_inputs; k++) {
+        int ret = manifest_input(&inputs[k], w, k, err);
+        if (ret < 0)
+            return ret;
+    }
+    struct uqm_manifest m = {
+        .program = "uqmerge " UQM_VERSION,
+        .recipe = w->recipe->text,
+        .seed = w->env->seed,
+        .n_inputs = w->rs->n_inputs,
+        .n_files = w->n_files,
+        .n_tensors = w->n_tensors,
+        .inputs = inputs,
+        .files = w->files,
+        .tensors = w->tensors,
+    };
+    char *text = uqm_manifest_dump(&m);
+    if (!text)
+        return uqm_fail(err, UQM_ERR_NOMEM,
+                        "%s: no memory for the manifest, or a path that is not UTF-8",
+                        w->recipe->where);
+    char *path = uqm_path_join(w->dir, UQM_MANIFEST_NAME);
+    size_t len = strlen(text);
+    int ret = path ? uqm_write_file(path, text, len, err) : uqm_writer_no_memory(w, err);
+    atomic_fetch_add(&w->env->bytes_written, len);
+    free(path);
+    free(text);
+    return ret;
+}

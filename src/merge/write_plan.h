@@ -1,0 +1,37 @@
+/*
+ * What a merge writes, before it writes: which tensor lies in which shard and where, how much is
+ * read, how the memory is divided. From the plan alone; dry runs print it.
+ */
+#ifndef UQM_MERGE_WRITE_PLAN_H
+#define UQM_MERGE_WRITE_PLAN_H
+
+#include "src/format/safetensors.h"
+#include "src/merge/plan.h"
+#include "src/merge/write.h"
+
+struct uqm_shard_plan {
+    const char *name; /* "model-00001-of-00002.safetensors" */
+    size_t n_tensors;
+    const size_t *tensors;       /* source indices, in the order of the data */
+    const uint64_t *offsets;     /* from the start of the file, beside tensors */
+    struct uqm_st_header header; /* its bytes */
+    uint64_t n_bytes;            /* of the whole file */
+};
+
+struct uqm_write_plan {
+    struct uqm_arena arena;
+    size_t n_order;
+    size_t *order; /* source indices in the order of writing: ascending by the inputs' names */
+    size_t n_shards;
+    struct uqm_shard_plan *shards;
+    uint64_t tensor_bytes; /* of all shards, without headers */
+    uint64_t read_bytes;   /* of the inputs, by the merge itself */
+    size_t tile_bytes;
+    uint64_t stream_bytes, sink_bytes; /* memory */
+};
+
+int uqm_write_plan_init(struct uqm_write_plan *out, struct uqm_recipe_source *rs,
+                        const struct uqm_write_params *params, struct uqm_err *err);
+void uqm_write_plan_finish(struct uqm_write_plan *plan);
+
+#endif

@@ -1,0 +1,45 @@
+/* The state of one merge being written; between write.c, write_files.c and write_checks.c. */
+#ifndef UQM_MERGE_WRITER_H
+#define UQM_MERGE_WRITER_H
+
+#include "src/format/manifest.h"
+#include "src/merge/input_hash.h"
+#include "src/merge/publish.h"
+
+struct uqm_writer {
+    struct uqm_env *env;
+    struct uqm_threads *threads;
+    struct uqm_recipe_source *rs;
+    const struct uqm_recipe *recipe;
+    const struct uqm_write_params *params;
+    struct uqm_write_plan plan;
+    struct uqm_input_hash *hash;
+    struct uqm_publish *publish;
+    const char *dir; /* the part folder */
+    struct uqm_arena arena;
+    struct uqm_manifest_file *files; /* written so far */
+    size_t n_files, files_cap;
+    struct uqm_manifest_tensor *tensors; /* [plan.n_order], in the order they lie on the disk */
+    size_t n_tensors;
+};
+
+int uqm_writer_no_memory(const struct uqm_writer *w, struct uqm_err *err);
+/* Note a finished file for the manifest. */
+int uqm_writer_note(struct uqm_writer *w, const char *name, uint64_t bytes,
+                    const struct uqm_sha256_hex *sha256, struct uqm_err *err);
+
+/* write_files.c: index, config.json, tokenizer and its companions, recipe, model card. */
+int uqm_writer_small_files(struct uqm_writer *w, struct uqm_err *err);
+/* Bytes that the copied files take, for the check of free space. */
+uint64_t uqm_writer_copied_bytes(const struct uqm_writer *w);
+int uqm_writer_manifest(struct uqm_writer *w, struct uqm_err *err);
+
+/* write_checks.c: that the target is no input's, and that the disk has room. */
+int uqm_writer_check_target(const struct uqm_recipe_source *rs, const char *out_dir,
+                            struct uqm_err *err);
+/* *needed and *available bytes on the target's file system; UQM_ERR_IO only when it cannot be
+ * asked. */
+int uqm_writer_disk(uint64_t *needed, uint64_t *available, const struct uqm_writer *w,
+                    struct uqm_err *err);
+
+#endif
