@@ -31,7 +31,8 @@ struct uqm_stream;
  * piece_bytes: the largest piece. memory_bytes: what the stream's buffers may use, taken from the
  * environment's budget (at least min_pieces buffers are made or it is UQM_ERR_NOMEM). min_pieces:
  * how many views the consumer holds at once, the one it is waiting for included: to hold more is a
- * programming error. Read-ahead takes more buffers than that. `next` is not called before uqm_stream_next().
+ * programming error. Read-ahead takes more buffers than that. `next` is not called before
+ * uqm_stream_next().
  */
 int uqm_stream_create(struct uqm_stream **out, struct uqm_env *env, size_t piece_bytes,
                       size_t min_pieces, uint64_t memory_bytes, uqm_next_piece_fn next, void *ctx,
