@@ -1,89 +1,110 @@
 /* The plan of merge --dry-run. */
-#include <string.h>
-
 #include "tools/commands.h"
-#include "tools/text.h"
 
-static void print_scalar(FILE *out, const char *key, const json_t *x)
+static void line(FILE *out, const char *title, const char *text)
 {
-    if (json_is_string(x)) {
-        text_print(out, json_string_value(x));
-    } else if (json_is_integer(x)) {
-        json_int_t n = json_integer_value(x);
-        char text[32];
-        fprintf(out, "%lld", (long long) n);
-        if (n >= 1000 && (strstr(key, "bytes") || strstr(key, "memory") || strstr(key, "disk"))) {
-            text_bytes(text, sizeof text, (uint64_t) n);
-            fprintf(out, " (%s)", text);
-        }
-    } else if (json_is_real(x)) {
-        fprintf(out, "%.6g", json_real_value(x));
-    } else {
-        fputs(json_is_true(x) ? "yes" : json_is_false(x) ? "no" : "-", out);
-    }
+    fprintf(out, "%-14s", title);
+    text_print(out, text);
+    fputc('\n', out);
 }
 
-/* One line of an object in a list: "model a, weight 1". */
-static void print_entry(FILE *out, const json_t *entry)
+static void line_bytes(FILE *out, const char *title, const json_t *r, const char *key)
+{
+    char text[32];
+    text_bytes(text, sizeof text, get_count(r, key));
+    line(out, title, text);
+}
+
+static void cell_bytes(struct table *t, const json_t *r)
+{
+    char text[32];
+    text_bytes(text, sizeof text, get_count(r, "bytes"));
+    table_cell(t, "%s", text);
+}
+
+static void print_parts(FILE *out, const json_t *parts)
+{
+    static const char *const titles[] = { "part", "tensors", "bytes", "what happens" };
+    static const char *const names[] = { "vision", "adapter", "language", "other" };
+    struct table t;
+    table_init(&t, "lrrl", titles);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const json_t *part = json_object_get(parts, names[i]);
+        table_cell(&t, "%s", names[i]);
+        table_cell(&t, "%llu", (unsigned long long) get_count(part, "tensors"));
+        cell_bytes(&t, part);
+        table_name(&t, get_text(part, "what"));
+    }
+    fputc('\n', out);
+    table_print(out, &t, 0);
+}
+
+static void print_inputs(FILE *out, const json_t *inputs)
+{
+    static const char *const titles[] = {
+        "input", "layout", "architecture", "tensors", "bytes", ""
+    };
+    struct table t;
+    size_t i;
+    json_t *input;
+    table_init(&t, "lllrrl", titles);
+    json_array_foreach (inputs, i, input) {
+        table_name(&t, get_text(input, "path"));
+        table_name(&t, get_text(input, "layout"));
+        table_name(&t, get_text(input, "architecture"));
+        table_cell(&t, "%llu", (unsigned long long) get_count(input, "tensors"));
+        cell_bytes(&t, input);
+        table_cell(&t, "%s", json_is_true(json_object_get(input, "base")) ? "base" : "");
+    }
+    fputc('\n', out);
+    table_print(out, &t, 0);
+}
+
+static void print_shards(FILE *out, const json_t *shards)
+{
+    static const char *const titles[] = { "shard", "tensors", "bytes" };
+    struct table t;
+    size_t i;
+    json_t *shard;
+    table_init(&t, "lrr", titles);
+    json_array_foreach (shards, i, shard) {
+        table_name(&t, get_text(shard, "name"));
+        table_cell(&t, "%llu", (unsigned long long) get_count(shard, "tensors"));
+        cell_bytes(&t, shard);
+    }
+    fputc('\n', out);
+    table_print(out, &t, 0);
+}
+
+/* How many tensors are merged, copied and so on; what does not occur is left out. */
+static void print_fates(FILE *out, const json_t *fates)
 {
     const char *key, *comma = "";
-    json_t *value;
-    json_object_foreach ((json_t *) (uintptr_t) entry, key, value) {
-        if (json_is_object(value) || json_is_array(value))
+    json_t *n;
+    fprintf(out, "%-14s", "tensors");
+    json_object_foreach ((json_t *) (uintptr_t) fates, key, n) {
+        if (json_integer_value(n) == 0)
             continue;
-        fputs(comma, out);
+        fprintf(out, "%s%lld ", comma, (long long) json_integer_value(n));
         text_print(out, key);
-        fputc(' ', out);
-        print_scalar(out, key, value);
         comma = ", ";
     }
     fputc('\n', out);
 }
 
-static void print_nested(FILE *out, const json_t *value)
-{
-    size_t i;
-    json_t *entry;
-    const char *key;
-    json_array_foreach (value, i, entry) {
-        fputs("  ", out);
-        if (json_is_object(entry)) {
-            print_entry(out, entry);
-        } else {
-            print_scalar(out, "", entry);
-            fputc('\n', out);
-        }
-    }
-    json_object_foreach ((json_t *) (uintptr_t) value, key, entry) {
-        fputs("  ", out);
-        text_print(out, key);
-        fputs(": ", out);
-        if (json_is_object(entry)) {
-            print_entry(out, entry);
-        } else {
-            print_scalar(out, key, entry);
-            fputc('\n', out);
-        }
-    }
-}
-
 void print_plan(FILE *out, const json_t *r, unsigned flags)
 {
-    const char *key;
-    json_t *value;
     (void) flags;
-    json_object_foreach ((json_t *) (uintptr_t) r, key, value) {
-        bool nested = json_is_object(value) || json_is_array(value);
-        if (nested && json_array_size(value) == 0 && json_object_size(value) == 0)
-            continue;
-        text_print(out, key);
-        if (nested) {
-            fputs(":\n", out);
-            print_nested(out, value);
-        } else {
-            fprintf(out, "%*s", strlen(key) < 20 ? 20 - (int) strlen(key) : 2, "");
-            print_scalar(out, key, value);
-            fputc('\n', out);
-        }
-    }
+    line(out, "to", get_text(r, "out"));
+    line(out, "method", get_text(r, "method"));
+    print_fates(out, json_object_get(r, "tensors_by_fate"));
+    fprintf(out, "%-14s%llu\n", "passes", (unsigned long long) get_count(r, "passes"));
+    line_bytes(out, "to read", r, "bytes_read");
+    line_bytes(out, "to write", r, "bytes_write");
+    line_bytes(out, "memory", r, "peak_memory");
+    line_bytes(out, "disk needed", r, "disk_needed");
+    line_bytes(out, "disk free", r, "disk_free");
+    print_parts(out, json_object_get(r, "parts"));
+    print_inputs(out, json_object_get(r, "inputs"));
+    print_shards(out, json_object_get(r, "shards"));
 }
