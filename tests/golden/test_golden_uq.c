@@ -1,0 +1,244 @@
+/* Questions, accuracy and uncertainty against the zoo's reference, through the public calls where
+ * there is one. */
+#include <math.h>
+
+#include "src/uq/runner.h"
+#include "tests/golden/golden.h"
+#include "tests/unit/uq/workdir.h"
+
+static struct uqm_env *env;
+
+/* A survey of the one record, with the sample's prefix before the system sentence. */
+static void survey_of(struct uqm_survey *s, struct uqm_question_params *q, const json_t *sample,
+                      char *system, size_t system_bytes)
+{
+    static const char *path;
+    static char file[128];
+    struct uqm_err err = { 0 };
+    snprintf(file, sizeof file, "data/heldin/%s.jsonl", golden_string(sample, "set"));
+    path = zoo_path(file);
+    q->data = (struct uqm_strings){ &path, 1 };
+    const struct uqm_survey_params params = { .questions = q, .n_passes = 1 };
+    assert_ok(uqm_survey_init(s, env, &params, &err), err);
+
+    for (size_t i = 0; i < s->sets[0].n_records; i++)
+        if (!strcmp(s->sets[0].records[i].id, golden_string(sample, "id")))
+            s->sets[0].records[0] = s->sets[0].records[i];
+    s->sets[0].n_records = s->first_record[1] = 1;
+    snprintf(system, system_bytes, "%s%s", golden_string(sample, "prefix"), s->tasks[0].system);
+    s->tasks[0].system = system;
+}
+
+static void check_sample(const json_t *sample, const json_t *expected)
+{
+    char model[128], system[512];
+    snprintf(model, sizeof model, "models/%s", golden_string(sample, "model"));
+    const char *path = zoo_path(model);
+    struct uqm_question_params q = { .models = { &path, 1 } };
+    struct uqm_survey survey;
+    struct uqm_runner runner;
+    struct uqm_candidate c;
+    struct uqm_err err = { 0 };
+    float logits[UQM_N_OPTIONS];
+    double p[UQM_N_OPTIONS];
+
+    survey_of(&survey, &q, sample, system, sizeof system);
+    const struct uqm_open_params open = { .need_vision = uqm_survey_has_pictures(&survey) };
+    assert_ok(uqm_runner_init(&runner, &survey, workdir, &err), err);
+    assert_ok(uqm_candidate_open(&c, env, path, &open, &err), err);
+    assert_ok(uqm_runner_ask(logits, &runner, &c, "test", &err), err);
+    uqm_option_softmax(p, logits);
+    for (size_t k = 0; k < UQM_N_OPTIONS; k++) {
+        double e = json_number_value(json_array_get(expected, k));
+        if (!(fabs(p[k] - e) < 2e-5))
+            fail_msg("%s: option %zu: %.9f, expected %.9f", golden_string(sample, "key"), k, p[k],
+                     e);
+    }
+    uqm_candidate_close(&c);
+    uqm_runner_finish(&runner);
+    uqm_survey_finish(&survey);
+}
+
+static void option_probabilities_are_the_goldens(void **state)
+{
+    (void) state;
+    json_t *root = golden_json(zoo_path("goldens/model/model.json"));
+    size_t i, n = 0;
+    json_t *sample;
+    json_array_foreach (json_object_get(root, "samples"), i, sample) {
+        const json_t *expected = json_object_get(sample, "option_softmax");
+        if (!json_is_array(expected))
+            continue;
+        check_sample(sample, expected);
+        n++;
+    }
+    assert_int_equal(n, 11);
+    json_decref(root);
+}
+
+/* An uqm_uq call on one set; the result's JSON. */
+static json_t *uq(const char *model, const char *set, uint64_t n_samples, unsigned perturb,
+                  uint64_t memory, int n_threads)
+{
+    const struct uqm_uq_params params = {
+        .common = { .memory = memory, .n_threads = n_threads, .seed = 3 },
+        .questions = { .models = { &model, 1 }, .data = { &set, 1 }, .sample_count = n_samples },
+        .perturb = perturb,
+    };
+    struct uqm_err err = { 0 };
+    char *text;
+    assert_ok(uqm_uq(&text, &params, &err), err);
+    json_t *root = json_loads(text, 0, NULL);
+    assert_non_null(root);
+    free(text);
+    return root;
+}
+
+static const json_t *first_model(const json_t *root)
+{
+    return json_array_get(json_object_get(root, "models"), 0);
+}
+
+static void accuracy_is_the_references_to_the_record(void **state)
+{
+    (void) state;
+    const char *models[2] = { zoo_path("models/reason"), zoo_path("models/dense") };
+    const char *set = zoo_path("data/heldin/ai2d.jsonl");
+    const struct uqm_eval_params params = { .questions = { .models = { models, 2 },
+                                                           .data = { &set, 1 } } };
+    struct uqm_err err = { 0 };
+    char *text;
+    assert_ok(uqm_eval(&text, &params, &err), err);
+    json_t *root = json_loads(text, 0, NULL);
+    json_t *reference = golden_json(zoo_path("reference_results.json"));
+    size_t i;
+    json_t *model;
+    json_array_foreach (json_object_get(root, "models"), i, model) {
+        const char *name = golden_string(model, "model");
+        const json_t *sets =
+            json_object_get(json_object_get(json_object_get(reference, "models"), name), "heldin");
+        const json_t *ours = json_array_get(json_object_get(model, "datasets"), 0);
+        assert_string_equal(golden_string(ours, "metric"), "accuracy");
+        assert_int_equal(json_integer_value(json_object_get(ours, "samples")), 118);
+        assert_true(golden_number(ours, "value") == golden_number(sets, "ai2d"));
+        assert_true(golden_number(model, "average") == golden_number(sets, "ai2d"));
+    }
+    assert_int_equal(i, 2);
+    json_decref(reference);
+    json_decref(root);
+    free(text);
+}
+
+static void a_known_set_has_the_references_uncertainty(void **state)
+{
+    (void) state;
+    json_t *root = uq(zoo_path("models/know"), zoo_path("data/heldin/ai2d.jsonl"), 0, 0, 0, 0);
+    json_t *reference = golden_json(zoo_path("reference_results.json"));
+    const json_t *known =
+        json_object_get(json_object_get(json_object_get(reference, "uq_summary"), "know"), "ai2d");
+    const double mean = json_number_value(json_array_get(known, 0));
+    const double sd = json_number_value(json_array_get(known, 1));
+    const double u = golden_number(first_model(root), "uq");
+    /* Three standard deviations of a repeat, and of ours. */
+    if (!(fabs(u - mean) < 3 * sqrt(2) * fmax(sd, 0.02 * mean)))
+        fail_msg("uncertainty %.6f, reference %.6f +- %.6f", u, mean, sd);
+    assert_true(golden_number(first_model(root), "stderr") < 0.01);
+    json_decref(reference);
+    json_decref(root);
+}
+
+static void without_perturbation_there_is_no_uncertainty(void **state)
+{
+    (void) state;
+    json_t *root = uq(zoo_path("models/reason"), zoo_path("data/heldin/mmb.jsonl"), 16,
+                      UQM_PERTURB_NONE, 0, 0);
+    assert_true(fabs(golden_number(first_model(root), "uq")) < 1e-9);
+    json_decref(root);
+}
+
+static void threads_and_memory_do_not_change_a_bit(void **state)
+{
+    (void) state;
+    const char *model = zoo_path("models/chat"), *set = zoo_path("data/heldin/sci.jsonl");
+    json_t *large = uq(model, set, 24, 0, 1 << 30, 2);
+    json_t *small = uq(model, set, 24, 0, 72 << 20, 1);
+    json_t *odd = uq(model, set, 24, 0, 200 << 20, 5);
+    assert_true(json_equal(large, small));
+    assert_true(json_equal(large, odd));
+    json_decref(large);
+    json_decref(small);
+    json_decref(odd);
+}
+
+static void a_records_value_does_not_depend_on_the_others(void **state)
+{
+    (void) state;
+    /* The smaller sample is part of the larger: its values come back among theirs. */
+    const char *model = zoo_path("models/chat"), *set = zoo_path("data/heldin/oodcv.jsonl");
+    const char *few = in_workdir("few.jsonl"), *many = in_workdir("many.jsonl");
+    for (int i = 0; i < 2; i++) {
+        const struct uqm_uq_params params = {
+            .questions = { .models = { &model, 1 },
+                           .data = { &set, 1 },
+                           .sample_count = i ? 12 : 4 },
+            .trace_path = i ? many : few,
+        };
+        struct uqm_err err = { 0 };
+        char *text;
+        assert_ok(uqm_uq(&text, &params, &err), err);
+        free(text);
+    }
+    char *a, *b;
+    size_t len, n = 0;
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_read_file(&a, &len, few, 1 << 20, &err), err);
+    assert_ok(uqm_read_file(&b, &len, many, 1 << 20, &err), err);
+    for (char *line = strtok(a, "\n"); line; line = strtok(NULL, "\n"), n++)
+        assert_non_null(strstr(b, line));
+    assert_int_equal(n, 16);
+    free(a);
+    free(b);
+}
+
+static void a_merge_in_passing_is_the_written_merge_to_the_bit(void **state)
+{
+    (void) state;
+    const char *models[3] = { zoo_path("models/reason"), zoo_path("models/chat"),
+                              zoo_path("models/general") };
+    const char *set = zoo_path("data/heldin/seed.jsonl"), *out = in_workdir("merged");
+    char *recipe = uqm_candidate_recipe(models, 3, "float16"), *text;
+    const char *recipe_path = put_file("three.yml", recipe);
+    const struct uqm_merge_params params = { .recipe_path = recipe_path, .out_dir = out };
+    struct uqm_err err = { 0 };
+    free(recipe);
+    assert_ok(uqm_merge(&text, &params, &err), err);
+    free(text);
+
+    json_t *passing = uq(recipe_path, set, 16, 0, 0, 0), *written = uq(out, set, 16, 0, 0, 0);
+    assert_true(golden_number(first_model(passing), "uq") ==
+                golden_number(first_model(written), "uq"));
+    assert_true(json_equal(json_object_get(first_model(passing), "datasets"),
+                           json_object_get(first_model(written), "datasets")));
+    json_decref(passing);
+    json_decref(written);
+}
+
+static int setup(void **state)
+{
+    env = test_env(UINT64_C(512) << 20, 2);
+    return make_workdir(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(option_probabilities_are_the_goldens),
+        cmocka_unit_test(accuracy_is_the_references_to_the_record),
+        cmocka_unit_test(a_known_set_has_the_references_uncertainty),
+        cmocka_unit_test(without_perturbation_there_is_no_uncertainty),
+        cmocka_unit_test(threads_and_memory_do_not_change_a_bit),
+        cmocka_unit_test(a_records_value_does_not_depend_on_the_others),
+        cmocka_unit_test(a_merge_in_passing_is_the_written_merge_to_the_bit),
+    };
+    return cmocka_run_group_tests(tests, setup, drop_workdir);
+}
