@@ -1,0 +1,303 @@
+/* uqm_select() from models to a written merge, on a few records of the zoo. */
+#include <math.h>
+
+#include <jansson.h>
+
+#include "tests/unit/uq/workdir.h"
+
+static const char *models[3], *sets[2];
+static char log_text[16384];
+
+/* Counts stages, so that an interruption can fall between two of them. */
+static struct {
+    char last[128];
+    int n_stages, stop_at;
+    int cancel;
+} watch;
+
+static void take_log(void *ctx, enum uqm_log_level level, const char *line)
+{
+    (void) ctx;
+    (void) level;
+    size_t n = strlen(log_text);
+    snprintf(log_text + n, sizeof log_text - n, "%s\n", line);
+}
+
+static void take_progress(void *ctx, const struct uqm_progress *progress)
+{
+    (void) ctx;
+    if (strncmp(progress->stage, "uncertainty", strlen("uncertainty")) != 0 ||
+        !strcmp(progress->stage, watch.last))
+        return;
+    snprintf(watch.last, sizeof watch.last, "%s", progress->stage);
+    if (++watch.n_stages == watch.stop_at)
+        watch.cancel = 1;
+}
+
+static struct uqm_select_params params_for(const char *out)
+{
+    log_text[0] = '\0';
+    memset(&watch, 0, sizeof watch);
+    return (struct uqm_select_params) {
+        .uq = {
+            .common = { .memory = UINT64_C(256) << 20, .log = take_log, .progress = take_progress,
+                        .cancel = &watch.cancel },
+            .questions = { .models = { models, 3 }, .data = { sets, 2 }, .sample_count = 6 },
+        },
+        .out_dir = out,
+    };
+}
+
+static json_t *run(const struct uqm_select_params *params)
+{
+    struct uqm_err err = { 0 };
+    char *text;
+    assert_ok(uqm_select(&text, params, &err), err);
+    json_t *root = json_loads(text, 0, NULL);
+    assert_non_null(root);
+    free(text);
+    return root;
+}
+
+/* What may differ between two runs of one job. */
+static void drop_what_differs(json_t *root)
+{
+    json_object_del(root, "seconds");
+    json_object_del(root, "bytes_read");
+    json_object_del(root, "out");
+}
+
+static void a_run_writes_the_best_and_leaves_nothing_else(void **state)
+{
+    (void) state;
+    struct uqm_select_params p = params_for(in_workdir("out"));
+    json_t *root = run(&p);
+    assert_int_equal(json_array_size(json_object_get(root, "models")), 3);
+    assert_int_equal(json_array_size(json_object_get(root, "order")), 3);
+    const size_t n_selected = json_array_size(json_object_get(root, "selected"));
+    assert_true(n_selected >= 1);
+    assert_true(uqm_is_file(in_workdir("out/config.json")));
+    assert_true(uqm_is_file(in_workdir("out/uqmerge.manifest.json")));
+    assert_false(uqm_is_file(in_workdir("out.state.json")));
+
+    /* Steps: the first is the first model of the order, measured once. */
+    const json_t *steps = json_object_get(root, "steps"), *first = json_array_get(steps, 0);
+    assert_true(json_is_null(json_object_get(first, "diff")));
+    size_t i;
+    json_t *model;
+    json_array_foreach (json_object_get(root, "models"), i, model)
+        if (json_equal(json_object_get(model, "model"), json_object_get(first, "added")))
+            assert_true(json_equal(json_object_get(model, "uq"), json_object_get(first, "uq")));
+    assert_true(json_is_real(json_object_get(json_array_get(steps, 1), "diff_stderr")));
+    json_decref(root);
+
+    struct uqm_err err = { 0 };
+    char *text;
+    p = params_for(in_workdir("out"));
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--overwrite");
+    assert_null(text);
+}
+
+static void an_interrupted_run_goes_on_and_ends_in_the_same_result(void **state)
+{
+    (void) state;
+    struct uqm_select_params p = params_for(NULL);
+    p.no_write = p.all_steps = true;
+    json_t *whole = run(&p);
+    const int n_stages = watch.n_stages;
+    assert_int_equal(n_stages, 5); /* three models, steps 2 and 3 */
+
+    int n_seen = 0, n_runs = 0;
+    json_t *pieces = NULL;
+    while (!pieces) {
+        p = params_for(in_workdir("pieces"));
+        p.no_write = p.all_steps = true;
+        watch.stop_at = 2; /* one stage, and the start of another */
+        struct uqm_err err = { 0 };
+        char *text;
+        int ret = uqm_select(&text, &p, &err);
+        n_seen += watch.n_stages;
+        assert_true(++n_runs < 10);
+        if (ret == UQM_OK) {
+            pieces = json_loads(text, 0, NULL);
+            free(text);
+            break;
+        }
+        assert_int_equal(ret, UQM_ERR_INTERRUPTED);
+        assert_true(uqm_is_file(in_workdir("pieces.state.json")));
+    }
+    assert_true(n_runs >= 3);
+    assert_true(n_seen <= n_stages + n_runs);
+    drop_what_differs(whole);
+    drop_what_differs(pieces);
+    assert_true(json_equal(whole, pieces));
+    json_decref(whole);
+    json_decref(pieces);
+}
+
+static void another_seed_does_not_take_the_state(void **state)
+{
+    (void) state;
+    struct uqm_select_params p = params_for(NULL);
+    p.no_write = true;
+    p.state_path = in_workdir("kept.json");
+    json_t *one = run(&p);
+    assert_true(uqm_is_file(in_workdir("kept.json"))); /* asked for by name: it stays */
+
+    p = params_for(NULL);
+    p.no_write = true;
+    p.state_path = in_workdir("kept.json");
+    json_t *again = run(&p);
+    assert_int_equal(watch.n_stages, 0);
+    drop_what_differs(one);
+    drop_what_differs(again);
+    assert_true(json_equal(one, again));
+
+    p = params_for(NULL);
+    p.no_write = true;
+    p.state_path = in_workdir("kept.json");
+    p.uq.common.seed = 9;
+    json_t *other = run(&p);
+    assert_non_null(strstr(log_text, "another job"));
+    assert_true(watch.n_stages >= 4);
+    json_decref(one);
+    json_decref(again);
+    json_decref(other);
+}
+
+static void the_order_can_be_asked_for(void **state)
+{
+    (void) state;
+    static const struct {
+        enum uqm_order order;
+        bool rising;
+    } cases[] = { { UQM_ORDER_UQ_DESC, false },
+                  { UQM_ORDER_UQ_ASC, true },
+                  { UQM_ORDER_ACCURACY_DESC, false },
+                  { UQM_ORDER_ACCURACY_ASC, true } };
+    for (size_t i = 0; i < 4; i++) {
+        struct uqm_select_params p = params_for(NULL);
+        p.no_write = true;
+        p.order = cases[i].order;
+        p.state_path = in_workdir("orders.json");
+        json_t *root = run(&p);
+        const char *by = i < 2 ? "uq" : "accuracy";
+        double before = cases[i].rising ? -1 : 9;
+        size_t k, m;
+        json_t *name, *model;
+        json_array_foreach (json_object_get(root, "order"), k, name)
+            json_array_foreach (json_object_get(root, "models"), m, model)
+                if (json_equal(json_object_get(model, "model"), name)) {
+                    double v = json_number_value(json_object_get(model, by));
+                    assert_true(cases[i].rising ? v >= before : v <= before);
+                    before = v;
+                }
+        json_decref(root);
+    }
+    struct uqm_select_params p = params_for(NULL);
+    p.no_write = true;
+    p.order = UQM_ORDER_GIVEN;
+    p.state_path = in_workdir("orders.json");
+    json_t *root = run(&p);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(root, "order"), 0)),
+                        "textcap");
+    json_decref(root);
+}
+
+static void what_cannot_be_selected_is_refused_before_anything_is_asked(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    char *text;
+    struct uqm_select_params p = params_for(in_workdir("no"));
+    p.merge = "ties";
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_UNSUPPORTED, "--merge ties");
+    p = params_for(NULL);
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--out");
+    p = params_for(in_workdir("no/where/out"));
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_IO, "no/where");
+    p = params_for(in_workdir("no"));
+    p.uq.questions.data.n = 0;
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--data");
+    p = params_for(in_workdir("no"));
+    p.patience = -1;
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--patience");
+    p = params_for(in_workdir("no"));
+    const char *recipe[2] = { models[0], "r.yml" };
+    p.uq.questions.models = (struct uqm_strings){ recipe, 2 };
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_UNSUPPORTED, "r.yml");
+    p = params_for(in_workdir("no"));
+    const char *twice[2] = { sets[0], sets[0] };
+    p.uq.questions.data = (struct uqm_strings){ twice, 2 };
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "two sets of the name");
+    p = params_for(in_workdir("no"));
+    const char *open_set = zoo_path("data/heldout/vqav2.jsonl");
+    p.uq.questions.data = (struct uqm_strings){ &open_set, 1 };
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_UNSUPPORTED, "vqav2");
+    assert_int_equal(watch.n_stages, 0);
+    assert_false(uqm_is_dir(in_workdir("no")));
+}
+
+static void a_picture_that_does_not_decode_is_skipped_and_counted(void **state)
+{
+    (void) state;
+    put_file("bad/p.png", "no picture");
+    const char *set =
+        put_file("bad/set.jsonl",
+                 "{\"id\":\"k\",\"image\":\"p.png\",\"question\":\"q\",\"choices\":[\"a\",\"b\"]}\n"
+                 "{\"id\":\"l\",\"image\":\"gone.png\",\"question\":\"q\",\"choices\":[\"a\"]}\n"
+                 "{\"id\":\"m\",\"image\":null,\"question\":\"r\",\"choices\":[\"a\",\"b\"]}\n");
+    struct uqm_uq_params p = {
+        .common = { .log = take_log },
+        .questions = { .models = { models, 1 }, .data = { &set, 1 } },
+    };
+    struct uqm_err err = { 0 };
+    char *text;
+    log_text[0] = '\0';
+    assert_ok(uqm_uq(&text, &p, &err), err);
+    json_t *root = json_loads(text, 0, NULL);
+    const json_t *data = json_array_get(
+        json_object_get(json_array_get(json_object_get(root, "models"), 0), "datasets"), 0);
+    assert_int_equal(json_integer_value(json_object_get(data, "samples")), 1);
+    assert_int_equal(json_integer_value(json_object_get(data, "skipped")), 2);
+    assert_non_null(strstr(log_text, "set.jsonl:1: record k: skipped"));
+    assert_non_null(strstr(log_text, "record l: skipped"));
+    json_decref(root);
+    free(text);
+
+    p.common.strict = true;
+    assert_int_equal(uqm_uq(&text, &p, &err), UQM_ERR_FORMAT);
+    assert_null(text);
+}
+
+static int setup(void **state)
+{
+    models[0] = strdup(zoo_path("models/textcap"));
+    models[1] = strdup(zoo_path("models/reason"));
+    models[2] = strdup(zoo_path("models/ocr"));
+    sets[0] = strdup(zoo_path("data/heldin/mmb.jsonl"));
+    sets[1] = strdup(zoo_path("data/heldin/ai2d.jsonl"));
+    return make_workdir(state);
+}
+
+static int teardown(void **state)
+{
+    for (int i = 0; i < 3; i++)
+        free((void *) (uintptr_t) models[i]);
+    for (int i = 0; i < 2; i++)
+        free((void *) (uintptr_t) sets[i]);
+    return drop_workdir(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_writes_the_best_and_leaves_nothing_else),
+        cmocka_unit_test(an_interrupted_run_goes_on_and_ends_in_the_same_result),
+        cmocka_unit_test(another_seed_does_not_take_the_state),
+        cmocka_unit_test(the_order_can_be_asked_for),
+        cmocka_unit_test(what_cannot_be_selected_is_refused_before_anything_is_asked),
+        cmocka_unit_test(a_picture_that_does_not_decode_is_skipped_and_counted),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
