@@ -135,14 +135,26 @@ static void count_reads(struct uqm_write_plan *w, const struct uqm_recipe_source
 
 /* --- memory --- */
 
-/* The largest tiles of which enough fit; a stream gains nothing from more than a few of each. */
+static uint64_t largest_tensor(const struct uqm_recipe_source *rs)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < rs->source.n_tensors; i++)
+        most = uqm_max_u64(most, rs->source.tensors[i].n_bytes);
+    return most;
+}
+
+/* The largest tiles of which enough fit; a stream gains nothing from more than a few of each, nor
+ * from more than there is to read. */
 static int divide_memory(struct uqm_write_plan *w, struct uqm_recipe_source *rs,
                          struct uqm_err *err)
 {
     uint64_t left = uqm_budget_left(rs->source.env);
     w->sink_bytes = uqm_min_u64(uqm_max_u64(left / 8, 128 << 10), 16 * MIB);
     uint64_t rest = left > w->sink_bytes ? left - w->sink_bytes : 0;
+    uint64_t largest = largest_tensor(rs);
     size_t tile = MOST_TILE_BYTES;
+    while (tile > LEAST_TILE_BYTES && tile / 2 >= largest)
+        tile /= 2;
     while (tile > LEAST_TILE_BYTES && uqm_source_min_memory(&rs->source, tile) > rest)
         tile /= 2;
     uint64_t least = uqm_source_min_memory(&rs->source, tile);
@@ -152,7 +164,7 @@ static int divide_memory(struct uqm_write_plan *w, struct uqm_recipe_source *rs,
                         "give more memory",
                         rs->n_inputs, (double) (least + w->sink_bytes) / MIB, (double) left / MIB);
     w->tile_bytes = tile;
-    w->stream_bytes = uqm_min_u64(rest, uqm_max_u64(least, 4 * least));
+    w->stream_bytes = uqm_min_u64(rest, least + uqm_min_u64(3 * least, 2 * w->read_bytes));
     return UQM_OK;
 }
 
@@ -163,9 +175,9 @@ int uqm_write_plan_init(struct uqm_write_plan *out, struct uqm_recipe_source *rs
     int ret = order_tensors(&w, rs, err);
     if (ret == UQM_OK)
         ret = plan_shards(&w, rs, params->shard_bytes ? params->shard_bytes : SHARD_BYTES, err);
+    count_reads(&w, rs);
     if (ret == UQM_OK)
         ret = divide_memory(&w, rs, err);
-    count_reads(&w, rs);
     if (ret < 0)
         uqm_write_plan_finish(&w);
     else
