@@ -15,12 +15,13 @@ struct state {
     struct uqm_run run;
     struct uqm_head head;
     struct uqm_sequence *seqs; /* one a prompt */
-    uint64_t room;             /* bytes for the arena */
+    uint64_t room;             /* bytes for the arena, at most */
+    uint64_t enough;           /* and where a batch stops growing */
 };
 
-/* More rows a batch would read the weights less often and wait longer for the memory: reading hides
- * behind a few hundred rows' arithmetic. */
-enum { MAX_BATCH_ROWS = 1 << 16 };
+/* A batch whose activations are this many times the weights reads no less worth having when it
+ * grows, and they leave the caches. */
+enum { ENOUGH_TIMES = 8, ENOUGH_BYTES = 16 << 20 };
 
 /* One batch: prompts [first, first + plan.n_seqs). */
 struct batch {
@@ -57,7 +58,7 @@ static int choose_batch(struct batch *out, struct state *st, size_t first, struc
         out->bytes = arena_bytes(st, &plan);
         n_rows += s->n_rows;
         pictures += s->n_pictures;
-        if (n_rows >= MAX_BATCH_ROWS)
+        if (out->bytes >= st->enough)
             break;
     }
     if (out->plan.n_seqs > 0)
@@ -211,6 +212,7 @@ int uqm_network_logits(struct uqm_network *network, const struct uqm_llm_job *jo
         ret = measure(&st, &longest, err);
     if (ret == UQM_OK)
         ret = uqm_network_schedule_text(&whole, network, err);
+    st.enough = uqm_max_u64(ENOUGH_BYTES, ENOUGH_TIMES * uqm_schedule_bytes(&whole));
     if (ret == UQM_OK)
         ret = uqm_run_init(&st.run, network, &whole, longest, longest, err);
     if (ret == UQM_OK)

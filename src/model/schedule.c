@@ -60,8 +60,9 @@ static int check_tensor(const struct uqm_source *source, const struct uqm_tensor
     return UQM_OK;
 }
 
-static int schedule_named(struct uqm_schedule *s, unsigned rank, const uint64_t *shape,
-                          struct uqm_err *err, const char *fmt, va_list ap)
+__attribute__((format(printf, 5, 0))) static int
+schedule_named(struct uqm_schedule *s, unsigned rank, const uint64_t *shape, struct uqm_err *err,
+               const char *fmt, va_list ap)
 {
     char name[256];
     vsnprintf(name, sizeof name, fmt, ap);
@@ -150,6 +151,14 @@ uint64_t uqm_schedule_min_tile(const struct uqm_schedule *schedule)
         const uint64_t rows = uqm_min_u64(load->n_rows, UQM_GEMM_COLS);
         bytes = uqm_max_u64(bytes, rows * row_bytes(schedule->source, load));
     }
+    return bytes;
+}
+
+uint64_t uqm_schedule_bytes(const struct uqm_schedule *schedule)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < schedule->n; i++)
+        bytes += schedule->loads[i].n_rows * row_bytes(schedule->source, &schedule->loads[i]);
     return bytes;
 }
 

@@ -44,6 +44,7 @@ void uqm_schedule_finish(struct uqm_schedule *schedule);
 
 /* The smallest tile that cuts each tensor in whole multiples of UQM_GEMM_COLS rows. */
 uint64_t uqm_schedule_min_tile(const struct uqm_schedule *schedule);
+uint64_t uqm_schedule_bytes(const struct uqm_schedule *schedule);
 /* Most elements in a row, and in a tile of this size. */
 uint64_t uqm_schedule_max_row(const struct uqm_schedule *schedule);
 uint64_t uqm_schedule_max_tile_elem(const struct uqm_schedule *schedule, size_t tile_bytes);
