@@ -364,39 +364,35 @@ static void count_bytes(struct verify *v, bool inputs)
             v->n_planned += v->m.inputs[k].files[f].bytes;
 }
 
-/* The manifest itself. *readable: it could be parsed, so the rest can be checked against it. */
-static int verify_manifest(struct verify *v, bool *readable)
+/* The manifest itself. *trusted: it is as it was written, so the rest can be checked against it. */
+static int verify_manifest(struct verify *v, bool *trusted)
 {
     char *path = uqm_path_join(v->path, UQM_MANIFEST_NAME), *text = NULL;
     size_t len = 0;
-    bool intact = false;
     struct uqm_err parse = { 0 };
-    *readable = false;
+    int ret, parsed;
+    *trusted = false;
     if (!path)
         return no_memory(v);
-    int ret;
     if (!uqm_is_dir(v->path))
         ret = uqm_fail(v->err, UQM_ERR_ARG, "%s: not a folder; archives are not in this version",
                        v->path);
     else if (!uqm_is_file(path))
         ret = uqm_fail(v->err, UQM_ERR_FORMAT,
-                       "%s: holds no %s, so there is nothing to verify it "
-                       "against",
-                       v->path, UQM_MANIFEST_NAME);
+                       "%s: holds no %s, so there is nothing to verify it against", v->path,
+                       UQM_MANIFEST_NAME);
     else
         ret = uqm_read_file(&text, &len, path, MAX_MANIFEST_BYTES, v->err);
     if (ret == UQM_OK) {
-        int parsed = uqm_manifest_parse(&v->m, &intact, text, len, path, &parse);
-        *readable = parsed == UQM_OK;
+        parsed = uqm_manifest_parse(&v->m, trusted, text, len, path, &parse);
         v->n_bytes += len;
-        if (parsed == UQM_ERR_UNSUPPORTED || parsed == UQM_ERR_NOMEM) {
+        v->n_planned += len;
+        if (parsed == UQM_ERR_NOMEM || (*trusted && parsed < 0)) {
             *v->err = parse;
             ret = parsed;
-        } else if (!intact) {
-            ret = differs(v, UQM_MANIFEST_NAME, NULL, 0, len, "the manifest has changed");
-        } else if (!*readable) {
-            *v->err = parse;
-            ret = parsed;
+        } else if (!*trusted) {
+            ret = differs(v, UQM_MANIFEST_NAME, NULL, 0, len,
+                          "the manifest has changed, so nothing can be checked against it");
         }
     }
     free(text);
@@ -406,9 +402,9 @@ static int verify_manifest(struct verify *v, bool *readable)
 
 static int run(struct verify *v, bool inputs)
 {
-    bool readable;
-    int ret = verify_manifest(v, &readable);
-    if (ret < 0 || !readable)
+    bool trusted;
+    int ret = verify_manifest(v, &trusted);
+    if (ret < 0 || !trusted)
         return ret;
     count_bytes(v, inputs);
     ret = verify_files(v);
