@@ -17,7 +17,7 @@ struct uqm_location {
 };
 
 struct uqm_checkpoint {
-    struct uqm_source source;   /* first: a checkpoint is a source; tensors ascend by canonical name */
+    struct uqm_source source;   /* first: a checkpoint is one; tensors ascend by canonical name */
     char *path;                 /* as the user gave it */
     enum uqm_format format;
     enum uqm_layout layout;
@@ -37,13 +37,19 @@ struct uqm_checkpoint {
 struct uqm_checkpoint_params {
     const char *path;         /* folder, or one weight file */
     const char *vision_tower; /* NULL: the model's own; else the folder config.json names */
-    bool need_vision;         /* an error when no vision tower can be found; else it may be absent */
+    bool need_vision;         /* no vision tower found: an error; else it may be absent */
     uint64_t header_cap;      /* safetensors header limit in bytes; 0: 16 MiB */
 };
 
 /*
  * safetensors (model.safetensors.index.json, model.safetensors) before PyTorch
- * (pytorch_model.bin.index.json, pytorch_model.bin); an index beats the single file.
+ * (pytorch_model.bin.index.json, pytorch_model.bin); an index beats the single file. A lone file is
+ * of the kind its ending says. A shard that is a symbolic link must stay in the folder, or lead into
+ * blobs/ of the Hugging Face cache that the folder is a snapshot of.
+ *
+ * The vision tower is params->vision_tower, which replaces the checkpoint's own; else its own; else,
+ * for LLaVA's own layout, config.json's mm_vision_tower as a path from the model's folder, then its
+ * last component beside that folder. Of such a tower the vision tensors alone are taken.
  */
 int uqm_checkpoint_open(struct uqm_checkpoint **out, struct uqm_env *env,
                         const struct uqm_checkpoint_params *params, struct uqm_err *err);

@@ -13,7 +13,8 @@ uint64_t uqm_checkpoint_stream_min_memory(const struct uqm_source *source, size_
 
 /*
  * The ranges of whole tensors, front to back, none larger than tile_bytes and each a whole number
- * of bytes. Set source and tile_bytes, then `tensor` to each tensor in turn with first_elem 0.
+ * of bytes. Set source and tile_bytes (>= 64), then `tensor` to each tensor in turn with first_elem
+ * 0.
  */
 struct uqm_tensor_walk {
     const struct uqm_source *source;

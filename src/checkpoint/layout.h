@@ -18,7 +18,8 @@ const char *uqm_layout_name(enum uqm_layout layout); /* "llava-hf" */
 /* The layout a whole set of names is in. */
 enum uqm_layout uqm_layout_of_names(const char *const *names, size_t n);
 
-/* Canonical name (in the arena, or `name` itself), part and layer of one tensor. NULL: no memory. */
+/* Canonical name (in the arena, or `name` itself), part and layer (-1: none) of one tensor. Buffers
+ * are "other". NULL: no memory. */
 const char *uqm_layout_canonical(struct uqm_arena *arena, const char *name, enum uqm_part *part,
                                  int *layer);
 

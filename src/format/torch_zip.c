@@ -237,11 +237,22 @@ static const char *fault_of_name(const char *s, size_t len)
     return memchr(s, '/', len) ? NULL : "the name has no root folder";
 }
 
+/* A record that only a TorchScript archive has. */
+static bool is_of_torchscript(const struct entry *e)
+{
+    const char *name = strchr(e->name, '/');
+    return name && (strcmp(name, "/constants.pkl") == 0 || strncmp(name, "/code/", 6) == 0);
+}
+
 static int check_entry(struct reader *r, const struct entry *e, const uint8_t *c, uint64_t packed)
 {
     const char *fault = fault_of_name(e->name, e->name_len);
     if (fault)
         return fail_entry(r, e, "%s", fault);
+    if (is_of_torchscript(e))
+        return uqm_fail(r->err, UQM_ERR_UNSUPPORTED,
+                        "a TorchScript archive, which is a program; save the model's state_dict() "
+                        "instead");
     if (e->flags & 1)
         return fail_entry(r, e, "encrypted");
     if (e->flags & ~(unsigned) (FLAG_DESCRIPTOR | FLAG_UTF8))
@@ -427,11 +438,6 @@ static int collect_records(struct reader *r)
         int ret = below_root(r, &records[i].name, e);
         if (ret < 0)
             return ret;
-        if (strcmp(records[i].name, "constants.pkl") == 0 ||
-            strncmp(records[i].name, "code/", 5) == 0)
-            return uqm_fail(r->err, UQM_ERR_UNSUPPORTED,
-                            "a TorchScript archive, which is a program; save the model's "
-                            "state_dict() instead");
     }
     qsort(records, n, sizeof *records, compare_records);
     for (size_t i = 1; i < n; i++) {

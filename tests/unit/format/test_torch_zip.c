@@ -1,120 +1,4 @@
-#include "src/format/torch_zip.h"
-#include "tests/unit/test.h"
-
-/* A zip file in memory, as torch.save writes it, with one thing at a time made wrong. */
-struct maker {
-    uint8_t bytes[4096], dir[2048];
-    size_t n, n_dir, n_entries;
-    /* what to do to the entries added from now on */
-    unsigned flags, method;
-    uint32_t crc_change;
-    const char *local_name; /* NULL: the directory's */
-    bool no_descriptor, with_zip64, bad_descriptor;
-    size_t gap;
-    /* what to do at the end */
-    bool no_end64;
-    const char *appended;
-    unsigned disks;
-};
-
-static void put(uint8_t *to, size_t *n, uint64_t v, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        to[(*n)++] = i < 8 ? (uint8_t) (v >> 8 * i) : 0;
-}
-
-static void put_bytes(uint8_t *to, size_t *n, const void *from, size_t len)
-{
-    memcpy(to + *n, from, len);
-    *n += len;
-}
-
-static void add(struct maker *m, const char *name, const char *data)
-{
-    size_t len = strlen(data), at = m->n;
-    uint32_t crc = uqm_crc32(0, (const uint8_t *) data, len) + m->crc_change;
-    const char *local = m->local_name ? m->local_name : name;
-    unsigned flags = m->flags ? m->flags : 0x808;
-
-    put(m->bytes, &m->n, 0x04034B50, 4);
-    put(m->bytes, &m->n, 0, 2);
-    put(m->bytes, &m->n, flags, 2);
-    put(m->bytes, &m->n, m->method, 2);
-    put(m->bytes, &m->n, 0, 16); /* time, crc, sizes: the descriptor has them */
-    put(m->bytes, &m->n, strlen(local), 2);
-    put(m->bytes, &m->n, 8, 2);
-    put_bytes(m->bytes, &m->n, local, strlen(local));
-    put_bytes(m->bytes, &m->n, "FB\4\0ZZZZ", 8);
-    put_bytes(m->bytes, &m->n, data, len);
-    if (!m->no_descriptor) {
-        put(m->bytes, &m->n, 0x08074B50, 4);
-        put(m->bytes, &m->n, crc, 4);
-        put(m->bytes, &m->n, len, m->with_zip64 ? 8 : 4);
-        put(m->bytes, &m->n, len + m->bad_descriptor, m->with_zip64 ? 8 : 4);
-    }
-    m->n += m->gap;
-
-    put(m->dir, &m->n_dir, 0x02014B50, 4);
-    put(m->dir, &m->n_dir, 0, 4);
-    put(m->dir, &m->n_dir, flags, 2);
-    put(m->dir, &m->n_dir, m->method, 2);
-    put(m->dir, &m->n_dir, 0, 4);
-    put(m->dir, &m->n_dir, crc, 4);
-    put(m->dir, &m->n_dir, m->with_zip64 ? UINT32_MAX : len, 4);
-    put(m->dir, &m->n_dir, m->with_zip64 ? UINT32_MAX : len, 4);
-    put(m->dir, &m->n_dir, strlen(name), 2);
-    put(m->dir, &m->n_dir, m->with_zip64 ? 28 : 0, 2);
-    put(m->dir, &m->n_dir, 0, 8);
-    put(m->dir, &m->n_dir, 0, 2);
-    put(m->dir, &m->n_dir, m->with_zip64 ? UINT32_MAX : at, 4);
-    put_bytes(m->dir, &m->n_dir, name, strlen(name));
-    if (m->with_zip64) {
-        put(m->dir, &m->n_dir, 1, 2);
-        put(m->dir, &m->n_dir, 24, 2);
-        put(m->dir, &m->n_dir, len, 8);
-        put(m->dir, &m->n_dir, len, 8);
-        put(m->dir, &m->n_dir, at, 8);
-    }
-    m->n_entries++;
-}
-
-static void finish(struct maker *m)
-{
-    size_t dir_at = m->n;
-    put_bytes(m->bytes, &m->n, m->dir, m->n_dir);
-    size_t end64_at = m->n;
-    if (!m->no_end64) {
-        put(m->bytes, &m->n, 0x06064B50, 4);
-        put(m->bytes, &m->n, 44, 8);
-        put(m->bytes, &m->n, 0, 4);
-        put(m->bytes, &m->n, m->disks, 8);
-        put(m->bytes, &m->n, m->n_entries, 8);
-        put(m->bytes, &m->n, m->n_entries, 8);
-        put(m->bytes, &m->n, m->n_dir, 8);
-        put(m->bytes, &m->n, dir_at, 8);
-        put(m->bytes, &m->n, 0x07064B50, 4);
-        put(m->bytes, &m->n, 0, 4);
-        put(m->bytes, &m->n, end64_at, 8);
-        put(m->bytes, &m->n, 1 + m->disks, 4);
-    }
-    put(m->bytes, &m->n, 0x06054B50, 4);
-    put(m->bytes, &m->n, m->disks, 4);
-    put(m->bytes, &m->n, m->n_entries, 2);
-    put(m->bytes, &m->n, m->n_entries, 2);
-    put(m->bytes, &m->n, m->n_dir, 4);
-    put(m->bytes, &m->n, dir_at, 4);
-    put(m->bytes, &m->n, 0, 2);
-    if (m->appended)
-        put_bytes(m->bytes, &m->n, m->appended, strlen(m->appended));
-}
-
-static void add_usual(struct maker *m)
-{
-    add(m, "archive/data.pkl", "pickle");
-    add(m, "archive/data/0", "zero");
-    add(m, "archive/data/1", "one");
-    add(m, "archive/version", "3\n");
-}
+#include "tests/unit/format/zip_maker.h"
 
 struct memory {
     const uint8_t *bytes;
@@ -137,7 +21,7 @@ static int open_bytes(struct uqm_torch_zip *zip, const void *bytes, size_t len, 
     return uqm_torch_zip_open(zip, &in, err);
 }
 
-static int open_made(struct maker *m, struct uqm_err *err)
+static int open_made(struct zip_maker *m, struct uqm_err *err)
 {
     struct uqm_torch_zip zip = { 0 };
     int ret = open_bytes(&zip, m->bytes, m->n, err);
@@ -150,7 +34,7 @@ static int open_made(struct maker *m, struct uqm_err *err)
 #define assert_refused(m, code, text)                                                              \
     do {                                                                                           \
         struct uqm_err err_ = { 0 };                                                               \
-        finish(m);                                                                                 \
+        zip_finish(m);                                                                             \
         assert_fails(open_made(m, &err_), err_, code, text);                                       \
     } while (0)
 
@@ -158,11 +42,11 @@ static void records_are_found_below_the_root(void **state)
 {
     (void) state;
     for (int zip64 = 0; zip64 < 2; zip64++) {
-        struct maker m = { .with_zip64 = zip64, .no_end64 = !zip64 };
+        struct zip_maker m = { .with_zip64 = zip64, .no_end64 = !zip64 };
         struct uqm_torch_zip zip = { 0 };
         struct uqm_err err = { 0 };
-        add_usual(&m);
-        finish(&m);
+        zip_add_usual(&m);
+        zip_finish(&m);
         struct memory mem = { m.bytes, m.n };
         struct uqm_zip_input in = { read_memory, &mem, m.n };
         assert_ok(uqm_torch_zip_open(&zip, &in, &err), err);
@@ -194,12 +78,12 @@ static void crc_is_that_of_zip(void **state)
 static void a_damaged_record_is_not_read(void **state)
 {
     (void) state;
-    struct maker m = { .crc_change = 1 };
+    struct zip_maker m = { .crc_change = 1 };
     struct uqm_torch_zip zip = { 0 };
     struct uqm_err err = { 0 };
     uint8_t *bytes;
-    add_usual(&m);
-    finish(&m);
+    zip_add_usual(&m);
+    zip_finish(&m);
     struct memory mem = { m.bytes, m.n };
     struct uqm_zip_input in = { read_memory, &mem, m.n };
     assert_ok(uqm_torch_zip_open(&zip, &in, &err), err);
@@ -211,27 +95,27 @@ static void a_damaged_record_is_not_read(void **state)
 static void entries_torch_would_not_write_are_refused(void **state)
 {
     (void) state;
-    struct maker m = { .method = 8 };
-    add_usual(&m);
+    struct zip_maker m = { .method = 8 };
+    zip_add_usual(&m);
     assert_refused(&m, UQM_ERR_FORMAT, "record archive/data.pkl: compressed (method 8)");
-    m = (struct maker){ .flags = 0x809 };
-    add_usual(&m);
+    m = (struct zip_maker){ .flags = 0x809 };
+    zip_add_usual(&m);
     assert_refused(&m, UQM_ERR_FORMAT, "encrypted");
-    m = (struct maker){ .flags = 0x2808 };
-    add_usual(&m);
+    m = (struct zip_maker){ .flags = 0x2808 };
+    zip_add_usual(&m);
     assert_refused(&m, UQM_ERR_FORMAT, "flags 0x2808");
-    m = (struct maker){ .bad_descriptor = true };
-    add_usual(&m);
+    m = (struct zip_maker){ .bad_descriptor = true };
+    zip_add_usual(&m);
     assert_refused(&m, UQM_ERR_FORMAT, "descriptor is not the directory's");
-    m = (struct maker){ .no_descriptor = true };
-    add_usual(&m);
+    m = (struct zip_maker){ .no_descriptor = true };
+    zip_add_usual(&m);
     assert_refused(&m, UQM_ERR_FORMAT, "0 bytes between it and the next record");
-    m = (struct maker){ .flags = 0x800 };
-    add_usual(&m);
+    m = (struct zip_maker){ .flags = 0x800 };
+    zip_add_usual(&m);
     assert_refused(&m, UQM_ERR_FORMAT, "16 bytes between it and the next record");
-    m = (struct maker){ .flags = 0x800, .no_descriptor = true };
-    add_usual(&m);
-    finish(&m);
+    m = (struct zip_maker){ .flags = 0x800, .no_descriptor = true };
+    zip_add_usual(&m);
+    zip_finish(&m);
     struct uqm_err err = { 0 };
     assert_ok(open_made(&m, &err), err);
 }
@@ -261,10 +145,10 @@ static void names_that_two_readers_would_take_differently_are_refused(void **sta
         { "archive/\xff", NULL, "not UTF-8" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct maker m = { 0 };
-        add_usual(&m);
+        struct zip_maker m = { 0 };
+        zip_add_usual(&m);
         m.local_name = cases[i].local;
-        add(&m, cases[i].name, "x");
+        zip_add(&m, cases[i].name, "x", 1);
         assert_refused(&m, UQM_ERR_FORMAT, cases[i].text);
     }
 }
@@ -272,16 +156,16 @@ static void names_that_two_readers_would_take_differently_are_refused(void **sta
 static void other_kinds_of_file_are_refused_by_name(void **state)
 {
     (void) state;
-    struct maker m = { 0 };
-    add_usual(&m);
-    add(&m, "archive/constants.pkl", "x");
+    struct zip_maker m = { 0 };
+    zip_add_usual(&m);
+    zip_add(&m, "archive/constants.pkl", "x", 1);
     assert_refused(&m, UQM_ERR_UNSUPPORTED, "TorchScript");
-    m = (struct maker){ 0 };
-    add_usual(&m);
-    add(&m, "archive/code/__torch__.py", "x");
+    m = (struct zip_maker){ 0 };
+    zip_add_usual(&m);
+    zip_add(&m, "archive/code/__torch__.py", "x", 1);
     assert_refused(&m, UQM_ERR_UNSUPPORTED, "TorchScript");
-    m = (struct maker){ 0 };
-    add(&m, "archive/data/0", "x");
+    m = (struct zip_maker){ 0 };
+    zip_add(&m, "archive/data/0", "x", 1);
     assert_refused(&m, UQM_ERR_FORMAT, "no record data.pkl");
 
     struct uqm_torch_zip zip = { 0 };
@@ -301,37 +185,37 @@ static void other_kinds_of_file_are_refused_by_name(void **state)
 static void bytes_that_belong_to_no_record_are_refused(void **state)
 {
     (void) state;
-    struct maker m = { .appended = "x" };
-    add_usual(&m);
+    struct zip_maker m = { .appended = "x" };
+    zip_add_usual(&m);
     assert_refused(&m, UQM_ERR_FORMAT, "something was appended");
-    m = (struct maker){ .gap = 1 };
-    add_usual(&m);
+    m = (struct zip_maker){ .gap = 1 };
+    zip_add_usual(&m);
     assert_refused(&m, UQM_ERR_FORMAT, "17 bytes between it and the next record");
-    m = (struct maker){ .disks = 1 };
-    add_usual(&m);
+    m = (struct zip_maker){ .disks = 1 };
+    zip_add_usual(&m);
     assert_refused(&m, UQM_ERR_FORMAT, "several disks");
 
     /* a record before the first one that the directory names */
-    m = (struct maker){ 0 };
-    add(&m, "archive/hidden", "x");
+    m = (struct zip_maker){ 0 };
+    zip_add(&m, "archive/hidden", "x", 1);
     m.n_dir = m.n_entries = 0;
-    add_usual(&m);
+    zip_add_usual(&m);
     assert_refused(&m, UQM_ERR_FORMAT, "bytes before the first record");
     /* two directory entries for one place */
-    m = (struct maker){ 0 };
-    add_usual(&m);
+    m = (struct zip_maker){ 0 };
+    zip_add_usual(&m);
     m.n = 0;
-    add(&m, "archive/data.pkl", "pickle");
+    zip_add(&m, "archive/data.pkl", "pickle", 6);
     assert_refused(&m, UQM_ERR_FORMAT, "");
 }
 
 static void archive_cut_or_changed_anywhere_does_no_harm(void **state)
 {
     (void) state;
-    struct maker m = { .with_zip64 = true };
+    struct zip_maker m = { .with_zip64 = true };
     struct uqm_err err = { 0 };
-    add_usual(&m);
-    finish(&m);
+    zip_add_usual(&m);
+    zip_finish(&m);
     for (size_t len = 0; len < m.n; len++) {
         struct uqm_torch_zip zip = { 0 };
         uint8_t *copy = malloc(len ? len : 1);
