@@ -1,8 +1,8 @@
 # Sourced by the tests of the command line, which print TAP:
 #   test_X.sh UQMERGE JSON_GET
 # Expected texts lie in expected/; UQM_REWRITE=1 writes them anew from what the program says.
-uqmerge=$1
-json_get=$2
+uqmerge=$(realpath "$1")
+json_get=$(realpath "$2")
 work=$(mktemp -d "${TMPDIR:-/tmp}/uqm-cli.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 zoo=$UQM_ZOO
@@ -18,7 +18,7 @@ verdict() { # why not (empty: all is well), name
     count=$((count + 1))
     if [ "$1" ]; then
         echo "not ok $count - $2"
-        echo "# $1"
+        echo "$1" | sed 's/^/# /'
         sed 's/^/# stdout: /' "$work/stdout" | head -n 20
         sed 's/^/# stderr: /' "$work/stderr" | head -n 20
     else

@@ -3,7 +3,7 @@
 #   test_synthetic.sh UQMERGE JSON_GET UQM-MAKE-CHECKPOINT
 set -u
 . "$UQM_TESTS/cli/lib.sh"
-make=$3
+make=$(realpath "$3")
 shape='--layers 2 --hidden 64 --inner 160 --heads 4 --kv-heads 2 --vocab 1024 --vision-layers 2
 --vision-hidden 32 --vision-inner 64 --vision-heads 4 --image-size 56'
 
