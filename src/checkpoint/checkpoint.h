@@ -43,13 +43,13 @@ struct uqm_checkpoint_params {
 
 /*
  * safetensors (model.safetensors.index.json, model.safetensors) before PyTorch
- * (pytorch_model.bin.index.json, pytorch_model.bin); an index beats the single file. A lone file is
- * of the kind its ending says. A shard that is a symbolic link must stay in the folder, or lead into
- * blobs/ of the Hugging Face cache that the folder is a snapshot of.
+ * (pytorch_model.bin.index.json, pytorch_model.bin); an index beats the single file. A lone file
+ * is of the kind its ending says. A shard that is a symbolic link must stay in the folder, or lead
+ * into blobs/ of the Hugging Face cache that the folder is a snapshot of.
  *
- * The vision tower is params->vision_tower, which replaces the checkpoint's own; else its own; else,
- * for LLaVA's own layout, config.json's mm_vision_tower as a path from the model's folder, then its
- * last component beside that folder. Of such a tower the vision tensors alone are taken.
+ * The vision tower is params->vision_tower, which replaces the checkpoint's own; else its own;
+ * else, for LLaVA's own layout, config.json's mm_vision_tower as a path from the model's folder,
+ * then its last component beside that folder. Of such a tower the vision tensors alone are taken.
  */
 int uqm_checkpoint_open(struct uqm_checkpoint **out, struct uqm_env *env,
                         const struct uqm_checkpoint_params *params, struct uqm_err *err);
