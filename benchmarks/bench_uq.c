@@ -64,8 +64,8 @@ static double prompt_flop(const struct uqm_text_config *c, double tokens)
 
 static double picture_flop(const struct uqm_vision_config *c)
 {
-    const double rows =
-        1 + (double) (c->image_size / c->patch_size) * (double) (c->image_size / c->patch_size);
+    const uint32_t side = c->image_size / c->patch_size;
+    const double rows = 1.0 + side * side;
     const double layers =
         c->feature_layer < 0 ? (int) c->n_layers + 1 + c->feature_layer : c->feature_layer;
     const double linear = c->hidden * (4.0 * c->hidden + 2.0 * c->inner);

@@ -172,6 +172,7 @@ static void load_image(void *ctx, size_t item, int worker)
 /* Pixels of all pictures, side by side; the error reported is the first in their order. */
 static int load_images(struct clip *clip, struct uqm_err *err)
 {
+    assert(clip->errs);
     memset(clip->errs, 0, clip->n_images * sizeof *clip->errs);
     uqm_parallel(clip->run->net->threads, clip->n_images, load_image, clip);
     for (size_t i = 0; i < clip->n_images; i++)
@@ -322,6 +323,7 @@ static int run_batch(struct clip *clip, const struct uqm_schedule *schedule, str
         ret = run_layer(clip, err);
     }
     uqm_weights_close(&weights);
+    clip->weights = NULL;
     if (ret == UQM_OK)
         ret = store_images(clip, err);
     return ret;

@@ -233,6 +233,7 @@ static const struct uqm_load *current_load(const struct uqm_weights *w)
 
 static int next_tile(struct uqm_weights *w, struct uqm_tile *tile, struct uqm_err *err)
 {
+    *tile = (struct uqm_tile){ 0 };
     int ret = uqm_check_cancel(w->env, err);
     if (ret == UQM_OK)
         ret = uqm_tile_next(w->stream, tile, err);

@@ -2,6 +2,7 @@
  * Prompts to the rows the first layer takes: embeddings of the words, and in every placeholder's
  * place the projected features of a picture.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,7 @@ int uqm_splice_create(struct uqm_splice **out, struct uqm_schedule *schedule,
     size_t room = 0;
     for (size_t i = 0; i < n_seqs; i++)
         room += seqs[i].prompt->n_ids;
+    assert(room > 0); /* no prompt is empty */
     s->words = malloc(room * sizeof *s->words);
     if (!s->words)
         ret = uqm_fail(err, UQM_ERR_NOMEM, "no memory for the words of %zu prompts", n_seqs);

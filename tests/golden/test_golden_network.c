@@ -7,7 +7,9 @@
 #include "tests/golden/golden.h"
 #include "tests/golden/zoo_network.h"
 
-enum { IMAGE_ID = 1000, MAX_IDS = 256, MAX_ROWS = 128, WIDTH = 128, VISION = 96, VOCAB = 1024 };
+enum { IMAGE_ID = 1000, PATCHES = 16, MAX_IDS = 256 };
+enum { WIDTH = 128, VISION = 96, VOCAB = 1024 };
+enum { PROJECTED_ELEM = PATCHES * WIDTH, FEATURE_ELEM = PATCHES * VISION };
 
 static struct golden *arrays;
 static json_t *samples;
@@ -37,7 +39,7 @@ struct sample {
     size_t n_ids, n_rows;
     size_t picture_row; /* where the picture's rows begin */
     bool has_picture;
-    float features[(MAX_ROWS) *VISION];
+    float features[FEATURE_ELEM + VISION];
     float logits[VOCAB];
     size_t n_logits;
 };
@@ -183,7 +185,7 @@ static void check_state(void *ctx, size_t prompt, uint32_t layer, const float *h
     (void) prompt;
     if (layer == 0 && s->has_picture)
         assert_close(s, "projected", hidden + s->picture_row * WIDTH,
-                     array(s, "projected", 16 * WIDTH), 16 * WIDTH);
+                     array(s, "projected", PROJECTED_ELEM), PROJECTED_ELEM);
     snprintf(name, sizeof name, "decoder_state_%u", layer);
     if (!has_array(s, name))
         return;
@@ -244,7 +246,7 @@ static void for_each_sample(void (*check)(struct sample *s))
 static void check_features(struct sample *s)
 {
     if (s->has_picture)
-        assert_close(s, "vision", s->features, array(s, "vision", 16 * VISION), 16 * VISION);
+        assert_close(s, "vision", s->features, array(s, "vision", FEATURE_ELEM), FEATURE_ELEM);
 }
 
 static void vision_features_are_the_stored_ones(void **state)
@@ -264,7 +266,8 @@ static void check_vision_states(struct sample *s)
         zoo_network_again(&s->z, 128 << 20);
         run_vision(s);
         snprintf(name, sizeof name, "vision_state_%d", layer);
-        assert_close(s, name, s->features, array(s, name, 17 * VISION), 17 * VISION);
+        assert_close(s, name, s->features, array(s, name, FEATURE_ELEM + VISION),
+                     FEATURE_ELEM + VISION);
     }
 }
 

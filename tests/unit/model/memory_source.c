@@ -23,11 +23,10 @@ static size_t elem_bytes(const struct uqm_tensor *t)
 
 static const struct memory_tensor *storage_of(const struct memory_source *m, size_t tensor)
 {
-    for (size_t i = 0; i < m->source.n_tensors; i++)
-        if (m->storage[i].name == m->tensors[tensor].name)
-            return &m->storage[i];
-    fail_msg("no storage");
-    return NULL;
+    size_t i = 0;
+    while (m->storage[i].name != m->tensors[tensor].name)
+        i++;
+    return &m->storage[i];
 }
 
 static int stream_next(struct uqm_tile_stream *stream, struct uqm_tile *tile, struct uqm_err *err)
@@ -143,11 +142,10 @@ void memory_source_remove(struct memory_source *m, const char *name)
     const long at = uqm_source_find(&m->source, name);
     if (at < 0)
         return;
-    struct memory_tensor *s = NULL;
-    for (size_t i = 0; i < m->source.n_tensors && !s; i++)
-        if (m->storage[i].name == m->tensors[at].name)
-            s = &m->storage[i];
-    assert_non_null(s);
+    size_t i = 0;
+    while (m->storage[i].name != m->tensors[at].name)
+        i++;
+    struct memory_tensor *s = &m->storage[i];
     free(s->data);
 
     /* The last of each array takes the gap; the tensors are sorted again. */
@@ -155,7 +153,7 @@ void memory_source_remove(struct memory_source *m, const char *name)
     m->tensors[at] = m->tensors[last];
     if (s != &m->storage[last]) {
         *s = m->storage[last];
-        for (size_t i = 0; i < last; i++)
+        for (i = 0; i < last; i++)
             if (m->tensors[i].name == m->storage[last].name) {
                 m->tensors[i].name = m->tensors[i].canonical = s->name;
                 m->tensors[i].shape = s->shape;
@@ -188,15 +186,15 @@ void memory_source_add(struct memory_source *m, const char *name, enum uqm_dtype
     s->data = malloc(t->n_bytes + 1);
     assert_non_null(s->data);
     for (size_t i = 0; i < t->n_elem; i++)
-        put(s->data, dtype, i, (float) (scale < 0 ? 1.0 : random_number(m) * scale));
+        put(s->data, dtype, i, (float) (random_number(m) * scale));
     qsort(m->tensors, m->source.n_tensors, sizeof *m->tensors, by_name);
 }
 
-void memory_source_zero(struct memory_source *m, const char *name)
+void memory_source_fill(struct memory_source *m, const char *name, int byte)
 {
     const long at = uqm_source_find(&m->source, name);
     assert_true(at >= 0);
-    memset(storage_of(m, (size_t) at)->data, 0, m->tensors[at].n_bytes);
+    memset(storage_of(m, (size_t) at)->data, byte, m->tensors[at].n_bytes);
 }
 
 double *memory_source_values(const struct memory_source *m, const char *name)

@@ -24,11 +24,12 @@ void memory_source_init(struct memory_source *m, struct uqm_env *env,
                         const struct uqm_model_config *config, enum uqm_dtype dtype);
 void memory_source_finish(struct memory_source *m);
 
-/* One tensor more, or the first of its name changed to this shape; scale 0: zeros, < 0: ones. */
+/* One tensor more, or the first of its name changed to this shape. */
 void memory_source_add(struct memory_source *m, const char *name, enum uqm_dtype dtype,
                        unsigned rank, const uint64_t *shape, double scale);
 void memory_source_remove(struct memory_source *m, const char *name);
-void memory_source_zero(struct memory_source *m, const char *name);
+/* All bytes of a tensor: 0 for zeros, 0xff for NaN. */
+void memory_source_fill(struct memory_source *m, const char *name, int byte);
 /* A tensor's numbers as double, malloc'ed. */
 double *memory_source_values(const struct memory_source *m, const char *name);
 

@@ -9,7 +9,8 @@
 #include "tests/unit/model/memory_source.h"
 #include "tests/unit/test.h"
 
-enum { MAX_PROMPTS = 16, MAX_IDS = 640, VOCAB = 300, PATCHES = 4, MIB = 1 << 20 };
+enum { MAX_PROMPTS = 16, MAX_IDS = 640, VOCAB = 300, PATCHES = 4 };
+#define MIB (UINT64_C(1) << 20)
 enum { PICTURE = UQM_IMAGE_PLACEHOLDER };
 
 /* Everything odd on purpose: grouped K/V heads, heads that are not hidden / n_heads wide, an inner
@@ -57,7 +58,7 @@ struct fixture {
     size_t n_prompts;
     float logits[MAX_PROMPTS][VOCAB];
     size_t n_logits, n_delivered, n_states;
-    int fail_features; /* a code to return */
+    int fail_features, fail_logits; /* codes to return */
 };
 
 static inline void open_network(struct fixture *f, uint64_t memory, int n_threads)
@@ -65,7 +66,7 @@ static inline void open_network(struct fixture *f, uint64_t memory, int n_thread
     struct uqm_err err = { 0 };
     uqm_network_destroy(&f->network);
     uqm_threads_destroy(&f->threads);
-    f->env = test_env(512 * (uint64_t) MIB, n_threads);
+    f->env = test_env(512 * MIB, n_threads);
     f->source.source.env = f->env;
     assert_ok(uqm_threads_create(&f->threads, n_threads, &err), err);
     assert_ok(uqm_network_create(&f->network, f->env, f->threads, &f->source.source, &f->config,
@@ -91,7 +92,7 @@ static inline struct fixture *setup_with(const struct uqm_model_config *config,
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     f->config = *config;
-    f->env = test_env(512 * (uint64_t) MIB, 1);
+    f->env = test_env(512 * MIB, 1);
     memory_source_init(&f->source, f->env, config, dtype);
     open_network(f, 64 * MIB, 2);
     return f;
@@ -136,7 +137,8 @@ static inline int give_features(void *ctx, size_t prompt, size_t k, float *dst, 
 static inline int keep_logits(void *ctx, size_t prompt, const float *logits, struct uqm_err *err)
 {
     struct fixture *f = ctx;
-    (void) err;
+    if (f->fail_logits)
+        return uqm_fail(err, (enum uqm_status) f->fail_logits, "the logits of prompt %zu", prompt);
     assert_int_equal(prompt, f->n_delivered++);
     memcpy(f->logits[prompt], logits, f->n_logits * sizeof *logits);
     return UQM_OK;

@@ -150,6 +150,37 @@ static void any_memory_gives_the_same_bits_and_is_kept_to(void **state)
     teardown(f);
 }
 
+/* The promise is larger than what others have left of the budget. */
+static void what_others_hold_of_the_budget_is_left_to_them(void **state)
+{
+    (void) state;
+    struct fixture *f = setup();
+    float expected[MAX_PROMPTS][VOCAB];
+    size_t n_done = 0, n_refused = 0;
+
+    run(f);
+    memcpy(expected, f->logits, sizeof expected);
+    open_network(f, 512 * MIB, 1);
+    for (uint64_t left = 12 * MIB; left > 0; left -= left / 8 + 1) {
+        const size_t held = (size_t) (512 * MIB - left);
+        struct uqm_err err = { 0 };
+        void *block;
+        assert_ok(uqm_budget_alloc(&block, f->env, held, 64, "the test", &err), err);
+        const struct uqm_llm_job job = job_of(f);
+        int ret = uqm_network_logits(f->network, &job, &err);
+        assert_int_equal(atomic_load(&f->env->budget.used_bytes), held);
+        uqm_budget_free(&block, f->env, held);
+        if (ret == UQM_OK)
+            assert_same_logits(f, expected);
+        else
+            assert_int_equal(ret, UQM_ERR_NOMEM);
+        n_done += ret == UQM_OK;
+        n_refused += ret != UQM_OK;
+    }
+    assert_true(n_done >= 3 && n_refused >= 3);
+    teardown(f);
+}
+
 static void any_number_of_threads_gives_the_same_bits(void **state)
 {
     (void) state;
@@ -301,7 +332,7 @@ static void dropped_attention_has_the_clean_mean(void **state)
     float clean[48];
     struct uqm_err err = { 0 };
 
-    memory_source_zero(&f->source, "language_model.model.layers.0.mlp.down_proj.weight");
+    memory_source_fill(&f->source, "language_model.model.layers.0.mlp.down_proj.weight", 0);
     for (size_t p = 0; p < MAX_PROMPTS; p++) {
         add_prompt(f, 25, -1);
         memcpy(f->ids[p], f->ids[0], sizeof f->ids[0]);
@@ -417,6 +448,9 @@ static void failures_of_the_callbacks_and_the_disk_come_back(void **state)
     f->fail_features = UQM_ERR_IO;
     fail_job(f, UQM_ERR_IO, "picture 0 is torn");
     f->fail_features = 0;
+    f->fail_logits = UQM_ERR_IO;
+    fail_job(f, UQM_ERR_IO, "logits of prompt 0");
+    f->fail_logits = 0;
     for (f->source.fail_after = 1; f->source.fail_after < 30; f->source.fail_after += 3)
         fail_job(f, UQM_ERR_IO, "the disk is gone");
     teardown(f);
@@ -485,6 +519,7 @@ int main(void)
         cmocka_unit_test(a_batch_and_single_prompts_give_the_same_bits),
         cmocka_unit_test(shuffled_prompts_give_the_same_bits),
         cmocka_unit_test(any_memory_gives_the_same_bits_and_is_kept_to),
+        cmocka_unit_test(what_others_hold_of_the_budget_is_left_to_them),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
         cmocka_unit_test(observing_changes_nothing_and_sees_every_layer),
         cmocka_unit_test(a_sequence_is_cut_at_max_length_even_inside_a_picture),
