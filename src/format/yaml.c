@@ -297,8 +297,9 @@ static int build_document(const struct uqm_yaml_node **root, struct builder *b)
         enum fy_event_type type = event->type;
         int ret = UQM_OK;
         if (type == FYET_DOCUMENT_START && *root)
-            ret = uqm_fail(b->err, UQM_ERR_UNSUPPORTED,
-                           "%s:%d: a second document; one recipe a file", b->where, line_of(b, event));
+            ret =
+                uqm_fail(b->err, UQM_ERR_UNSUPPORTED, "%s:%d: a second document; one recipe a file",
+                         b->where, line_of(b, event));
         else if (type == FYET_DOCUMENT_START)
             inside = true;
         else if (type == FYET_DOCUMENT_END)

@@ -40,8 +40,9 @@ UQM_API int uqm_merge(char **json, const struct uqm_merge_params *params, struct
     *json = NULL;
     int ret = uqm_env_init(&env, &params->common, err);
     if (ret == UQM_OK && params->vision_tower)
-        uqm_log(&env, UQM_LOG_INFO, "--vision-tower has no effect here: a tower that lies beside "
-                                    "its model is not part of a merge");
+        uqm_log(&env, UQM_LOG_INFO,
+                "--vision-tower has no effect here: a tower that lies beside "
+                "its model is not part of a merge");
     if (ret == UQM_OK)
         ret = uqm_recipe_load(&recipe, params->recipe_path, warn, &env, err);
     if (ret == UQM_OK)

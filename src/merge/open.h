@@ -17,13 +17,13 @@ struct uqm_open_params {
 int uqm_model_open(struct uqm_source **out, struct uqm_env *env, const char *model,
                    const struct uqm_open_params *params, struct uqm_err *err);
 
-/* A recipe as a source: planned from headers alone (and the vision towers' digests). The recipe must
- * outlive it. */
+/* A recipe as a source: planned from headers alone (and the vision towers' digests). The recipe
+ * must outlive it. */
 int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct uqm_recipe *recipe,
                     const struct uqm_open_params *params, struct uqm_err *err);
 
-/* The digest of a source's vision part (canonical names, dtypes, shapes, bytes), so that features can
- * be shared between models. Reads the part, or takes it from the plan. */
+/* The digest of a source's vision part (canonical names, dtypes, shapes, bytes), so that features
+ * can be shared between models. Reads the part, or takes it from the plan. */
 int uqm_source_vision_digest(struct uqm_xxh3_hex *out, struct uqm_source *source,
                              struct uqm_err *err);
 

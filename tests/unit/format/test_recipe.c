@@ -215,7 +215,8 @@ static void every_error_names_its_line(void **state)
         { "merge_method: linear\nmodules: {a: 1}\n", UQM_ERR_UNSUPPORTED, ":2: modules are not" },
         { HEAD "  - b\n", UQM_ERR_FORMAT, ":4: models: each entry" },
         { HEAD "  - parameters: {weight: 1}\n", UQM_ERR_FORMAT, ":4: this entry has no model" },
-        { HEAD "  - model: a\n", UQM_ERR_FORMAT, ":4: model a stands here twice (first in line 3)" },
+        { HEAD "  - model: a\n", UQM_ERR_FORMAT,
+          ":4: model a stands here twice (first in line 3)" },
         { HEAD "  - model: b+c\n", UQM_ERR_UNSUPPORTED, ":4: model b+c: LoRA" },
         { HEAD "  - model: b+c+d\n", UQM_ERR_FORMAT, ":4: model b+c+d: a second +" },
         { HEAD "  - model: b@c\n", UQM_ERR_UNSUPPORTED, ":4: model b@c: models are local" },
@@ -265,11 +266,14 @@ static void unknown_names_warn_with_the_nearest_right_one(void **state)
     static const struct {
         const char *text, *message;
     } cases[] = {
-        { HEAD "base_modle: a\n", ":4: unknown key base_modle is ignored; did you mean base_model?" },
+        { HEAD "base_modle: a\n",
+          ":4: unknown key base_modle is ignored; did you mean base_model?" },
         { HEAD "zzzzzzzz: a\n", ":4: unknown key zzzzzzzz is ignored" },
-        { HEAD "    paramters: {weight: 1}\n", ":4: unknown key paramters is ignored; did you mean" },
-        { HEAD "    parameters: {wieght: 1}\n", "has no parameter wieght, so it is ignored; did you "
-                                                "mean weight?" },
+        { HEAD "    paramters: {weight: 1}\n",
+          ":4: unknown key paramters is ignored; did you mean" },
+        { HEAD "    parameters: {wieght: 1}\n",
+          "has no parameter wieght, so it is ignored; did you "
+          "mean weight?" },
         { HEAD "    parameters: {density: 1}\n", "method linear has no parameter density" },
         { HEAD "    parameters: {normalize: 1}\n", ":4: normalize belongs to the whole merge" },
         { HEAD "uqmerge: {visoin: copy}\n", "did you mean vision?" },
@@ -284,7 +288,7 @@ static void unknown_names_warn_with_the_nearest_right_one(void **state)
             fail_msg("\"%s\" lacks \"%s\"", h.last, cases[i].message);
         uqm_recipe_free(&r);
 
-        h = (struct heard) { .stop = UQM_ERR_FORMAT };
+        h = (struct heard){ .stop = UQM_ERR_FORMAT };
         assert_fails(parse(&r, cases[i].text, &h, &err), err, UQM_ERR_FORMAT, cases[i].message);
     }
 }
@@ -324,10 +328,11 @@ static void bombs_are_refused_in_bounded_memory(void **state)
 static void every_prefix_is_read_or_refused(void **state)
 {
     (void) state;
-    static const char text[] = HEAD "    parameters: {weight: [{filter: mlp, value: [1, 0.5]}, 1]}\n"
-                                    "  - model: {model: {path: \"b\\u0041\"}}\n"
-                                    "uqmerge: {vision: copy}\nparameters: &x\n  normalize: yes\n"
-                                    "base_model: 'a'\ndtype: >-\n  float16\n";
+    static const char text[] =
+        HEAD "    parameters: {weight: [{filter: mlp, value: [1, 0.5]}, 1]}\n"
+             "  - model: {model: {path: \"b\\u0041\"}}\n"
+             "uqmerge: {vision: copy}\nparameters: &x\n  normalize: yes\n"
+             "base_model: 'a'\ndtype: >-\n  float16\n";
     for (size_t n = 0; n < sizeof text; n++) {
         struct uqm_recipe *r = NULL;
         struct heard h = { 0 };

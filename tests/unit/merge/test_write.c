@@ -378,6 +378,38 @@ static void an_output_over_an_input_is_refused(void **state)
     test_rm(dir);
 }
 
+static void weight_files_equal_mergekits_to_the_byte(void **state)
+{
+    (void) state;
+    static const char *const names[] = {
+        "linear-f32",    "linear-f16",      "linear-bf16",        "linear-uniform",
+        "linear-nonorm", "linear-out-bf16", "linear-mixed-dtype",
+    };
+    char *dir = test_mkdtemp(), out[512], recipe[512];
+    struct uqm_err err = { 0 };
+    assert_int_equal(symlink(data_path("golden/merge/models"), in_dir(dir, "models")), 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *text, *json, path[128];
+        size_t len;
+        snprintf(path, sizeof path, "golden/merge/recipes/%s.yml", names[i]);
+        assert_ok(uqm_read_file(&text, &len, data_path(path), 1 << 16, &err), err);
+        snprintf(recipe, sizeof recipe, "%s/%s.yml", dir, names[i]);
+        write_text(recipe, text); /* where models are found from */
+        free(text);
+        snprintf(out, sizeof out, "%s/%s", dir, names[i]);
+        struct uqm_merge_params params = { .common.memory = 64 << 20,
+                                           .recipe_path = recipe,
+                                           .out_dir = out };
+        assert_ok(uqm_merge(&json, &params, &err), err);
+        free(json);
+        snprintf(path, sizeof path, "golden/merge/expected/%s", names[i]);
+        assert_int_equal(symlink(data_path(path), in_dir(dir, "want-%zu", i)), 0);
+        snprintf(path, sizeof path, "want-%zu", i);
+        assert_same_file(dir, names[i], path, "model.safetensors");
+    }
+    test_rm(dir);
+}
+
 static void a_dry_run_writes_nothing_and_tells_all(void **state)
 {
     (void) state;
@@ -443,6 +475,7 @@ int main(void)
         cmocka_unit_test(a_second_run_into_the_same_folder_is_refused),
         cmocka_unit_test(a_target_that_exists_needs_overwrite_and_a_manifest),
         cmocka_unit_test(an_output_over_an_input_is_refused),
+        cmocka_unit_test(weight_files_equal_mergekits_to_the_byte),
         cmocka_unit_test(a_dry_run_writes_nothing_and_tells_all),
         cmocka_unit_test(strict_makes_a_warning_an_error_and_leaves_nothing),
     };
