@@ -143,8 +143,10 @@ static int prefill(struct generator *g, struct uqm_err *err)
         ret = uqm_splice_run(splice, &g->run, &weights, l.hidden, l.normed, l.region,
                              g->job->features, g->job->ctx, err);
     }
-    for (uint32_t i = 0; ret == UQM_OK && i < c->n_layers; i++)
+    for (uint32_t i = 0; ret == UQM_OK && i < c->n_layers; i++) {
+        uqm_report(g->net->env, "reading the prompt", "layers", i, c->n_layers);
         ret = uqm_llama_layer(&l, i, err);
+    }
     if (ret == UQM_OK)
         ret = uqm_head_run(&g->head, &g->run, &weights, g->logits, l.normed, l.hidden, 1, err);
     uqm_weights_close(&weights);
@@ -319,6 +321,7 @@ static int generate(struct generator *g, int32_t *ids, size_t *n_ids, float *fir
 
     const size_t room = g->n_positions - g->seq.n_rows;
     while (ret == UQM_OK && *n_ids < room) {
+        uqm_report(g->net->env, "answering", "tokens", *n_ids, room);
         const int32_t id = argmax(g->logits, c->n_real_tokens);
         if (id < 0)
             return uqm_fail(err, UQM_ERR_FORMAT, "%s: the logits of token %zu are not numbers",

@@ -13,9 +13,10 @@
 struct uqm_network;
 
 /*
- * Check that the source has every tensor the config asks for, in the right shape (an error names
- * the tensor), and hold both. The network uses at most memory_bytes of the budget while one of the
- * calls below runs, and next to nothing between them.
+ * Check that the source has every tensor the config asks for, in the right shape, and no other in
+ * the language model or the projector (an error names the tensor), and hold both. The network uses
+ * at most memory_bytes of the budget while one of the calls below runs, and next to nothing between
+ * them.
  */
 int uqm_network_create(struct uqm_network **out, struct uqm_env *env, struct uqm_threads *threads,
                        struct uqm_source *source, const struct uqm_model_config *config,
@@ -23,7 +24,8 @@ int uqm_network_create(struct uqm_network **out, struct uqm_env *env, struct uqm
 void uqm_network_destroy(struct uqm_network **network);
 const struct uqm_model_config *uqm_network_config(const struct uqm_network *network);
 
-/* Rows and columns of one picture's features: patches (plus class token if kept) x vision hidden. */
+/* Rows of one picture's features: its patches, and the class token if kept. They are as wide as the
+ * vision tower. 0 without one. */
 size_t uqm_network_feature_rows(const struct uqm_model_config *config);
 
 /*
@@ -58,7 +60,7 @@ struct uqm_llm_job {
     /* Called for each prompt, in order, as soon as its batch is done, with the n_tokens logits. */
     int (*logits)(void *ctx, size_t prompt, const float *logits, struct uqm_err *err);
     /* Tests look into hidden states: layer 0 is the embedding, n_layers the last layer's output,
-     * before the final norm. NULL otherwise. */
+     * before the final norm and of the last position alone (n_rows 1). NULL otherwise. */
     void (*observe)(void *ctx, size_t prompt, uint32_t layer, const float *hidden, size_t n_rows);
     void *ctx;
     const int32_t *tokens; /* ids whose logits are wanted; NULL: the whole vocabulary */
@@ -83,8 +85,8 @@ struct uqm_generate_job {
 };
 /*
  * Greedy: argmax (lowest id on ties, ids >= n_real_tokens never), stop at an EOS id (not included)
- * or max_tokens. Keeps K and V of all layers. first_logits: NULL, or (vocab_size) of the first new
- * token. ids: room for max_tokens.
+ * or max_tokens or the model's last position. Keeps K and V of all layers, in fp16. first_logits:
+ * NULL, or (vocab_size) of the first new token. ids: room for max_tokens.
  */
 int uqm_network_generate(struct uqm_network *network, const struct uqm_generate_job *job,
                          int32_t *ids, size_t *n_ids, float *first_logits, struct uqm_err *err);
