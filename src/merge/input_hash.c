@@ -7,6 +7,8 @@
 #include "src/base/checked.h"
 
 enum { PIECE_BYTES = 1 << 20, GAP_BYTES = 64 << 10, MOST_STREAM_BYTES = 64 << 20 };
+/* Smaller parts are hashed sooner than other threads are woken. */
+enum { FEWEST_PARALLEL_BYTES = 64 << 10 };
 
 struct hashed_file {
     struct uqm_file *file;
@@ -113,7 +115,8 @@ static void hash_seen(void *ctx, const struct uqm_seen *seen, size_t n_seen)
     if (h->failure.code != UQM_OK)
         return;
     h->seen = seen;
-    uqm_parallel(h->threads, n_seen, hash_part, h);
+    bool small = n_seen > 0 && seen[0].n_bytes < FEWEST_PARALLEL_BYTES;
+    uqm_parallel(small ? NULL : h->threads, n_seen, hash_part, h);
     for (size_t i = 0; i < n_seen && h->failure.code == UQM_OK; i++)
         if (h->failures[i].code != UQM_OK)
             h->failure = h->failures[i];

@@ -15,7 +15,13 @@
 #include "src/merge/linear.h"
 #include "src/merge/plan.h"
 
-enum { PAGE_BYTES = 4096, N_AHEAD = 2 };
+enum {
+    PAGE_BYTES = 4096,
+    N_AHEAD = 2,         /* tiles: one in hand, one on its way */
+    MOST_AHEAD = 4,      /* more memory than for these ... */
+    ENOUGH_BUFFERS = 32, /* ... or for this many reads under way gains nothing */
+    FEWEST_PARALLEL = 4, /* chunks: below, waking the threads costs more than it saves */
+};
 
 struct merge_stream {
     struct uqm_tile_stream stream; /* first: what the consumer holds */
@@ -244,8 +250,8 @@ static void compute(struct merge_stream *s, const struct uqm_range *range)
     struct chunks c = {
         .s = s, .job = &job, .n_elem = range->n_elem, .merge = pt->fate == UQM_FATE_MERGED
     };
-    uqm_parallel(s->threads, (range->n_elem + UQM_LINEAR_CHUNK - 1) / UQM_LINEAR_CHUNK, do_chunk,
-                 &c);
+    size_t n_chunks = (range->n_elem + UQM_LINEAR_CHUNK - 1) / UQM_LINEAR_CHUNK;
+    uqm_parallel(n_chunks < FEWEST_PARALLEL ? NULL : s->threads, n_chunks, do_chunk, &c);
 }
 
 /* The range whose turn it is. 0: the end. The io stream queues ranges as it asks for pieces; while
@@ -334,13 +340,15 @@ static int allocate(struct merge_stream *s, size_t tile_bytes, uint64_t memory_b
     s->seen = calloc(n_parts, sizeof *s->seen);
     if (!s->views || !s->inputs || !s->seen)
         return uqm_plan_no_memory(s->rs, err);
+    uint64_t most =
+        uqm_max_u64(MOST_AHEAD * n_parts, ENOUGH_BUFFERS) * buffer_bytes(s->rs, tile_bytes);
+    uint64_t rest = memory_bytes - own_bytes(s->rs, tile_bytes, n_threads);
     int ret = uqm_budget_alloc(&s->out, env, s->out_bytes, 64, "the merged tile", err);
     if (ret == UQM_OK)
         ret = uqm_budget_alloc(&s->scratch, env, s->scratch_bytes, 64, "the accumulators", err);
     if (ret == UQM_OK)
-        ret = uqm_stream_create(
-            &s->pieces, env, piece_bytes_of(s->rs, tile_bytes), N_AHEAD * n_parts,
-            memory_bytes - own_bytes(s->rs, tile_bytes, n_threads), next_piece, s, err);
+        ret = uqm_stream_create(&s->pieces, env, piece_bytes_of(s->rs, tile_bytes),
+                                N_AHEAD * n_parts, uqm_min_u64(rest, most), next_piece, s, err);
     return ret;
 }
 
