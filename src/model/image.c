@@ -1,5 +1,6 @@
 #include "src/model/image.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,10 +41,14 @@ int uqm_image_check_size(uint64_t width, uint64_t height, const struct uqm_image
         return uqm_fail(err, UQM_ERR_FORMAT,
                         "%s: %" PRIu64 " x %" PRIu64 " pixels; a side may have %d", file->where,
                         width, height, UQM_IMAGE_MAX_SIDE);
-    if (width * height > file->max_pixels)
-        return uqm_fail(err, UQM_ERR_FORMAT,
-                        "%s: %" PRIu64 " x %" PRIu64 " pixels; the limit is %" PRIu64, file->where,
-                        width, height, file->max_pixels);
+    if (width * height > file->max_pixels) {
+        int ret = uqm_fail(err, UQM_ERR_FORMAT,
+                           "%s: %" PRIu64 " x %" PRIu64 " pixels; the limit is %" PRIu64,
+                           file->where, width, height, file->max_pixels);
+        if (err)
+            err->sys_errno = EFBIG;
+        return ret;
+    }
     return UQM_OK;
 }
 

@@ -15,7 +15,8 @@ enum { UQM_IMAGE_MAX_SIDE = 32768 };
 /*
  * Decode as Pillow's convert("RGB") does: grey replicated, palette looked up, alpha dropped without
  * compositing, 16-bit samples cut to their upper byte, EXIF orientation ignored. The kind is told
- * by the first bytes. UQM_ERR_FORMAT for a damaged or cut file, or more than max_pixels.
+ * by the first bytes. UQM_ERR_FORMAT for a damaged or cut file, or more than max_pixels (then with
+ * sys_errno EFBIG, so that a caller's limit can be told from a fault of the file).
  */
 int uqm_image_load(struct uqm_image *out, const char *path, uint64_t max_pixels,
                    struct uqm_err *err);

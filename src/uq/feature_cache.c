@@ -1,6 +1,6 @@
 #include "src/uq/feature_cache.h"
 
-#include <math.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,6 +192,9 @@ static int fill_pixels(void *ctx, size_t image, float *dst, struct uqm_err *err)
     }
     if (ret == UQM_OK)
         return UQM_OK;
+    /* Which pictures can be asked must not depend on the memory: too little of it is an error. */
+    if (why.sys_errno == EFBIG && job->max_pixels < MAX_PICTURE_PIXELS)
+        return uqm_fail(err, UQM_ERR_NOMEM, "--memory: %.400s; give more memory", why.msg);
     if (ret == UQM_ERR_NOMEM || ret == UQM_ERR_ARG) {
         *err = why;
         return ret;

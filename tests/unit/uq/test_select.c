@@ -270,6 +270,27 @@ static void a_picture_that_does_not_decode_is_skipped_and_counted(void **state)
     assert_null(text);
 }
 
+/* The start of a PNG that declares 3000 x 3000 pixels: its size is looked at before anything else.
+ */
+static void a_picture_too_large_for_the_memory_is_an_error_not_a_skip(void **state)
+{
+    (void) state;
+    static const uint8_t png[] = { 0x89, 'P',  'N', 'G', '\r', '\n', 0x1a, '\n', 0,    0,    0,
+                                   13,   'I',  'H', 'D', 'R',  0,    0,    0x0b, 0xb8, 0,    0,
+                                   0x0b, 0xb8, 8,   2,   0,    0,    0,    0xfe, 0x77, 0x62, 0x2e };
+    const char *set = put_file("large/set.jsonl", "{\"id\":\"k\",\"image\":\"p.png\","
+                                                  "\"question\":\"q\",\"choices\":[\"a\"]}\n");
+    const struct uqm_uq_params p = {
+        .common = { .memory = UINT64_C(96) << 20, .log = take_log },
+        .questions = { .models = { models, 1 }, .data = { &set, 1 } },
+    };
+    struct uqm_err err = { 0 };
+    char *text;
+    assert_ok(uqm_write_file(in_workdir("large/p.png"), png, sizeof png, &err), err);
+    assert_fails(uqm_uq(&text, &p, &err), err, UQM_ERR_NOMEM, "3000 x 3000 pixels");
+    assert_null(text);
+}
+
 static int setup(void **state)
 {
     models[0] = strdup(zoo_path("models/textcap"));
@@ -298,6 +319,7 @@ int main(void)
         cmocka_unit_test(the_order_can_be_asked_for),
         cmocka_unit_test(what_cannot_be_selected_is_refused_before_anything_is_asked),
         cmocka_unit_test(a_picture_that_does_not_decode_is_skipped_and_counted),
+        cmocka_unit_test(a_picture_too_large_for_the_memory_is_an_error_not_a_skip),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
