@@ -115,11 +115,9 @@ static int read_named(struct uqm_task *task, json_t *root, const json_t *entry, 
                         where, set);
     const char *key;
     json_t *group;
-    json_object_foreach(root, key, group) if (json_is_array(json_object_get(
-                                                  group, "sets"))) return read_choice_group(task,
-                                                                                            group,
-                                                                                            where,
-                                                                                            err);
+    json_object_foreach (root, key, group)
+        if (json_is_array(json_object_get(group, "sets")))
+            return read_choice_group(task, group, where, err);
     set_choice_defaults(task);
     return UQM_OK;
 }
@@ -131,8 +129,7 @@ static int read_tasks(struct uqm_task *task, json_t *root, const char *set, cons
     const char *key;
     json_t *group;
     int ret = 0;
-    json_object_foreach(root, key, group)
-    {
+    json_object_foreach (root, key, group) {
         const json_t *entry = json_object_get(group, set);
         if (lists(group, set))
             ret = read_choice_group(task, group, where, err);
