@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Count the tests in meson's testlog.json files; the last line is "N passed, N failed".
 
+    count-tests.py [--broken-builds N] LOG...
+
 Every line of a TAP test counts by itself; another program counts as one. A program that failed
-without saying which of its tests did counts as one failure. Exit status 1 when anything failed or
+without saying which of its tests did counts as one failure, and so does a build that broke. Exit
+status 1 when anything failed or
 nothing ran.
 """
 import json
@@ -31,6 +34,11 @@ def count(entry):
 
 def main(paths):
     passed = failed = skipped = 0
+    if paths[:1] == ["--broken-builds"]:
+        failed = int(paths[1])
+        paths = paths[2:]
+        if failed:
+            print(f"{failed} builds or configurations failed")
     for path in paths:
         try:
             with open(path, encoding="utf-8") as log:

@@ -11,10 +11,11 @@ need_packages $build_packages $test_packages
 # The tests that start threads: TSan looks at these.
 threaded='threads engine file pool sink stream checkpoint merge_stream write verify gemm attention
 network uq_candidate'
-failed=0
+broken=0
 logs=
 
 # step NAME COMMAND...: a failure is noted and the rest goes on.
+# Steps that build count as one failure each; those that test are counted test by test.
 step() {
     what=$1
     shift
@@ -24,7 +25,10 @@ step() {
         return 0
     fi
     echo "== $what: FAILED" >&2
-    failed=1
+    case $what in
+    *test*) ;;
+    *) broken=$((broken + 1)) ;;
+    esac
     return 1
 }
 
@@ -43,11 +47,11 @@ configure() {
 build() {
     folder=$1
     shift
-    if ninja -C "$folder" "$@" > "$folder/build.log" 2>&1; then
+    if ninja -C "$folder" -k 0 "$@" > "$folder/build.log" 2>&1; then
         grep -E 'warning:' "$folder/build.log" || true
         return 0
     fi
-    tail -n 60 "$folder/build.log" >&2
+    grep -E -A 8 'error:|^FAILED|undefined reference' "$folder/build.log" | head -n 120 >&2
     return 1
 }
 
@@ -85,5 +89,4 @@ CC=clang CXX=clang++ step 'clang: configure' configure build-clang -Dtests=enabl
 
 echo
 # shellcheck disable=SC2086
-python3 tools/count-tests.py $logs || failed=1
-exit $failed
+exec python3 tools/count-tests.py --broken-builds "$broken" $logs
