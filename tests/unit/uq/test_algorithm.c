@@ -70,7 +70,7 @@ static void one_model_is_its_own_merge(void **state)
 static void a_step_without_a_value_ends_it(void **state)
 {
     (void) state;
-    const double later[3] = { 2, NAN, 1 }, first[2] = { NAN, 1 };
+    const double later[3] = { 2, (double) NAN, 1 }, first[2] = { (double) NAN, 1 };
     ends(&(struct uqm_algorithm_params){ .n = 3 }, later, 2, 2, 1);
     ends(&(struct uqm_algorithm_params){ .n = 2 }, first, 1, 1, 0);
 }
@@ -117,7 +117,7 @@ static void a_failing_step_ends_it_with_its_error(void **state)
 static void the_order_is_stable_and_ends_with_what_has_no_value(void **state)
 {
     (void) state;
-    const double v[6] = { 1, NAN, 3, 1, 3, 2 };
+    const double v[6] = { 1, (double) NAN, 3, 1, 3, 2 };
     const size_t down[6] = { 2, 4, 5, 0, 3, 1 }, up[6] = { 0, 3, 5, 2, 4, 1 };
     size_t order[6] = { 0, 1, 2, 3, 4, 5 };
     uqm_algorithm_sort(order, 6, v, true);

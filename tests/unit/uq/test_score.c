@@ -73,7 +73,7 @@ static void the_first_of_equal_logits_is_the_answer(void **state)
 static void samples_without_a_value_are_counted_not_averaged(void **state)
 {
     (void) state;
-    const double u[5] = { 1, NAN, 2, INFINITY, 6 };
+    const double u[5] = { 1, (double) NAN, 2, (double) INFINITY, 6 };
     struct uqm_mean m = uqm_score_set(u, 5);
     near(m.mean, 3, 0);
     near(m.se, sqrt((4.0 + 1 + 9) / 2 / 3), 1e-15);
@@ -100,7 +100,7 @@ static void sets_count_alike_whatever_their_size(void **state)
 static void a_paired_difference_drops_what_both_share(void **state)
 {
     (void) state;
-    const double a[4] = { 10, 20, NAN, 31 }, b[4] = { 9, 19, 5, 30 };
+    const double a[4] = { 10, 20, (double) NAN, 31 }, b[4] = { 9, 19, 5, 30 };
     struct uqm_mean m = uqm_score_paired(a, b, 4);
     near(m.mean, 1, 0);
     near(m.se, 0, 0);

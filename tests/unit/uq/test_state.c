@@ -44,7 +44,7 @@ static void put(struct uqm_state *s, const struct uqm_state_key *key, const doub
     assert_ok(uqm_state_put(s, key, values, &err), err);
 }
 
-static const double x[2] = { 0.1, NAN }, y[3] = { 1e-17, 2.0 / 3, 0 };
+static const double x[2] = { 0.1, (double) NAN }, y[3] = { 1e-17, 2.0 / 3, 0 };
 
 static void values_come_back_to_the_bit(void **state)
 {
