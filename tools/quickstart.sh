@@ -25,7 +25,7 @@ mkdir -p out
 echo
 echo "uqmerge select: ten models, five sets, out/selected"
 # shellcheck disable=SC2086
-build/tools/uqmerge select $models --data $sets --out out/selected --overwrite
+build/tools/uqmerge select $models --data $sets --out out/selected --overwrite --seed 1
 echo
 echo "uqmerge verify out/selected"
 build/tools/uqmerge verify out/selected
