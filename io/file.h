@@ -9,13 +9,13 @@
 #include "src/base/env.h"
 
 struct uqm_file {
-    char *name;        /* for messages */
-    int fd;            /* buffered */
-    int direct_fd;     /* O_DIRECT, or -1 where the file system or --direct off forbids it */
+    char *name;         /* for messages */
+    int fd;             /* buffered */
+    int direct_fd;      /* O_DIRECT, or -1 where the file system or --direct off forbids it */
     uint32_t off_align; /* of offset and length for direct_fd; 1 when there is none */
     uint32_t mem_align; /* of the buffer's address */
     uint64_t size_bytes;
-    struct stat stat;  /* as it was at open */
+    struct stat stat; /* as it was at open */
 };
 
 /*

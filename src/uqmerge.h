@@ -72,7 +72,7 @@ struct uqm_common {
     bool strict; /* warnings become errors */
     uqm_log_fn log;
     uqm_progress_fn progress;
-    void *ctx;                 /* handed to both callbacks */
+    void *ctx;                  /* handed to both callbacks */
     const volatile int *cancel; /* NULL, or a flag that a signal handler sets: the call winds
                                    up and returns UQM_ERR_INTERRUPTED */
 };
@@ -141,7 +141,7 @@ struct uqm_question_params {
     struct uqm_strings data;   /* [NAME=]FILE */
     const char *task;          /* NULL: tasks.json or the record's shape decides */
     const char *vision_tower;
-    double sample_ratio; /* 0: all; in (0,1]: that share of each set */
+    double sample_ratio;   /* 0: all; in (0,1]: that share of each set */
     uint64_t sample_count; /* 0: sample_ratio decides */
 };
 
@@ -150,9 +150,9 @@ enum { UQM_PERTURB_IMAGE = 1, UQM_PERTURB_TEXT = 2, UQM_PERTURB_MODEL = 4, UQM_P
 struct uqm_uq_params {
     struct uqm_common common;
     struct uqm_question_params questions;
-    unsigned perturb;   /* 0: all three */
-    int repeats;        /* J; 0: 4 */
-    double dropout;     /* used when has_dropout; default 0.1 */
+    unsigned perturb; /* 0: all three */
+    int repeats;      /* J; 0: 4 */
+    double dropout;   /* used when has_dropout; default 0.1 */
     bool has_dropout;
     const char *trace_path; /* NULL, or JSON lines of every option distribution */
 };

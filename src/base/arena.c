@@ -72,5 +72,5 @@ void uqm_arena_finish(struct uqm_arena *a)
         free(b);
         b = next;
     }
-    *a = (struct uqm_arena) { 0 };
+    *a = (struct uqm_arena){ 0 };
 }

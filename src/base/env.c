@@ -37,7 +37,7 @@ static int count_cpus(void)
 
 int uqm_env_init(struct uqm_env *env, const struct uqm_common *common, struct uqm_err *err)
 {
-    *env = (struct uqm_env) {
+    *env = (struct uqm_env){
         .log = common->log,
         .progress = common->progress,
         .ctx = common->ctx,
@@ -117,8 +117,8 @@ uint64_t uqm_budget_left(const struct uqm_env *env)
 
 /* mmap rather than malloc: what is freed goes back to the system at once, so that the
  * resident size follows the budget. */
-int uqm_budget_alloc(void **out, struct uqm_env *env, size_t bytes, size_t align,
-                     const char *what, struct uqm_err *err)
+int uqm_budget_alloc(void **out, struct uqm_env *env, size_t bytes, size_t align, const char *what,
+                     struct uqm_err *err)
 {
     struct uqm_budget *b = &env->budget;
     uint64_t used = atomic_load(&b->used_bytes), want;
@@ -130,7 +130,8 @@ int uqm_budget_alloc(void **out, struct uqm_env *env, size_t bytes, size_t align
         if (!uqm_add_u64(&want, used, bytes) || want > b->limit_bytes)
             return uqm_fail(err, UQM_ERR_NOMEM,
                             "--memory: %s need %.1f MiB, %.1f MiB of %.1f MiB are left; "
-                            "give more memory", what, (double) bytes / (double) MIB,
+                            "give more memory",
+                            what, (double) bytes / (double) MIB,
                             (double) (used < b->limit_bytes ? b->limit_bytes - used : 0) /
                                 (double) MIB,
                             (double) b->limit_bytes / (double) MIB);

@@ -31,11 +31,11 @@ struct uqm_env {
     uint64_t seed;
     bool strict;
     struct uqm_budget budget;
-    _Atomic uint64_t bytes_read;    /* weight bytes asked of the disk, for the result's JSON */
+    _Atomic uint64_t bytes_read; /* weight bytes asked of the disk, for the result's JSON */
     _Atomic uint64_t bytes_written;
-    _Atomic int io_used;            /* enum uqm_io_kind that the last engine turned out to be */
-    _Atomic int direct_used;        /* 1 when at least one file was opened with O_DIRECT */
-    _Atomic unsigned said_once;     /* bits of messages that are said once a run */
+    _Atomic int io_used;        /* enum uqm_io_kind that the last engine turned out to be */
+    _Atomic int direct_used;    /* 1 when at least one file was opened with O_DIRECT */
+    _Atomic unsigned said_once; /* bits of messages that are said once a run */
 };
 
 /* Fill in the defaults. UQM_ERR_ARG for a memory ceiling under 64 MiB or a silly thread count. */
@@ -64,8 +64,8 @@ uint64_t uqm_budget_left(const struct uqm_env *env);
  * Aligned, zeroed memory taken from the budget. `what` names it in the error ("the tile
  * buffers"). UQM_ERR_NOMEM names what was wanted, what is left and the ceiling.
  */
-int uqm_budget_alloc(void **out, struct uqm_env *env, size_t bytes, size_t align,
-                     const char *what, struct uqm_err *err);
+int uqm_budget_alloc(void **out, struct uqm_env *env, size_t bytes, size_t align, const char *what,
+                     struct uqm_err *err);
 /* Give it back, with the size it was taken with. NULL is accepted. Nulls *p. */
 void uqm_budget_free(void **p, struct uqm_env *env, size_t bytes);
 

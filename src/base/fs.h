@@ -10,7 +10,8 @@
  */
 int uqm_read_file(char **out, size_t *len, const char *path, size_t max_bytes, struct uqm_err *err);
 
-/* malloc'ed "dir/name", or a copy of name when it is absolute or dir is NULL or "". NULL: no memory. */
+/* malloc'ed "dir/name", or a copy of name when it is absolute or dir is NULL or "".
+ * NULL: no memory. */
 char *uqm_path_join(const char *dir, const char *name);
 /* malloc'ed folder of path ("." when it names none); trailing slashes are ignored. */
 char *uqm_path_dir(const char *path);

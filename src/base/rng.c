@@ -44,12 +44,12 @@ struct uqm_rng_key uqm_rng_stream(uint64_t seed, enum uqm_rng_purpose purpose, c
             id[12 + 8 * w + b] = (unsigned char) (names[w] >> 8 * b);
 
     uint64_t h = uqm_xxh3_64(id, sizeof id, seed);
-    return (struct uqm_rng_key) { { (uint32_t) h, (uint32_t) (h >> 32) } };
+    return (struct uqm_rng_key){ { (uint32_t) h, (uint32_t) (h >> 32) } };
 }
 
 void uqm_rng_init(struct uqm_rng *rng, struct uqm_rng_key key)
 {
-    *rng = (struct uqm_rng) { .key = key };
+    *rng = (struct uqm_rng){ .key = key };
 }
 
 uint32_t uqm_rng_u32(struct uqm_rng *rng)

@@ -17,7 +17,12 @@ struct uqm_rng_key {
 /* out = Philox4x32-10(counter, key). */
 void uqm_philox4x32(uint32_t out[4], const uint32_t counter[4], struct uqm_rng_key key);
 
-enum uqm_rng_purpose { UQM_RNG_IMAGE = 1, UQM_RNG_TEXT = 2, UQM_RNG_DROPOUT = 3, UQM_RNG_SAMPLE = 4 };
+enum uqm_rng_purpose {
+    UQM_RNG_IMAGE = 1,
+    UQM_RNG_TEXT = 2,
+    UQM_RNG_DROPOUT = 3,
+    UQM_RNG_SAMPLE = 4
+};
 
 /*
  * The stream of one perturbed pass: XXH3-64, seeded with the user's seed, over

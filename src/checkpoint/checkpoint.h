@@ -17,20 +17,20 @@ struct uqm_location {
 };
 
 struct uqm_checkpoint {
-    struct uqm_source source;   /* first: a checkpoint is one; tensors ascend by canonical name */
-    char *path;                 /* as the user gave it */
+    struct uqm_source source; /* first: a checkpoint is one; tensors ascend by canonical name */
+    char *path;               /* as the user gave it */
     enum uqm_format format;
     enum uqm_layout layout;
-    char *architecture;         /* config.json's architectures[0], or NULL */
-    char *config_text;          /* config.json as it stands, or NULL (a lone weight file) */
+    char *architecture; /* config.json's architectures[0], or NULL */
+    char *config_text;  /* config.json as it stands, or NULL (a lone weight file) */
     struct uqm_file **files;
     size_t n_files;
     struct uqm_location *locations; /* beside source.tensors */
     /* A vision tower that lies beside the model (LLaVA's own layout) is opened as a second
      * checkpoint; its tensors stand in source.tensors too, `beside` says which file is whose. */
-    size_t n_own_files;         /* files[n_own_files...] are the tower's */
-    char *vision_tower_path;    /* NULL when the tower is the checkpoint's own */
-    char *vision_config_text;   /* the tower's config.json, or NULL */
+    size_t n_own_files;       /* files[n_own_files...] are the tower's */
+    char *vision_tower_path;  /* NULL when the tower is the checkpoint's own */
+    char *vision_config_text; /* the tower's config.json, or NULL */
     struct uqm_arena arena;
 };
 

@@ -18,17 +18,17 @@ struct uqm_tensor {
     const char *name;      /* as the files spell it; NUL-terminated, no NUL inside */
     const char *canonical; /* layout.h: one spelling for every layout; equals name for "other" */
     enum uqm_part part;
-    int layer;             /* N of ".layers.N.", or -1 */
+    int layer; /* N of ".layers.N.", or -1 */
     enum uqm_dtype dtype;
     unsigned rank;
     const uint64_t *shape; /* [rank], row-major */
     uint64_t n_elem;
-    uint64_t n_bytes;      /* n_elem elements, packed */
+    uint64_t n_bytes; /* n_elem elements, packed */
 };
 
 /* A run of consecutive elements of one tensor. */
 struct uqm_range {
-    size_t tensor;       /* index into the source's tensors */
+    size_t tensor; /* index into the source's tensors */
     uint64_t first_elem;
     size_t n_elem;
 };

@@ -20,30 +20,33 @@ struct uqm_text_config {
 struct uqm_vision_config {
     uint32_t hidden, inner, n_layers, n_heads, image_size, patch_size;
     float layer_norm_eps;
-    int feature_layer;        /* hidden state index, e.g. -2 */
-    bool keep_class_token;    /* vision_feature_select_strategy "full" / mm_vision_select_feature "cls_patch" */
+    int feature_layer; /* hidden state index, e.g. -2 */
+    /* vision_feature_select_strategy "full", or mm_vision_select_feature "cls_patch" */
+    bool keep_class_token;
 };
 
 struct uqm_preprocess_config {
-    uint32_t image_size;      /* square side, e.g. 336 */
-    bool pad_to_square;       /* image_aspect_ratio "pad", or do_pad true */
+    uint32_t image_size; /* square side, e.g. 336 */
+    bool pad_to_square;  /* image_aspect_ratio "pad", or do_pad true */
     double mean[3], std[3], rescale;
 };
 
 struct uqm_model_config {
-    bool has_vision;          /* false: a plain language model */
+    bool has_vision; /* false: a plain language model */
     struct uqm_text_config text;
     struct uqm_vision_config vision;
     struct uqm_preprocess_config preprocess;
-    int32_t image_token;      /* id that a layout uses for <image>, or -1 */
+    int32_t image_token; /* id that a layout uses for <image>, or -1 */
     int32_t bos_id, eos_ids[UQM_MAX_EOS];
     uint32_t n_eos;
-    uint32_t max_length;      /* tokenizer_model_max_length / model_max_length; embedded sequences are cut there */
-    uint32_t n_real_tokens;   /* ids >= this (image token, padding rows) never win an argmax */
+    /* tokenizer_model_max_length or model_max_length: embedded sequences are cut there */
+    uint32_t max_length;
+    uint32_t n_real_tokens; /* ids >= this (image token, padding rows) never win an argmax */
 };
 
-struct uqm_config_texts {     /* each NULL when the file is absent; `where` names the folder in errors */
-    const char *where;
+/* The files' texts, each NULL when its file is absent. */
+struct uqm_config_texts {
+    const char *where; /* the folder, for errors */
     const char *config, *vision_config, *preprocessor, *tokenizer_config, *generation;
 };
 

@@ -51,8 +51,7 @@ static int collect_files(struct uqm_shard_index *ix, json_t *map, const char *wh
     json_t *value;
     size_t n = 0;
 
-    json_object_foreach(map, name, value)
-    {
+    json_object_foreach (map, name, value) {
         const char *file = json_string_value(value);
         if (!file)
             return uqm_fail(err, UQM_ERR_FORMAT, "%s: weight_map: tensor %s: no file name", where,
@@ -82,8 +81,7 @@ static int collect_entries(struct uqm_shard_index *ix, json_t *map, const char *
     const char *name;
     json_t *value;
 
-    json_object_foreach(map, name, value)
-    {
+    json_object_foreach (map, name, value) {
         const char *file = json_string_value(value);
         const char **at =
             bsearch(&file, ix->files, ix->n_files, sizeof *ix->files, compare_strings);

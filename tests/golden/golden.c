@@ -60,7 +60,8 @@ void golden_free(struct golden **gp)
         return;
     const char *name;
     json_t *copy;
-    json_object_foreach(g->copies, name, copy) free((void *) (uintptr_t) json_integer_value(copy));
+    json_object_foreach (g->copies, name, copy)
+        free((void *) (uintptr_t) json_integer_value(copy));
     json_decref(g->copies);
     json_decref(g->header);
     free(g->data);

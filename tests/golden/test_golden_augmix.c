@@ -87,8 +87,7 @@ static void every_operation_gives_its_stored_output(void **state)
     size_t i, n_checked[UQM_AUGMIX_N_OPS] = { 0 };
     json_t *item;
 
-    json_array_foreach(json_object_get(root, "cases"), i, item)
-    {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         const enum uqm_augmix_op op = op_named(golden_string(item, "op"));
         if (op == UQM_AUGMIX_N_OPS)
             continue;
@@ -129,8 +128,7 @@ static void every_mix_gives_its_stored_output(void **state)
     size_t i, n_checked = 0;
     json_t *item;
 
-    json_array_foreach(json_object_get(root, "cases"), i, item)
-    {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         if (strcmp(golden_string(item, "op"), "mix") != 0)
             continue;
         struct uqm_augmix_plan plan;
@@ -171,8 +169,7 @@ static void random_draws_change_pictures_as_much_as_the_stored_statistics_say(vo
     size_t i, n_checked = 0;
     json_t *item;
 
-    json_array_foreach(json_object_get(root, "cases"), i, item)
-    {
+    json_array_foreach (json_object_get(root, "cases"), i, item) {
         if (strcmp(golden_string(item, "op"), "AugMix_200_draws") != 0)
             continue;
         const struct uqm_image *in = input_of(item);

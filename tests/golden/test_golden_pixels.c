@@ -149,8 +149,7 @@ static void every_sample_gives_the_stored_levels_and_pixel_values(void **state)
     size_t i, n_checked = 0;
     json_t *sample;
 
-    json_array_foreach(json_object_get(root, "samples"), i, sample)
-    {
+    json_array_foreach (json_object_get(root, "samples"), i, sample) {
         if (json_is_null(json_object_get(sample, "image")))
             continue;
         struct uqm_image image;

@@ -50,7 +50,7 @@ static void add_choices(struct text *t, const json_t *choices)
 {
     size_t i;
     json_t *choice;
-    json_array_foreach(choices, i, choice)
+    json_array_foreach (choices, i, choice)
         add(t, "\n%c. %s", (char) ('A' + i), json_string_value(choice));
 }
 
@@ -103,8 +103,7 @@ static void every_sample_has_the_stored_prompt_ids(void **state)
     json_t *sample;
 
     assert_int_equal(json_array_size(json_object_get(root, "samples")), 18);
-    json_array_foreach(json_object_get(root, "samples"), i, sample)
-    {
+    json_array_foreach (json_object_get(root, "samples"), i, sample) {
         const char *set = golden_string(sample, "set");
         const char *folder = NULL;
         json_t *record = record_of(&folder, set, golden_string(sample, "id"));
@@ -137,8 +136,7 @@ static void every_stored_text_has_its_stored_ids(void **state)
     json_t *item;
 
     assert_true(json_array_size(root) > 50);
-    json_array_foreach(root, i, item)
-    {
+    json_array_foreach (root, i, item) {
         const bool whole = json_object_get(item, "prompt") != NULL;
         const char *text = golden_string(item, whole ? "prompt" : "text");
         struct uqm_ids ids;
@@ -162,8 +160,7 @@ static void option_letters_and_generated_text_are_the_stored_ones(void **state)
     size_t i;
     json_t *sample;
 
-    json_array_foreach(json_object_get(root, "samples"), i, sample)
-    {
+    json_array_foreach (json_object_get(root, "samples"), i, sample) {
         int32_t options[6], generated[64];
         struct uqm_err err = { 0 };
         const json_t *stored = json_object_get(sample, "option_ids");

@@ -36,9 +36,10 @@ static void f16_rounds_to_nearest_even(void **state)
 {
     (void) state;
     /* midpoints, their neighbours, subnormals, the smallest and largest */
-    const float cases[] = { 0x1p-25f, 0x1.000002p-25f, 0x1.8p-24f, 0x1.4p-24f, 0x1.ffcp-15f,
-                            0x1.ffep-15f, 1.0f, 1.00048828125f, 1.00048840f, 1.00146484375f,
-                            65504.0f, 65519.0f, 0.3f, 1e-6f, 3.14159265f };
+    const float cases[] = { 0x1p-25f,     0x1.000002p-25f, 0x1.8p-24f, 0x1.4p-24f,
+                            0x1.ffcp-15f, 0x1.ffep-15f,    1.0f,       1.00048828125f,
+                            1.00048840f,  1.00146484375f,  65504.0f,   65519.0f,
+                            0.3f,         1e-6f,           3.14159265f };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(uqm_f16_of_f32(cases[i]), nearest_f16((double) cases[i]));
     assert_int_equal(uqm_f16_of_f32(65520.0f), 0x7C00);

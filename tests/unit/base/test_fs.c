@@ -56,8 +56,11 @@ static void paths_are_cut_and_joined(void **state)
     (void) state;
     static const struct {
         const char *path, *dir, *base;
-    } cases[] = { { "a/b/c", "a/b", "c" }, { "c", ".", "c" },     { "/c", "/", "c" },
-                  { "a/b//", "a", "b" },   { "a//b", "a", "b" } };
+    } cases[] = { { "a/b/c", "a/b", "c" },
+                  { "c", ".", "c" },
+                  { "/c", "/", "c" },
+                  { "a/b//", "a", "b" },
+                  { "a//b", "a", "b" } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *d = uqm_path_dir(cases[i].path), *b = uqm_path_base(cases[i].path);
         assert_string_equal(d, cases[i].dir);

@@ -21,7 +21,7 @@ static void philox_gives_the_published_vectors(void **state)
     for (size_t i = 0; i < sizeof kat / sizeof *kat; i++) {
         uint32_t out[4];
         uqm_philox4x32(out, kat[i].counter,
-                       (struct uqm_rng_key) { { kat[i].key[0], kat[i].key[1] } });
+                       (struct uqm_rng_key){ { kat[i].key[0], kat[i].key[1] } });
         assert_memory_equal(out, kat[i].out, sizeof out);
     }
 }
