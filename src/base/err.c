@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/utf8.h"
+
 __attribute__((format(printf, 4, 0))) static int vfail(struct uqm_err *err, enum uqm_status code,
                                                        int sys_errno, const char *fmt, va_list ap)
 {
@@ -54,25 +56,6 @@ int uqm_fail_errno_of(struct uqm_err *err, int sys_errno, const char *fmt, ...)
     return ret;
 }
 
-/* Length of the well-formed UTF-8 sequence at s, 0 if there is none. */
-static size_t utf8_len(const unsigned char *s, size_t left)
-{
-    size_t n = s[0] < 0x80                   ? 1
-               : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
-               : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
-               : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
-                                             : 0;
-    if (n == 0 || n > left)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) ||
-        (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F))
-        return 0;
-    return n;
-}
-
 const char *uqm_printable(struct uqm_printable *buf, const char *s, size_t len)
 {
     const unsigned char *u = (const unsigned char *) s;
@@ -80,7 +63,7 @@ const char *uqm_printable(struct uqm_printable *buf, const char *s, size_t len)
     size_t o = 0, i = 0;
 
     while (i < len && i < 120 && o < max_out) {
-        size_t n = utf8_len(u + i, len - i);
+        size_t n = uqm_utf8_len(u + i, len - i);
         if (n == 0 || u[i] < 0x20 || u[i] == 0x7F || u[i] == '"' || u[i] == '\\') {
             o += (size_t) snprintf(buf->text + o, 5, "\\x%02X", u[i]);
             i++;

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/format/utf8.h"
+#include "src/base/utf8.h"
 
 bool uqm_text_is(const struct uqm_text *text, const char *s)
 {

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "src/format/utf8.h"
+#include "src/base/utf8.h"
 
 int uqm_pk_fail(struct uqm_pk *m, enum uqm_status code, const char *fmt, ...)
 {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "src/base/checked.h"
-#include "src/format/utf8.h"
+#include "src/base/utf8.h"
 
 /* Text that grows; `failed` once memory ran out, so that it is asked only at the end. */
 struct text {

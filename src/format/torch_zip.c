@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "src/base/checked.h"
-#include "src/format/utf8.h"
+#include "src/base/utf8.h"
 
 enum {
     END_BYTES = 22,

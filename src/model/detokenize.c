@@ -1,9 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/utf8.h"
 #include "src/model/tokenizer.h"
 #include "src/model/tokenizer_impl.h"
-#include "src/model/utf8.h"
 
 /* Text as it grows; `data` is large enough for all that can come. */
 struct text {
@@ -21,7 +21,7 @@ static void put(struct text *t, const void *bytes, size_t n)
 static void put_bytes(struct text *t, const uint8_t *bytes, size_t n)
 {
     for (size_t i = 0; i < n;) {
-        const size_t len = uqm_utf8_char(bytes + i, n - i);
+        const size_t len = uqm_utf8_len(bytes + i, n - i);
         if (len)
             put(t, bytes + i, len);
         else

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "src/base/dtype.h"
-#include "src/model/utf8.h"
+#include "src/base/utf8.h"
 
 /* The bytes that remain of one protobuf message. */
 struct reader {
@@ -93,7 +93,7 @@ static int piece_text(const char **out, struct uqm_arena *arena, uint32_t id,
         return uqm_fail(err, UQM_ERR_FORMAT, "%s: piece %" PRIu32 ": %zu bytes long", bytes->where,
                         id, len);
     for (size_t i = 0; i < len;) {
-        const size_t n = uqm_utf8_char(bytes->at + i, len - i);
+        const size_t n = uqm_utf8_len(bytes->at + i, len - i);
         if (n == 0 || bytes->at[i] == 0)
             return uqm_fail(err, UQM_ERR_FORMAT, "%s: piece %" PRIu32 ": not UTF-8 text",
                             bytes->where, id);

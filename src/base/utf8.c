@@ -1,17 +1,12 @@
-/* Well-formed UTF-8, by the table of RFC 3629: no overlong forms, no surrogates. */
-#ifndef UQM_FORMAT_UTF8_H
-#define UQM_FORMAT_UTF8_H
+#include "src/base/utf8.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-/* Length of the sequence at s, of which `left` > 0 bytes remain; 0 if it is malformed. */
-static inline size_t uqm_utf8_len(const uint8_t *s, size_t left)
+size_t uqm_utf8_len(const uint8_t *s, size_t left)
 {
     uint8_t low = 0x80, high = 0xBF; /* what the second byte may be */
     size_t n;
 
+    if (left == 0)
+        return 0;
     if (s[0] < 0x80)
         return 1;
     if (s[0] >= 0xC2 && s[0] <= 0xDF) {
@@ -35,7 +30,7 @@ static inline size_t uqm_utf8_len(const uint8_t *s, size_t left)
     return n;
 }
 
-static inline bool uqm_utf8_valid(const uint8_t *s, size_t len)
+bool uqm_utf8_valid(const uint8_t *s, size_t len)
 {
     for (size_t i = 0; i < len;) {
         size_t n = uqm_utf8_len(s + i, len - i);
@@ -45,5 +40,3 @@ static inline bool uqm_utf8_valid(const uint8_t *s, size_t len)
     }
     return true;
 }
-
-#endif
