@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
+#include "compute/blas.h"
 #include "compute/kernels.h"
 #include "src/format/json.h"
 
@@ -61,6 +62,7 @@ static json_t *describe_cpu(void)
         memset(&info, 0, sizeof info);
     int n_threads = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
     uqm_kernels_init(&kernels, uqm_cpu_flags());
+    uqm_blas_setup(); /* the driver's line then names the kernels that networks run on */
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:s, s:o}", "id", "cpu", "name", name, "type",
                      "cpu", "driver", openblas_get_config(), "memory",
                      (json_int_t) ((uint64_t) info.totalram * info.mem_unit), "threads", n_threads,
