@@ -40,6 +40,11 @@ const char *uqm_dtype_name(enum uqm_dtype dtype);
 bool uqm_dtype_parse(enum uqm_dtype *out, const char *name, size_t len);
 /* Bits an element: 1 byte for BOOL, 4 and 6 for the sub-byte types. */
 unsigned uqm_dtype_bits(enum uqm_dtype dtype);
+/* Bytes of n_elem packed elements, of which there are as many as fill whole bytes. */
+static inline uint64_t uqm_dtype_bytes(enum uqm_dtype dtype, uint64_t n_elem)
+{
+    return n_elem * uqm_dtype_bits(dtype) / 8;
+}
 
 /* Types that merge arithmetic and the network understand. */
 static inline bool uqm_dtype_is_arithmetic(enum uqm_dtype d)

@@ -7,6 +7,7 @@
 #include "io/direct.h"
 #include "io/stream.h"
 #include "src/base/checked.h"
+#include "src/checkpoint/range_queue.h"
 
 /*
  * The io stream asks for pieces ahead of the consumer; each range it took waits in a queue until
@@ -19,35 +20,11 @@ struct checkpoint_stream {
     uqm_next_range_fn next;
     void *ctx;
     struct uqm_stream *pieces;
-    struct uqm_range *queue; /* a ring */
-    size_t head, n_queued, cap;
+    struct uqm_range_queue queue;
     struct uqm_view view; /* the next range's piece, while has_view */
     bool has_view;
     bool out_of_memory; /* the plan was cut short: report it at the end */
 };
-
-static uint64_t bytes_of(const struct uqm_tensor *t, uint64_t n_elem)
-{
-    return n_elem * uqm_dtype_bits(t->dtype) / 8;
-}
-
-static bool enqueue(struct checkpoint_stream *s, const struct uqm_range *range)
-{
-    if (s->n_queued == s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 64;
-        struct uqm_range *ring = malloc(cap * sizeof *ring);
-        if (!ring)
-            return false;
-        for (size_t i = 0; i < s->n_queued; i++)
-            ring[i] = s->queue[(s->head + i) % s->cap];
-        free(s->queue);
-        s->queue = ring;
-        s->head = 0;
-        s->cap = cap;
-    }
-    s->queue[(s->head + s->n_queued++) % s->cap] = *range;
-    return true;
-}
 
 static int next_piece(void *ctx, struct uqm_piece *piece)
 {
@@ -61,17 +38,17 @@ static int next_piece(void *ctx, struct uqm_piece *piece)
         assert(range.n_elem <= t->n_elem && range.first_elem <= t->n_elem - range.n_elem);
         assert(range.first_elem * uqm_dtype_bits(t->dtype) % 8 == 0);
         assert(range.n_elem * uqm_dtype_bits(t->dtype) % 8 == 0);
-        if (!enqueue(s, &range)) {
+        if (!uqm_range_queue_push(&s->queue, &range)) {
             s->out_of_memory = true;
             return 0;
         }
-        uint64_t n_bytes = bytes_of(t, range.n_elem);
+        uint64_t n_bytes = uqm_dtype_bytes(t->dtype, range.n_elem);
         if (n_bytes == 0)
             continue;
         assert(n_bytes <= s->tile_bytes);
         *piece = (struct uqm_piece){
             .file = s->cp->files[at->file],
-            .off_bytes = at->off_bytes + bytes_of(t, range.first_elem),
+            .off_bytes = at->off_bytes + uqm_dtype_bytes(t->dtype, range.first_elem),
             .n_bytes = (size_t) n_bytes,
         };
         return 1;
@@ -85,20 +62,19 @@ static int next_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile, stru
     int ret = 1;
 
     /* With an empty queue the pieces have to be asked first: asking fills it. */
-    if (!s->has_view && (s->n_queued == 0 || s->queue[s->head].n_elem > 0)) {
+    const struct uqm_range *first = uqm_range_queue_first(&s->queue);
+    if (!s->has_view && (!first || first->n_elem > 0)) {
         ret = uqm_stream_next(s->pieces, &s->view, err);
         if (ret < 0)
             return ret;
         s->has_view = ret > 0;
     }
-    if (s->n_queued == 0) {
+    if (!uqm_range_queue_first(&s->queue)) {
         if (s->out_of_memory)
             return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory to plan reads", s->cp->path);
         return 0;
     }
-    *tile = (struct uqm_tile){ .range = s->queue[s->head], .data = "" };
-    s->head = (s->head + 1) % s->cap;
-    s->n_queued--;
+    *tile = (struct uqm_tile){ .range = uqm_range_queue_pop(&s->queue), .data = "" };
     if (tile->range.n_elem == 0)
         return 1;
     assert(s->has_view);
@@ -122,7 +98,7 @@ static void destroy_stream(struct uqm_tile_stream *stream)
 {
     struct checkpoint_stream *s = (struct checkpoint_stream *) stream;
     uqm_stream_destroy(&s->pieces);
-    free(s->queue);
+    uqm_range_queue_finish(&s->queue);
     free(s);
 }
 

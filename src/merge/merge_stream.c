@@ -12,6 +12,7 @@
 #include "compute/threads.h"
 #include "io/stream.h"
 #include "src/base/checked.h"
+#include "src/checkpoint/range_queue.h"
 #include "src/merge/linear.h"
 #include "src/merge/plan.h"
 
@@ -32,9 +33,8 @@ struct merge_stream {
     void *ctx;
     struct uqm_stream *pieces;
 
-    struct uqm_range *queue; /* ranges whose pieces were asked for; a ring */
-    size_t head, n_queued, cap;
-    struct uqm_range planning; /* the range whose parts are being asked for */
+    struct uqm_range_queue queue; /* ranges whose pieces were asked for */
+    struct uqm_range planning;    /* the range whose parts are being asked for */
     size_t planning_part;
     bool has_planning, ended, out_of_memory;
 
@@ -75,29 +75,6 @@ uint64_t uqm_merge_stream_min_memory(const struct uqm_source *source, size_t til
 
 /* --- asking ahead --- */
 
-static bool enqueue(struct merge_stream *s, const struct uqm_range *range)
-{
-    if (s->n_queued == s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 64;
-        struct uqm_range *ring = malloc(cap * sizeof *ring);
-        if (!ring)
-            return false;
-        for (size_t i = 0; i < s->n_queued; i++)
-            ring[i] = s->queue[(s->head + i) % s->cap];
-        free(s->queue);
-        s->queue = ring;
-        s->head = 0;
-        s->cap = cap;
-    }
-    s->queue[(s->head + s->n_queued++) % s->cap] = *range;
-    return true;
-}
-
-static uint64_t bytes_of(enum uqm_dtype dtype, uint64_t n_elem)
-{
-    return n_elem * uqm_dtype_bits(dtype) / 8;
-}
-
 /* Where part p of a range lies. */
 static void locate(struct uqm_seen *out, const struct uqm_recipe_source *rs,
                    const struct uqm_plan_part *p, const struct uqm_range *range)
@@ -108,8 +85,8 @@ static void locate(struct uqm_seen *out, const struct uqm_recipe_source *rs,
     *out = (struct uqm_seen){
         .input = p->input,
         .file = at->file,
-        .off_bytes = at->off_bytes + bytes_of(t->dtype, range->first_elem),
-        .n_bytes = (size_t) bytes_of(t->dtype, range->n_elem),
+        .off_bytes = at->off_bytes + uqm_dtype_bytes(t->dtype, range->first_elem),
+        .n_bytes = (size_t) uqm_dtype_bytes(t->dtype, range->n_elem),
     };
 }
 
@@ -126,7 +103,7 @@ static bool plan_range(struct merge_stream *s)
     assert(range.tensor < s->rs->source.n_tensors);
     assert(range.n_elem <= s->rs->source.tensors[range.tensor].n_elem);
     assert(range.first_elem <= s->rs->source.tensors[range.tensor].n_elem - range.n_elem);
-    if (!enqueue(s, &range)) {
+    if (!uqm_range_queue_push(&s->queue, &range)) {
         s->out_of_memory = true;
         return false;
     }
@@ -210,7 +187,7 @@ static int compare_parts(struct merge_stream *s, const struct uqm_range *range, 
                         uqm_printable(&name, t->name, strlen(t->name)),
                         s->rs->inputs[pt->parts[0].input].model->path,
                         s->rs->inputs[pt->parts[i].input].model->path,
-                        bytes_of(t->dtype, range->first_elem) + at);
+                        uqm_dtype_bytes(t->dtype, range->first_elem) + at);
     }
     return UQM_OK;
 }
@@ -258,13 +235,11 @@ static void compute(struct merge_stream *s, const struct uqm_range *range)
  * it has not been asked yet, or there are only ranges without bytes, the queue is filled here. */
 static int take_range(struct merge_stream *s, struct uqm_range *range, struct uqm_err *err)
 {
-    if (s->n_queued == 0 && !plan_range(s))
+    if (!uqm_range_queue_first(&s->queue) && !plan_range(s))
         return s->out_of_memory ? uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory to plan reads",
                                            s->rs->recipe->where)
                                 : 0;
-    *range = s->queue[s->head];
-    s->head = (s->head + 1) % s->cap;
-    s->n_queued--;
+    *range = uqm_range_queue_pop(&s->queue);
     return 1;
 }
 
@@ -285,7 +260,7 @@ static int next_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile, stru
         ret = compare_parts(s, &range, err);
     if (ret < 0)
         return ret;
-    tile->n_bytes = (size_t) bytes_of(t->dtype, range.n_elem);
+    tile->n_bytes = (size_t) uqm_dtype_bytes(t->dtype, range.n_elem);
     assert(tile->n_bytes <= s->out_bytes);
     bool as_it_is =
         pt->fate == UQM_FATE_EQUAL ||
@@ -314,7 +289,7 @@ static void destroy_stream(struct uqm_tile_stream *stream)
     uqm_stream_destroy(&s->pieces);
     uqm_budget_free(&s->out, env, s->out_bytes);
     uqm_budget_free(&s->scratch, env, s->scratch_bytes);
-    free(s->queue);
+    uqm_range_queue_finish(&s->queue);
     free(s->views);
     free(s->inputs);
     free(s->seen);

@@ -102,7 +102,7 @@ static void settle_types(struct uqm_recipe_source *rs, struct uqm_plan_tensor *p
     }
     pt->work = work;
     t->dtype = pt->fate != UQM_FATE_EQUAL && r->has_out_dtype ? r->out_dtype : work;
-    t->n_bytes = t->n_elem * uqm_dtype_bits(t->dtype) / 8;
+    t->n_bytes = uqm_dtype_bytes(t->dtype, t->n_elem);
     for (size_t i = 0; i < pt->n_parts; i++) {
         unsigned in = uqm_dtype_bits(part_tensor(rs, &pt->parts[i])->dtype);
         unsigned ratio = in / uqm_dtype_bits(t->dtype);

@@ -87,7 +87,7 @@ static uint64_t input_bytes(const struct uqm_recipe_source *rs, size_t tensor, u
     uint64_t n = 0;
     for (size_t p = 0; p < pt->n_parts; p++) {
         const struct uqm_source *s = &rs->inputs[pt->parts[p].input].checkpoint->source;
-        n += n_elem * uqm_dtype_bits(s->tensors[pt->parts[p].tensor].dtype) / 8;
+        n += uqm_dtype_bytes(s->tensors[pt->parts[p].tensor].dtype, n_elem);
     }
     return n;
 }
