@@ -26,8 +26,8 @@ struct uqm_checkpoint {
     struct uqm_file **files;
     size_t n_files;
     struct uqm_location *locations; /* beside source.tensors */
-    /* A vision tower that lies beside the model (LLaVA's own layout) is opened as a second
-     * checkpoint; its tensors stand in source.tensors too, `beside` says which file is whose. */
+    /* A vision tower that lies beside the model (LLaVA's own layout, or the one the user names) is
+     * loaded after it: its tensors stand among source.tensors, its files behind the model's. */
     size_t n_own_files;       /* files[n_own_files...] are the tower's */
     char *vision_tower_path;  /* NULL when the tower is the checkpoint's own */
     char *vision_config_text; /* the tower's config.json, or NULL */
