@@ -267,11 +267,23 @@ static void product_finish(struct product *p)
     free(p->h);
 }
 
-static double time_ours(struct product *p)
+typedef void (*product_fn)(struct uqm_gemm *, const struct uqm_product *);
+
+static double time_ours(struct product *p, product_fn run)
 {
+    const struct uqm_product of = {
+        .y = p->y,
+        .ldy = p->n,
+        .x = p->x,
+        .ldx = p->k,
+        .m = p->m,
+        .w = p->h,
+        .w_dtype = UQM_F16,
+        .n = p->n,
+        .k = p->k,
+    };
     double start = bench_now();
-    uqm_gemm_run(p->gemm, p->y, p->n, p->x, p->k, p->m, p->h, UQM_F16, p->n, p->k, NULL,
-                 UQM_EPI_STORE);
+    run(p->gemm, &of);
     return bench_now() - start;
 }
 
@@ -292,7 +304,7 @@ static void bench_product(const struct options *o, struct machine *mc, size_t m,
     struct product p = product_make(mc, m, n, k);
     struct bench_times ours = { .n = 0 }, sgemm = { .n = 0 };
     for (int r = -1; r < o->n_rounds; r++) {
-        double a = time_ours(&p), b = time_sgemm(&p, o->n_threads);
+        double a = time_ours(&p, uqm_gemm_run), b = time_sgemm(&p, o->n_threads);
         if (r >= 0) {
             bench_add(&ours, a);
             bench_add(&sgemm, b);
@@ -321,11 +333,8 @@ static void bench_gemv(const struct options *o, struct machine *mc, size_t n, si
 {
     struct product p = product_make(mc, 1, n, k);
     struct bench_times t = { .n = 0 };
-    for (int r = 0; r < o->n_rounds; r++) {
-        double start = bench_now();
-        uqm_gemv_run(p.gemm, p.y, n, p.x, k, 1, p.h, UQM_F16, n, k, NULL, UQM_EPI_STORE);
-        bench_add(&t, bench_now() - start);
-    }
+    for (int r = 0; r < o->n_rounds; r++)
+        bench_add(&t, time_ours(&p, uqm_gemv_run));
     double bytes = 2.0 * (double) n * (double) k;
     bench_begin("kernels", "gemv_f16");
     bench_text("tier", mc->kernels.tier);

@@ -74,29 +74,22 @@ void uqm_gemm_destroy(struct uqm_gemm **gemm)
     *gemm = NULL;
 }
 
-struct product {
+/* A product under way. */
+struct job {
     struct uqm_gemm *gemm;
-    float *y;
-    size_t ldy;
-    const float *x;
-    size_t ldx, m;
-    const void *w; /* as stored */
-    enum uqm_dtype w_dtype;
+    const struct uqm_product *p;
     const float *wide; /* (n, k) */
-    size_t n, k;
-    const float *bias;
-    enum uqm_epilogue epilogue;
     size_t n_col_blocks;
 };
 
 /* y = epilogue(v + bias) for one row of n; v is used up and may be y where y is only written. */
-static void finish_row(const struct product *p, float *y, float *v, const float *bias, size_t n)
+static void finish_row(const struct job *job, float *y, float *v, const float *bias, size_t n)
 {
-    const struct uqm_kernels *k = &p->gemm->kernels;
+    const struct uqm_kernels *k = &job->gemm->kernels;
 
     if (bias)
         k->add_f32(v, bias, n);
-    switch (p->epilogue) {
+    switch (job->p->epilogue) {
     case UQM_EPI_STORE: break;
     case UQM_EPI_ADD: k->add_f32(y, v, n); return;
     case UQM_EPI_SILU_MUL: k->silu_mul_f32(y, v, n); return;
@@ -114,24 +107,26 @@ static const void *weights_at(const void *w, enum uqm_dtype dtype, size_t elem)
 
 static void widen_item(void *ctx, size_t item, int worker)
 {
-    const struct product *p = ctx;
+    const struct job *job = ctx;
+    const struct uqm_product *p = job->p;
     (void) worker;
     size_t begin = item * WIDEN_ELEM, total = p->n * p->k;
     size_t n_elem = uqm_min_u64(WIDEN_ELEM, total - begin);
-    uqm_widen(&p->gemm->kernels, p->gemm->wide + begin, weights_at(p->w, p->w_dtype, begin),
+    uqm_widen(&job->gemm->kernels, job->gemm->wide + begin, weights_at(p->w, p->w_dtype, begin),
               p->w_dtype, n_elem);
 }
 
-static void widen(struct product *p)
+static void widen(struct job *job)
 {
+    const struct uqm_product *p = job->p;
     if (p->w_dtype == UQM_F32 && (uintptr_t) p->w % _Alignof(float) == 0) {
-        p->wide = p->w;
+        job->wide = p->w;
         return;
     }
-    assert(p->k == 0 || p->n <= p->gemm->tile_elem / p->k);
+    assert(p->k == 0 || p->n <= job->gemm->tile_elem / p->k);
     size_t n_items = (p->n * p->k + WIDEN_ELEM - 1) / WIDEN_ELEM;
-    uqm_parallel(p->gemm->threads, n_items, widen_item, p);
-    p->wide = p->gemm->wide;
+    uqm_parallel(job->gemm->threads, n_items, widen_item, job);
+    job->wide = job->gemm->wide;
 }
 
 /*
@@ -140,9 +135,10 @@ static void widen(struct product *p)
  */
 static void block_item(void *ctx, size_t item, int worker)
 {
-    const struct product *p = ctx;
-    size_t row = item / p->n_col_blocks * UQM_GEMM_ROWS;
-    size_t col = item % p->n_col_blocks * UQM_GEMM_COLS;
+    const struct job *job = ctx;
+    const struct uqm_product *p = job->p;
+    size_t row = item / job->n_col_blocks * UQM_GEMM_ROWS;
+    size_t col = item % job->n_col_blocks * UQM_GEMM_COLS;
     size_t rows = uqm_min_u64(UQM_GEMM_ROWS, p->m - row);
     size_t cols = uqm_min_u64(UQM_GEMM_COLS, p->n - col);
     bool reads_y = p->epilogue == UQM_EPI_ADD || p->epilogue == UQM_EPI_SILU_MUL;
@@ -151,52 +147,41 @@ static void block_item(void *ctx, size_t item, int worker)
     float *v = y;
     size_t ldv = p->ldy;
     if (reads_y || rows < UQM_GEMM_ROWS) {
-        v = p->gemm->blocks + (size_t) worker * BLOCK_ELEM;
+        v = job->gemm->blocks + (size_t) worker * BLOCK_ELEM;
         ldv = UQM_GEMM_COLS;
     }
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, UQM_GEMM_ROWS, (int) cols, (int) p->k,
-                1.0f, p->x + row * p->ldx, (int) p->ldx, p->wide + col * p->k, (int) p->k, 0.0f, v,
-                (int) ldv);
+                1.0f, p->x + row * p->ldx, (int) p->ldx, job->wide + col * p->k, (int) p->k, 0.0f,
+                v, (int) ldv);
     for (size_t r = 0; r < rows; r++)
-        finish_row(p, y + r * p->ldy, v + r * ldv, p->bias ? p->bias + col : NULL, cols);
+        finish_row(job, y + r * p->ldy, v + r * ldv, p->bias ? p->bias + col : NULL, cols);
 }
 
-static bool shape_is_sane(const struct product *p)
+static bool shape_is_sane(const struct uqm_gemm *gemm, const struct uqm_product *p)
 {
-    return p->k > 0 && p->k <= p->gemm->max_k && p->ldx >= p->k && p->ldx <= INT_MAX &&
+    return p->k > 0 && p->k <= gemm->max_k && p->ldx >= p->k && p->ldx <= INT_MAX &&
            p->ldy >= p->n && p->ldy <= INT_MAX;
 }
 
-void uqm_gemm_run(struct uqm_gemm *gemm, float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                  const void *w, enum uqm_dtype w_dtype, size_t n, size_t k, const float *bias,
-                  enum uqm_epilogue epilogue)
+void uqm_gemm_run(struct uqm_gemm *gemm, const struct uqm_product *p)
 {
-    struct product p = {
+    struct job job = {
         .gemm = gemm,
-        .y = y,
-        .ldy = ldy,
-        .x = x,
-        .ldx = ldx,
-        .m = m,
-        .w = w,
-        .w_dtype = w_dtype,
-        .n = n,
-        .k = k,
-        .bias = bias,
-        .epilogue = epilogue,
-        .n_col_blocks = (n + UQM_GEMM_COLS - 1) / UQM_GEMM_COLS,
+        .p = p,
+        .n_col_blocks = (p->n + UQM_GEMM_COLS - 1) / UQM_GEMM_COLS,
     };
-    if (m == 0 || n == 0)
+    if (p->m == 0 || p->n == 0)
         return;
-    assert(shape_is_sane(&p));
-    widen(&p);
-    size_t n_row_blocks = (m + UQM_GEMM_ROWS - 1) / UQM_GEMM_ROWS;
-    uqm_parallel(gemm->threads, n_row_blocks * p.n_col_blocks, block_item, &p);
+    assert(shape_is_sane(gemm, p));
+    widen(&job);
+    size_t n_row_blocks = (p->m + UQM_GEMM_ROWS - 1) / UQM_GEMM_ROWS;
+    uqm_parallel(gemm->threads, n_row_blocks * job.n_col_blocks, block_item, &job);
 }
 
-static float dot(const struct product *p, size_t i, const float *x)
+static float dot(const struct job *job, size_t i, const float *x)
 {
-    const struct uqm_kernels *k = &p->gemm->kernels;
+    const struct uqm_kernels *k = &job->gemm->kernels;
+    const struct uqm_product *p = job->p;
     const void *w = weights_at(p->w, p->w_dtype, i * p->k);
     switch (p->w_dtype) {
     case UQM_F16: return k->dot_f16(w, x, p->k);
@@ -208,38 +193,24 @@ static float dot(const struct product *p, size_t i, const float *x)
 /* All rows of x meet a row of W while it is in the cache. */
 static void gemv_item(void *ctx, size_t item, int worker)
 {
-    const struct product *p = ctx;
+    const struct job *job = ctx;
+    const struct uqm_product *p = job->p;
     (void) worker;
     size_t col = item * GEMV_COLS, cols = uqm_min_u64(GEMV_COLS, p->n - col);
     float v[UQM_GEMV_ROWS][GEMV_COLS];
 
     for (size_t i = 0; i < cols; i++)
         for (size_t r = 0; r < p->m; r++)
-            v[r][i] = dot(p, col + i, p->x + r * p->ldx);
+            v[r][i] = dot(job, col + i, p->x + r * p->ldx);
     for (size_t r = 0; r < p->m; r++)
-        finish_row(p, p->y + r * p->ldy + col, v[r], p->bias ? p->bias + col : NULL, cols);
+        finish_row(job, p->y + r * p->ldy + col, v[r], p->bias ? p->bias + col : NULL, cols);
 }
 
-void uqm_gemv_run(struct uqm_gemm *gemm, float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                  const void *w, enum uqm_dtype w_dtype, size_t n, size_t k, const float *bias,
-                  enum uqm_epilogue epilogue)
+void uqm_gemv_run(struct uqm_gemm *gemm, const struct uqm_product *p)
 {
-    struct product p = {
-        .gemm = gemm,
-        .y = y,
-        .ldy = ldy,
-        .x = x,
-        .ldx = ldx,
-        .m = m,
-        .w = w,
-        .w_dtype = w_dtype,
-        .n = n,
-        .k = k,
-        .bias = bias,
-        .epilogue = epilogue,
-    };
-    if (m == 0 || n == 0)
+    struct job job = { .gemm = gemm, .p = p };
+    if (p->m == 0 || p->n == 0)
         return;
-    assert(m <= UQM_GEMV_ROWS && shape_is_sane(&p));
-    uqm_parallel(gemm->threads, (n + GEMV_COLS - 1) / GEMV_COLS, gemv_item, &p);
+    assert(p->m <= UQM_GEMV_ROWS && shape_is_sane(gemm, p));
+    uqm_parallel(gemm->threads, (p->n + GEMV_COLS - 1) / GEMV_COLS, gemv_item, &job);
 }

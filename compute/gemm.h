@@ -34,14 +34,21 @@ void uqm_gemm_destroy(struct uqm_gemm **gemm);
 /* What create would take from the budget. */
 uint64_t uqm_gemm_memory(size_t tile_elem, size_t max_k, int n_threads);
 
-/*
- * y[r, i] = epilogue(sum_k x[r, k] W[i, k] + bias[i]) for r < m, i < n.
- * x (m, k) stride ldx; w (n, k) packed, F16, BF16 or F32; bias (n) or NULL; y (m, n) stride ldy,
- * already offset to the tile's first column. Rows past m of y are not written.
- */
-void uqm_gemm_run(struct uqm_gemm *gemm, float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                  const void *w, enum uqm_dtype w_dtype, size_t n, size_t k, const float *bias,
-                  enum uqm_epilogue epilogue);
+/* y[r, i] = epilogue(sum_k x[r, k] W[i, k] + bias[i]) for r < m, i < n. */
+struct uqm_product {
+    float *y; /* (m, n) stride ldy, already offset to the tile's first column */
+    size_t ldy;
+    const float *x; /* (m, k) stride ldx */
+    size_t ldx, m;
+    const void *w; /* (n, k) packed, F16, BF16 or F32 */
+    enum uqm_dtype w_dtype;
+    size_t n, k;
+    const float *bias; /* (n), or NULL */
+    enum uqm_epilogue epilogue;
+};
+
+/* Rows past m of y are not written. */
+void uqm_gemm_run(struct uqm_gemm *gemm, const struct uqm_product *product);
 
 /*
  * The same for m <= UQM_GEMV_ROWS rows, straight from the stored weights: dot products of each row
@@ -49,8 +56,6 @@ void uqm_gemm_run(struct uqm_gemm *gemm, float *y, size_t ldy, const float *x, s
  * no rows past m. A row's result depends on that row and the weights alone; it differs from that of
  * uqm_gemm_run by rounding.
  */
-void uqm_gemv_run(struct uqm_gemm *gemm, float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                  const void *w, enum uqm_dtype w_dtype, size_t n, size_t k, const float *bias,
-                  enum uqm_epilogue epilogue);
+void uqm_gemv_run(struct uqm_gemm *gemm, const struct uqm_product *product);
 
 #endif

@@ -275,42 +275,59 @@ int uqm_weights_vector(struct uqm_weights *weights, float *dst, size_t n_elem, s
     return UQM_OK;
 }
 
-int uqm_weights_linear(struct uqm_weights *weights, struct uqm_gemm *gemm, float *y, size_t ldy,
-                       const float *x, size_t ldx, size_t m, size_t n, size_t k, const float *bias,
-                       enum uqm_epilogue epilogue, struct uqm_err *err)
+typedef void (*product_fn)(struct uqm_gemm *gemm, const struct uqm_product *product);
+
+/* The product with the next load, tile by tile of its rows. */
+static int multiply(struct uqm_weights *weights, struct uqm_gemm *gemm, product_fn run,
+                    const struct uqm_product *whole, struct uqm_err *err)
 {
-    assert(current_load(weights)->n_rows == n && current_load(weights)->row_elem == k);
+    assert(current_load(weights)->n_rows == whole->n);
+    assert(current_load(weights)->row_elem == whole->k);
     bool more = true;
     while (more) {
         struct uqm_tile tile;
         int ret = next_tile(weights, &tile, err);
         if (ret < 0)
             return ret;
-        const size_t first = (size_t) weights->row, rows = tile.range.n_elem / k;
-        uqm_gemm_run(gemm, y + first, ldy, x, ldx, m, tile.data, tile_dtype(weights, &tile), rows,
-                     k, bias ? bias + first : NULL, epilogue);
+        const size_t first = (size_t) weights->row;
+        struct uqm_product part = *whole;
+        part.y += first;
+        part.w = tile.data;
+        part.w_dtype = tile_dtype(weights, &tile);
+        part.n = tile.range.n_elem / whole->k;
+        part.bias = whole->bias ? whole->bias + first : NULL;
+        run(gemm, &part);
         more = tile_done(weights, &tile);
     }
     return UQM_OK;
+}
+
+int uqm_weights_linear(struct uqm_weights *weights, struct uqm_gemm *gemm, float *y, size_t ldy,
+                       const float *x, size_t ldx, size_t m, size_t n, size_t k, const float *bias,
+                       enum uqm_epilogue epilogue, struct uqm_err *err)
+{
+    const struct uqm_product whole = {
+        .y = y,
+        .ldy = ldy,
+        .x = x,
+        .ldx = ldx,
+        .m = m,
+        .n = n,
+        .k = k,
+        .bias = bias,
+        .epilogue = epilogue,
+    };
+    return multiply(weights, gemm, uqm_gemm_run, &whole, err);
 }
 
 int uqm_weights_linear1(struct uqm_weights *weights, struct uqm_gemm *gemm, float *y,
                         const float *x, size_t n, size_t k, enum uqm_epilogue epilogue,
                         struct uqm_err *err)
 {
-    assert(current_load(weights)->n_rows == n && current_load(weights)->row_elem == k);
-    bool more = true;
-    while (more) {
-        struct uqm_tile tile;
-        int ret = next_tile(weights, &tile, err);
-        if (ret < 0)
-            return ret;
-        const size_t first = (size_t) weights->row, rows = tile.range.n_elem / k;
-        uqm_gemv_run(gemm, y + first, rows, x, k, 1, tile.data, tile_dtype(weights, &tile), rows, k,
-                     NULL, epilogue);
-        more = tile_done(weights, &tile);
-    }
-    return UQM_OK;
+    const struct uqm_product whole = {
+        .y = y, .ldy = n, .x = x, .ldx = k, .m = 1, .n = n, .k = k, .epilogue = epilogue
+    };
+    return multiply(weights, gemm, uqm_gemv_run, &whole, err);
 }
 
 int uqm_weights_rows(struct uqm_weights *weights, float *row, uqm_take_row_fn take, void *ctx,

@@ -73,9 +73,7 @@ struct shape {
     bool bias;
 };
 
-typedef void (*product_fn)(struct uqm_gemm *, float *, size_t, const float *, size_t, size_t,
-                           const void *, enum uqm_dtype, size_t, size_t, const float *,
-                           enum uqm_epilogue);
+typedef void (*product_fn)(struct uqm_gemm *, const struct uqm_product *);
 
 /* Against double, element by element: the error of the dot product is held to
  * sqrt(K) 2^-24 sum |x w|; activations have slope at most 1.2 and errors of their own. */
@@ -91,8 +89,20 @@ static void check_against_double(product_fn product, const struct shape *s, int 
     struct buffer ws = stored(&f.kernels, w, s->n * s->k, s->dtype);
 
     memcpy(y.p, before, y.n_bytes);
-    product(f.gemm, y.p, ldy, x, ldx, s->m, ws.p, s->dtype, s->n, s->k, s->bias ? bias : NULL,
-            s->epilogue);
+    const struct uqm_product of = {
+        .y = y.p,
+        .ldy = ldy,
+        .x = x,
+        .ldx = ldx,
+        .m = s->m,
+        .w = ws.p,
+        .w_dtype = s->dtype,
+        .n = s->n,
+        .k = s->k,
+        .bias = s->bias ? bias : NULL,
+        .epilogue = s->epilogue,
+    };
+    product(f.gemm, &of);
 
     const float *out = y.p;
     for (size_t r = 0; r < s->m; r++) {
@@ -158,6 +168,16 @@ static void products_of_few_rows_agree_with_double(void **state)
         check_against_double(uqm_gemv_run, &shapes[i], 1 + (int) i % 3);
 }
 
+/* y (m, n) = x (m, k) W, all packed. */
+static void multiply(struct uqm_gemm *gemm, float *y, const float *x, const float *w, size_t m,
+                     size_t n, size_t k)
+{
+    const struct uqm_product of = {
+        .y = y, .ldy = n, .x = x, .ldx = k, .m = m, .w = w, .w_dtype = UQM_F32, .n = n, .k = k
+    };
+    uqm_gemm_run(gemm, &of);
+}
+
 /* One row of x put at every place of a block, alone and in company. */
 static void check_row_at_every_place(size_t n, size_t k)
 {
@@ -170,10 +190,10 @@ static void check_row_at_every_place(size_t n, size_t k)
     assert_true(keep && y && want);
 
     memcpy(x, row, k * sizeof *x);
-    uqm_gemm_run(f.gemm, want, n, x, k, 1, w, UQM_F32, n, k, NULL, UQM_EPI_STORE);
+    multiply(f.gemm, want, x, w, 1, n, k);
     for (size_t i = 0; i < m; i++)
         memcpy(x + i * k, row, k * sizeof *x);
-    uqm_gemm_run(f.gemm, y, n, x, k, m, w, UQM_F32, n, k, NULL, UQM_EPI_STORE);
+    multiply(f.gemm, y, x, w, m, n, k);
     for (size_t i = 0; i < m; i++)
         assert_memory_equal(y + i * n, want, n * sizeof *y);
 
@@ -181,7 +201,7 @@ static void check_row_at_every_place(size_t n, size_t k)
     for (size_t i = 0; i < m; i += 37) {
         memcpy(keep, x + i * k, k * sizeof *x);
         memcpy(x + i * k, row, k * sizeof *x);
-        uqm_gemm_run(f.gemm, y, n, x, k, i + 1, w, UQM_F32, n, k, NULL, UQM_EPI_STORE);
+        multiply(f.gemm, y, x, w, i + 1, n, k);
         assert_memory_equal(y + i * n, want, n * sizeof *y);
         memcpy(x + i * k, keep, k * sizeof *x);
     }
@@ -214,8 +234,18 @@ static float *tiled_product(const float *x, const uint16_t *w, size_t m, size_t 
     float *y = malloc(m * n * sizeof *y);
     assert_non_null(y);
     for (size_t i = 0; i < n; i += tile_n) {
-        size_t cols = n - i < tile_n ? n - i : tile_n;
-        uqm_gemm_run(f.gemm, y + i, n, x, k, m, w + i * k, UQM_F16, cols, k, NULL, UQM_EPI_STORE);
+        const struct uqm_product of = {
+            .y = y + i,
+            .ldy = n,
+            .x = x,
+            .ldx = k,
+            .m = m,
+            .w = w + i * k,
+            .w_dtype = UQM_F16,
+            .n = n - i < tile_n ? n - i : tile_n,
+            .k = k,
+        };
+        uqm_gemm_run(f.gemm, &of);
     }
     fixture_finish(&f);
     return y;
