@@ -23,7 +23,7 @@ __attribute__((format(printf, 4, 0))) static int vfail(struct uqm_err *err, enum
     return code;
 }
 
-int uqm_fail(struct uqm_err *err, enum uqm_status code, const char *fmt, ...)
+int(uqm_fail)(struct uqm_err *err, enum uqm_status code, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -37,7 +37,7 @@ static enum uqm_status status_of(int sys_errno)
     return sys_errno == ENOMEM ? UQM_ERR_NOMEM : UQM_ERR_IO;
 }
 
-int uqm_fail_errno(struct uqm_err *err, const char *fmt, ...)
+int(uqm_fail_errno)(struct uqm_err *err, const char *fmt, ...)
 {
     int sys_errno = errno;
     va_list ap;
@@ -47,7 +47,7 @@ int uqm_fail_errno(struct uqm_err *err, const char *fmt, ...)
     return ret;
 }
 
-int uqm_fail_errno_of(struct uqm_err *err, int sys_errno, const char *fmt, ...)
+int(uqm_fail_errno_of)(struct uqm_err *err, int sys_errno, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);

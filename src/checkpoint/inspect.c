@@ -13,7 +13,9 @@ static int no_memory(const struct uqm_checkpoint *cp, struct uqm_err *err)
 static json_t *json_of_text(const char *s)
 {
     struct uqm_printable shown;
-    json_t *v = s ? json_string(s) : json_null();
+    if (!s)
+        return json_null();
+    json_t *v = json_string(s);
     return v ? v : json_string(uqm_printable(&shown, s, strlen(s)));
 }
 
