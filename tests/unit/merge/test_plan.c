@@ -54,6 +54,14 @@ static struct made_tensor vector(const char *name, enum uqm_dtype dtype)
     return (struct made_tensor){ name, dtype, 1, { 4 }, numbers };
 }
 
+/* Models a and b, of one tensor w each. */
+static void make_twins(const struct plan *p)
+{
+    struct made_tensor t = vector("w", UQM_F32);
+    make_model(p->dir, "a", NULL, &t, 1);
+    make_model(p->dir, "b", NULL, &t, 1);
+}
+
 static const struct uqm_plan_tensor *of(const struct plan *p, const char *canonical)
 {
     long i = uqm_source_find(p->source, canonical);
@@ -224,9 +232,7 @@ static void weights_that_cancel_cannot_be_normalised(void **state)
     struct plan p;
     struct uqm_err err = { 0 };
     start(&p);
-    struct made_tensor t = vector("w", UQM_F32);
-    make_model(p.dir, "a", NULL, &t, 1);
-    make_model(p.dir, "b", NULL, &t, 1);
+    make_twins(&p);
 #define CANCEL                                                                                     \
     "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: 1}}\n"                     \
     "  - {model: b, parameters: {weight: -1}}\n"
@@ -243,9 +249,7 @@ static void the_same_folder_twice_is_refused_but_as_a_base(void **state)
     struct plan p;
     struct uqm_err err = { 0 };
     start(&p);
-    struct made_tensor t = vector("w", UQM_F32);
-    make_model(p.dir, "a", NULL, &t, 1);
-    make_model(p.dir, "b", NULL, &t, 1);
+    make_twins(&p);
     assert_fails(try_plan(&p, TWO "  - model: ./a/\n", NULL, &err), err, UQM_ERR_FORMAT,
                  "r.yml:6: model ./a/ is model a of line 4 again");
     plan(&p, TWO "base_model: ./b\n");
@@ -261,9 +265,7 @@ static void a_base_that_is_not_listed_is_the_last_input(void **state)
     struct plan p;
     struct uqm_err err = { 0 };
     start(&p);
-    struct made_tensor t = vector("w", UQM_F32);
-    make_model(p.dir, "a", NULL, &t, 1);
-    make_model(p.dir, "b", NULL, &t, 1);
+    make_twins(&p);
     plan(&p, HEAD "  - model: a\nbase_model: b\n");
     assert_int_equal(p.rs->n_inputs, 2);
     assert_int_equal(p.rs->home, 1);
@@ -390,9 +392,7 @@ static void a_recipe_file_opens_as_a_model(void **state)
     struct uqm_err err = { 0 };
     struct uqm_open_params params = { 0 };
     start(&p);
-    struct made_tensor t = vector("w", UQM_F32);
-    make_model(p.dir, "a", NULL, &t, 1);
-    make_model(p.dir, "b", NULL, &t, 1);
+    make_twins(&p);
     write_text(in_dir(p.dir, "mix.yml"), TWO);
     assert_ok(uqm_model_open(&p.source, env, in_dir(p.dir, "mix.yml"), &params, &err), err);
     assert_string_equal(p.source->name, "mix");

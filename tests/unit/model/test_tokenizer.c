@@ -70,18 +70,31 @@ static void assert_text(const int32_t *ids, size_t n, const char *expected)
     free(text);
 }
 
-static void other_kinds_of_model_are_refused_by_name(void **state)
-{
-    (void) state;
+/* What is appended to the model, and what the refusal says. */
+struct bad_model {
+    const char *more;
+    size_t n;
+    const char *text;
+};
 #define CASE(bytes, text)                                                                          \
     {                                                                                              \
         bytes, sizeof bytes - 1, text                                                              \
     }
-    static const struct {
-        const char *more;
-        size_t n;
-        const char *text;
-    } cases[] = {
+
+static void refuse_each(const struct bad_model *cases, size_t n, enum uqm_status code)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct uqm_tokenizer *t = NULL;
+        struct uqm_err err = { 0 };
+        assert_fails(open_with(&t, cases[i].more, cases[i].n, &err), err, code, cases[i].text);
+        assert_null(t);
+    }
+}
+
+static void other_kinds_of_model_are_refused_by_name(void **state)
+{
+    (void) state;
+    static const struct bad_model cases[] = {
         CASE("\x12\x02\x18\x01", "tokenizer.model: a unigram model"),
         CASE("\x12\x02\x18\x63", "of another kind"),
         CASE("\x12\x03\xc0\x01\x01", "treat_whitespace_as_suffix is on"),
@@ -91,28 +104,13 @@ static void other_kinds_of_model_are_refused_by_name(void **state)
         CASE("\x1a\x02\x20\x01", "remove_extra_whitespaces is on"),
         CASE("\x1a\x02\x28\x00", "escape_whitespaces is off"),
     };
-#undef CASE
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct uqm_tokenizer *t = NULL;
-        struct uqm_err err = { 0 };
-        assert_fails(open_with(&t, cases[i].more, cases[i].n, &err), err, UQM_ERR_UNSUPPORTED,
-                     cases[i].text);
-        assert_null(t);
-    }
+    refuse_each(cases, sizeof cases / sizeof *cases, UQM_ERR_UNSUPPORTED);
 }
 
 static void contradictory_pieces_are_refused_by_number(void **state)
 {
     (void) state;
-#define CASE(bytes, text)                                                                          \
-    {                                                                                              \
-        bytes, sizeof bytes - 1, text                                                              \
-    }
-    static const struct {
-        const char *more;
-        size_t n;
-        const char *text;
-    } cases[] = {
+    static const struct bad_model cases[] = {
         CASE("\x0a\x00", "piece 1000: no text"),
         CASE("\x0a\x02\x0a\x00", "piece 1000: 0 bytes long"),
         CASE("\x0a\x04\x0a\x02\xc3(", "piece 1000: not UTF-8"),
@@ -129,15 +127,8 @@ static void contradictory_pieces_are_refused_by_number(void **state)
         CASE("\x02\x00", "a field number out of range"),
         CASE("\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "more than 64 bits"),
     };
-#undef CASE
     assert_int_equal(uqm_tokenizer_n_pieces(tokenizer), 1000);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct uqm_tokenizer *t = NULL;
-        struct uqm_err err = { 0 };
-        assert_fails(open_with(&t, cases[i].more, cases[i].n, &err), err, UQM_ERR_FORMAT,
-                     cases[i].text);
-        assert_null(t);
-    }
+    refuse_each(cases, sizeof cases / sizeof *cases, UQM_ERR_FORMAT);
 }
 
 static void a_cut_or_empty_or_missing_model_is_refused_with_its_path(void **state)
