@@ -51,11 +51,6 @@ static inline bool uqm_dtype_is_arithmetic(enum uqm_dtype d)
 {
     return d == UQM_F16 || d == UQM_BF16 || d == UQM_F32 || d == UQM_F64;
 }
-static inline bool uqm_dtype_is_integer(enum uqm_dtype d)
-{
-    return d == UQM_BOOL || d == UQM_U8 || d == UQM_I8 || d == UQM_I16 || d == UQM_U16 ||
-           d == UQM_I32 || d == UQM_U32 || d == UQM_I64 || d == UQM_U64;
-}
 
 static inline float uqm_f32_of_bits(uint32_t u)
 {

@@ -1,7 +1,6 @@
 #include "src/format/shard_index.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,26 +160,4 @@ const struct uqm_shard_entry *uqm_shard_index_find(const struct uqm_shard_index 
 {
     struct uqm_shard_entry key = { .tensor = tensor };
     return bsearch(&key, index->entries, index->n_entries, sizeof key, compare_entries);
-}
-
-char *uqm_shard_index_text(const struct uqm_shard_entry *entries, size_t n_entries,
-                           const char *const *files, uint64_t total_bytes)
-{
-    char *text = NULL;
-    json_t *map = json_object();
-    json_t *root = json_pack("{s:{s:I},s:o}", "metadata", "total_size", (json_int_t) total_bytes,
-                             "weight_map", map);
-    if (!root)
-        return NULL;
-    for (size_t i = 0; i < n_entries; i++)
-        if (json_object_set_new(map, entries[i].tensor, json_string(files[entries[i].file])) != 0)
-            goto done;
-    char *body = json_dumps(root, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
-    if (body && asprintf(&text, "%s\n", body) < 0)
-        text = NULL;
-    free(body);
-
-done:
-    json_decref(root);
-    return text;
 }

@@ -1,6 +1,6 @@
 /*
  * model.safetensors.index.json and pytorch_model.bin.index.json: which shard holds which tensor
- * (spec formats.md 1, "Shards"). Pure: text in, struct out, and back.
+ * (spec formats.md 1, "Shards"). Pure: text in, struct out.
  */
 #ifndef UQM_FORMAT_SHARD_INDEX_H
 #define UQM_FORMAT_SHARD_INDEX_H
@@ -36,9 +36,5 @@ void uqm_shard_index_finish(struct uqm_shard_index *index);
 /* The entry of a tensor, or NULL. */
 const struct uqm_shard_entry *uqm_shard_index_find(const struct uqm_shard_index *index,
                                                    const char *tensor);
-
-/* The text of an index: indent 2, keys sorted, final newline. malloc'ed; NULL: no memory. */
-char *uqm_shard_index_text(const struct uqm_shard_entry *entries, size_t n_entries,
-                           const char *const *files, uint64_t total_bytes);
 
 #endif
