@@ -11,7 +11,7 @@
 
 /*
  * The memory ceiling. Large blocks (tile buffers, activations, caches) are taken from it
- * before they are allocated; small ones live in what `reserve` leaves free for them.
+ * before they are allocated; small ones are not counted.
  * Thread-safety: safe.
  */
 struct uqm_budget {

@@ -27,8 +27,8 @@ struct uqm_survey_params {
     unsigned perturb; /* bits, 0: none */
     uint32_t n_passes;
     double dropout;
-    bool
-        labelled_only; /* drop records without an answer; UQM_ERR_FORMAT when a set has none left */
+    /* drop records without an answer; UQM_ERR_FORMAT when a set has none left */
+    bool labelled_only;
 };
 
 /*
