@@ -68,18 +68,16 @@ static bool is_owners_tower(const struct uqm_recipe_source *rs)
 }
 
 int uqm_source_vision_digest(struct uqm_xxh3_hex *out, struct uqm_source *source,
-                             struct uqm_err *err)
+                             struct uqm_digest_cache *digests, struct uqm_err *err)
 {
     struct uqm_recipe_source *rs = uqm_recipe_source_of(source);
     if (!rs)
-        return uqm_checkpoint_part_digest(out, (struct uqm_checkpoint *) source, UQM_PART_VISION,
-                                          err);
+        return uqm_digest_vision(out, digests, (struct uqm_checkpoint *) source, NULL, err);
     if (!is_owners_tower(rs))
         return uqm_source_part_digest(out, source, UQM_PART_VISION, err);
     struct uqm_plan_input *owner = &rs->inputs[rs->vision_owner];
     if (!owner->has_digest) {
-        int ret =
-            uqm_checkpoint_part_digest(&owner->digest, owner->checkpoint, UQM_PART_VISION, err);
+        int ret = uqm_digest_vision(&owner->digest, rs->digests, owner->checkpoint, NULL, err);
         if (ret < 0)
             return ret;
         owner->has_digest = true;

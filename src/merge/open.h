@@ -3,14 +3,14 @@
 #ifndef UQM_MERGE_OPEN_H
 #define UQM_MERGE_OPEN_H
 
-#include "src/base/hash.h"
-#include "src/checkpoint/source.h"
+#include "src/checkpoint/digest_cache.h"
 #include "src/format/recipe.h"
 
 struct uqm_open_params {
     const char *vision_tower; /* NULL: the model's own */
     bool need_vision;
     bool allow_crimes;
+    struct uqm_digest_cache *digests; /* of towers read before, or NULL; outlives what is opened */
 };
 
 /* A folder, one weight file, or a recipe (.yml, .yaml). *out becomes the caller's. */
@@ -23,8 +23,9 @@ int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct u
                     const struct uqm_open_params *params, struct uqm_err *err);
 
 /* The digest of a source's vision part (canonical names, dtypes, shapes, bytes), so that features
- * can be shared between models. Reads the part, or takes it from the plan. */
+ * can be shared between models. Reads the part where neither the plan nor `digests` (or NULL) knows
+ * it. */
 int uqm_source_vision_digest(struct uqm_xxh3_hex *out, struct uqm_source *source,
-                             struct uqm_err *err);
+                             struct uqm_digest_cache *digests, struct uqm_err *err);
 
 #endif

@@ -438,6 +438,7 @@ static void destroy_source(struct uqm_source *source)
     struct uqm_recipe_source *rs = (struct uqm_recipe_source *) source;
     for (size_t k = 0; k < rs->n_inputs; k++)
         uqm_checkpoint_close(&rs->inputs[k].checkpoint);
+    uqm_digest_cache_finish(&rs->own_digests);
     uqm_arena_finish(&rs->arena);
     uqm_recipe_free(&rs->owned);
     free(rs);
@@ -466,6 +467,7 @@ int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct u
     rs->source.name = recipe->name;
     rs->recipe = recipe;
     rs->widening = 1;
+    rs->digests = params->digests ? params->digests : &rs->own_digests;
 
     int ret = open_inputs(rs, params, err);
     if (ret == UQM_OK) {

@@ -4,43 +4,16 @@
  */
 #include <string.h>
 
-#include "src/base/checked.h"
 #include "src/merge/plan.h"
 
-static uint64_t vision_bytes(const struct uqm_checkpoint *cp)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < cp->source.n_tensors; i++)
-        if (cp->source.tensors[i].part == UQM_PART_VISION)
-            n += cp->source.tensors[i].n_bytes;
-    return n;
-}
-
-static bool same_string(const char *a, const char *b)
-{
-    return a && b && strcmp(a, b) == 0;
-}
-
-/* A tower that several models share beside them is read once. */
 static int digest_input(struct uqm_recipe_source *rs, size_t k, struct uqm_err *err)
 {
     struct uqm_plan_input *in = &rs->inputs[k];
     if (in->has_digest)
         return UQM_OK;
-    for (size_t i = 0; i < rs->n_inputs; i++)
-        if (rs->inputs[i].has_digest && in->vision_beside && rs->inputs[i].vision_beside &&
-            same_string(rs->inputs[i].checkpoint->vision_tower_path,
-                        in->checkpoint->vision_tower_path)) {
-            in->digest = rs->inputs[i].digest;
-            in->has_digest = true;
-            return UQM_OK;
-        }
-    int ret = uqm_checkpoint_part_digest(&in->digest, in->checkpoint, UQM_PART_VISION, err);
-    if (ret < 0)
-        return ret;
-    in->has_digest = true;
-    rs->digested_bytes += vision_bytes(in->checkpoint);
-    return UQM_OK;
+    int ret = uqm_digest_vision(&in->digest, rs->digests, in->checkpoint, &rs->digested_bytes, err);
+    in->has_digest = ret == UQM_OK;
+    return ret;
 }
 
 /* *differs: the first input whose tower is not `from`'s, or n_inputs. */

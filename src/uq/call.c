@@ -43,6 +43,7 @@ int uqm_call_init(struct uqm_call *call, const struct uqm_call_params *params, s
     call->open = (struct uqm_open_params){
         .vision_tower = q->vision_tower,
         .need_vision = uqm_survey_has_pictures(&call->survey),
+        .digests = &call->digests,
     };
     const size_t n = uqm_survey_n_records(&call->survey) * call->survey.n_passes;
     call->names = calloc(q->models.n, sizeof *call->names);
@@ -65,6 +66,7 @@ void uqm_call_finish(struct uqm_call *call)
         free(call->names[i]);
     free(call->names);
     free(call->logits);
+    uqm_digest_cache_finish(&call->digests);
     uqm_survey_finish(&call->survey);
 }
 

@@ -13,6 +13,7 @@ struct uqm_call {
     struct uqm_survey survey;
     struct uqm_runner runner;
     struct uqm_open_params open;
+    struct uqm_digest_cache digests;  /* of the models' towers; open holds it */
     const struct uqm_strings *models; /* borrowed from the params */
     char **names;                     /* [models->n] */
     float *logits;                    /* (n_records, n_passes, 6), of the model asked last */

@@ -69,6 +69,7 @@ out:
 static int finish_open(struct uqm_candidate *c, const struct uqm_open_params *params,
                        struct uqm_err *err)
 {
+    c->digests = params->digests;
     int ret = read_config(c, params, err);
     if (ret == UQM_OK)
         ret = uqm_tokenizer_open(&c->tokenizer, c->source->home, err);

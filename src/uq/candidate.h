@@ -15,6 +15,7 @@ struct uqm_candidate {
     struct uqm_source *source;
     struct uqm_model_config config;
     struct uqm_tokenizer *tokenizer;
+    struct uqm_digest_cache *digests; /* the opener's, or NULL */
 };
 
 /* A folder, a weight file or a recipe file, as the user named it. */

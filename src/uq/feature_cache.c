@@ -309,7 +309,7 @@ int uqm_features_prepare(struct uqm_features *features, struct uqm_candidate *ca
     struct uqm_xxh3_hex digest;
     if (features->n_slots == 0)
         return UQM_OK;
-    int ret = uqm_source_vision_digest(&digest, candidate->source, err);
+    int ret = uqm_source_vision_digest(&digest, candidate->source, candidate->digests, err);
     if (ret < 0)
         return ret;
     char *key = tower_key(&candidate->config, &digest);

@@ -344,18 +344,18 @@ static void the_vision_digest_of_a_merge_is_its_towers(void **state)
     make_model(p.dir, "a", NULL, t, 2);
     make_model(p.dir, "b", NULL, t, 2);
     assert_ok(uqm_model_open(&a, env, in_dir(p.dir, "a"), &params, &err), err);
-    assert_ok(uqm_source_vision_digest(&own, a, &err), err);
+    assert_ok(uqm_source_vision_digest(&own, a, NULL, &err), err);
     static const char *const extras[] = { "", "uqmerge: {vision: copy}\n" };
     for (int i = 0; i < 2; i++) {
         char text[256];
         snprintf(text, sizeof text, "%s%s", TWO, extras[i]);
         plan(&p, text);
-        assert_ok(uqm_source_vision_digest(&merged, p.source, &err), err);
+        assert_ok(uqm_source_vision_digest(&merged, p.source, NULL, &err), err);
         assert_string_equal(own.text, merged.text);
         done(&p);
     }
     plan(&p, TWO "dtype: float32\n"); /* other bytes, another digest */
-    assert_ok(uqm_source_vision_digest(&merged, p.source, &err), err);
+    assert_ok(uqm_source_vision_digest(&merged, p.source, NULL, &err), err);
     assert_string_not_equal(own.text, merged.text);
     done(&p);
     uqm_source_destroy(&a);
