@@ -104,6 +104,15 @@ static const char *architecture_of(const struct uqm_plan_input *in)
     return in->model->architecture ? in->model->architecture : in->checkpoint->architecture;
 }
 
+/* LLaVA's two class names, its own and transformers', stand for one network in two layouts. */
+static bool same_network(const char *a, const char *b)
+{
+    static const char *const llava[] = { "LlavaLlamaForCausalLM", "LlavaForConditionalGeneration" };
+    bool a_is_llava = strcmp(a, llava[0]) == 0 || strcmp(a, llava[1]) == 0;
+    bool b_is_llava = strcmp(b, llava[0]) == 0 || strcmp(b, llava[1]) == 0;
+    return strcmp(a, b) == 0 || (a_is_llava && b_is_llava);
+}
+
 static int check_architectures(const struct uqm_recipe_source *rs,
                                const struct uqm_open_params *params, struct uqm_err *err)
 {
@@ -111,7 +120,7 @@ static int check_architectures(const struct uqm_recipe_source *rs,
     const char *want = architecture_of(home);
     for (size_t k = 0; k < rs->n_inputs && want && !params->allow_crimes; k++) {
         const char *is = architecture_of(&rs->inputs[k]);
-        if (is && strcmp(is, want) != 0)
+        if (is && !same_network(is, want))
             return uqm_fail(err, UQM_ERR_FORMAT,
                             "%s:%d: %s is a %s, but %s is a %s; --allow-crimes merges them all "
                             "the same",

@@ -91,6 +91,22 @@ static void shapes_that_differ_are_named_with_both_models(void **state)
     test_rm(p.dir);
 }
 
+static void llavas_two_layouts_are_one_architecture(void **state)
+{
+    (void) state;
+    struct plan p;
+    start(&p);
+    struct made_tensor own = vector("model.norm.weight", UQM_F32);
+    struct made_tensor hf = vector("language_model.model.norm.weight", UQM_F32);
+    make_model(p.dir, "a", "{\"architectures\":[\"LlavaForConditionalGeneration\"]}", &hf, 1);
+    make_model(p.dir, "b", "{\"architectures\":[\"LlavaLlamaForCausalLM\"]}", &own, 1);
+    plan(&p, TWO);
+    assert_int_equal(p.source->n_tensors, 1);
+    assert_string_equal(p.source->tensors[0].name, hf.name);
+    done(&p);
+    test_rm(p.dir);
+}
+
 static void architectures_that_differ_need_permission(void **state)
 {
     (void) state;
@@ -439,6 +455,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shapes_that_differ_are_named_with_both_models),
+        cmocka_unit_test(llavas_two_layouts_are_one_architecture),
         cmocka_unit_test(architectures_that_differ_need_permission),
         cmocka_unit_test(types_are_promoted_or_as_the_recipe_says),
         cmocka_unit_test(a_newer_naming_merges_by_canonical_name_and_keeps_the_homes_spelling),
