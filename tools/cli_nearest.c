@@ -1,6 +1,8 @@
-/* "Did you mean": the distance between what was typed and what there is. The recipe's reader has one
- * of its own (src/format/nearest.c), for names of another kind: the program includes nothing of the
- * library but src/uqmerge.h, and what it suggests to a typist is judged by other limits. */
+/*
+ * "Did you mean": the distance between what was typed and what there is. The recipe's reader has
+ * one of its own (src/format/nearest.c): the program includes nothing of the library but
+ * src/uqmerge.h, and what it suggests to a typist is judged by other limits.
+ */
 #include <string.h>
 
 #include "tools/cli.h"
