@@ -72,7 +72,7 @@ struct uqm_recipe_source {
     uint64_t digested_bytes; /* read for the plan */
     struct uqm_digest_cache *digests;    /* the opener's, or the one below */
     struct uqm_digest_cache own_digests; /* a tower that inputs share is read once */
-    uqm_seen_fn seen;        /* NULL, or set by the writer before it opens the stream */
+    uqm_seen_fn seen;                    /* NULL, or set by the writer before it opens the stream */
     void *seen_ctx;
 };
 
