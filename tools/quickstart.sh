@@ -2,6 +2,10 @@
 # From a fresh Debian 12 to a merge: install what is missing, build, choose which of the
 # repository's ten models to merge by their uncertainty, check the result.
 set -eu
+if [ $# -gt 0 ]; then
+    echo "usage: tools/quickstart.sh (it takes no arguments; its first lines say what it does)"
+    exit 2
+fi
 cd "$(dirname "$0")/.."
 . tools/packages.sh
 
