@@ -1,7 +1,8 @@
 /*
  * Kernels: GB/s of every element-wise and reducing one in every tier that runs here, GFLOP/s of the
- * products beside one sgemm call of the same product by OpenBLAS on as many threads, and of
- * attention. One JSON line a case; medians, with the best round beside them.
+ * products beside those through OpenBLAS in blocks, as tiers without a product kernel do them, and
+ * beside one sgemm call of the whole on as many threads; and of attention. One JSON line a case;
+ * medians, with the best round beside them.
  *
  *   --case PREFIX   only cases whose name begins so     --elem N     elements of an array (65536)
  *   --m M --n N --k K   one product of this shape       --threads T  of products and attention (1)
@@ -241,6 +242,7 @@ struct product {
     float *x, *w, *y;
     uint16_t *h; /* w in F16 */
     struct uqm_gemm *gemm;
+    struct uqm_gemm *blas; /* without the tier's product kernel */
 };
 
 static struct product product_make(struct machine *mc, size_t m, size_t n, size_t k)
@@ -253,7 +255,10 @@ static struct product product_make(struct machine *mc, size_t m, size_t n, size_
     p.y = numbers(m * n);
     p.h = allocate(2 * n * k);
     mc->kernels.f16_of_f32(p.h, p.w, n * k);
-    if (uqm_gemm_create(&p.gemm, &mc->env, mc->threads, &mc->kernels, n * k, k, &err) < 0)
+    struct uqm_kernels plain = mc->kernels;
+    plain.product = NULL;
+    if (uqm_gemm_create(&p.gemm, &mc->env, mc->threads, &mc->kernels, n * k, k, &err) < 0 ||
+        uqm_gemm_create(&p.blas, &mc->env, mc->threads, &plain, n * k, k, &err) < 0)
         fail(&err);
     return p;
 }
@@ -261,6 +266,7 @@ static struct product product_make(struct machine *mc, size_t m, size_t n, size_
 static void product_finish(struct product *p)
 {
     uqm_gemm_destroy(&p->gemm);
+    uqm_gemm_destroy(&p->blas);
     free(p->x);
     free(p->w);
     free(p->y);
@@ -269,7 +275,7 @@ static void product_finish(struct product *p)
 
 typedef void (*product_fn)(struct uqm_gemm *, const struct uqm_product *);
 
-static double time_ours(struct product *p, product_fn run)
+static double time_ours(struct product *p, struct uqm_gemm *gemm, product_fn run)
 {
     const struct uqm_product of = {
         .y = p->y,
@@ -283,7 +289,7 @@ static double time_ours(struct product *p, product_fn run)
         .k = p->k,
     };
     double start = bench_now();
-    run(p->gemm, &of);
+    run(gemm, &of);
     return bench_now() - start;
 }
 
@@ -302,12 +308,15 @@ static double time_sgemm(struct product *p, int n_threads)
 static void bench_product(const struct options *o, struct machine *mc, size_t m, size_t n, size_t k)
 {
     struct product p = product_make(mc, m, n, k);
-    struct bench_times ours = { .n = 0 }, sgemm = { .n = 0 };
+    struct bench_times ours = { .n = 0 }, blas = { .n = 0 }, sgemm = { .n = 0 };
     for (int r = -1; r < o->n_rounds; r++) {
-        double a = time_ours(&p, uqm_gemm_run), b = time_sgemm(&p, o->n_threads);
+        double a = time_ours(&p, p.gemm, uqm_gemm_run);
+        double b = time_ours(&p, p.blas, uqm_gemm_run);
+        double c = time_sgemm(&p, o->n_threads);
         if (r >= 0) {
             bench_add(&ours, a);
-            bench_add(&sgemm, b);
+            bench_add(&blas, b);
+            bench_add(&sgemm, c);
         }
     }
     double flop = 2.0 * (double) m * (double) n * (double) k / 1e9;
@@ -316,12 +325,15 @@ static void bench_product(const struct options *o, struct machine *mc, size_t m,
     bench_number("n", (double) n);
     bench_number("k", (double) k);
     bench_number("threads", o->n_threads);
+    bench_text("tier", mc->kernels.tier);
     bench_text("core", uqm_blas_core());
     bench_number("rounds", ours.n);
     bench_number("ms", 1e3 * bench_median(&ours));
     bench_number("gflop_per_s", flop / bench_median(&ours));
+    bench_number("blas_gflop_per_s", flop / bench_median(&blas));
     bench_number("sgemm_gflop_per_s", flop / bench_median(&sgemm));
     bench_number("best_gflop_per_s", flop / bench_min(&ours));
+    bench_number("best_blas_gflop_per_s", flop / bench_min(&blas));
     bench_number("best_sgemm_gflop_per_s", flop / bench_min(&sgemm));
     bench_number("ratio", bench_min(&sgemm) / bench_min(&ours));
     bench_end();
@@ -334,7 +346,7 @@ static void bench_gemv(const struct options *o, struct machine *mc, size_t n, si
     struct product p = product_make(mc, 1, n, k);
     struct bench_times t = { .n = 0 };
     for (int r = 0; r < o->n_rounds; r++)
-        bench_add(&t, time_ours(&p, uqm_gemv_run));
+        bench_add(&t, time_ours(&p, p.gemm, uqm_gemv_run));
     double bytes = 2.0 * (double) n * (double) k;
     bench_begin("kernels", "gemv_f16");
     bench_text("tier", mc->kernels.tier);

@@ -1,11 +1,18 @@
 /*
- * Products of activations with a weight tile, on OpenBLAS's sgemm, called single-threaded in
- * blocks of one fixed shape from our own threads.
+ * Products of activations with a weight tile.
  *
  * A row's result depends on that row and the weights alone: not on how many rows there are, where
- * the row stands, how many threads run or how W is cut into tiles (tiles begin at multiples of
- * UQM_GEMM_COLS rows of W). For that every call multiplies UQM_GEMM_ROWS rows of x, the last
- * block padded: x must have room for, and finite numbers in, m rounded up to UQM_GEMM_ROWS rows.
+ * the row stands, how many threads run or how W is cut into tiles.
+ *
+ * Where the kernels' tier has a product kernel (avx2, avx512) that holds by construction, and is
+ * the same to the bit in all such tiers (NaN as NaN): each result is one chain of fma from 0 over k
+ * in ascending order, in f32. W is widened and packed once a tile, x once a block by its worker.
+ *
+ * Elsewhere it is OpenBLAS's sgemm, called single-threaded in blocks of one fixed shape from our
+ * own threads: its results differ from the chain's by rounding. There every call multiplies
+ * UQM_GEMM_ROWS rows of x, the last block padded, and tiles must begin at multiples of
+ * UQM_GEMM_COLS rows of W. Callers do not know the tier, so that for all of them x must have room
+ * for, and finite numbers in, m rounded up to UQM_GEMM_ROWS rows.
  */
 #ifndef UQM_COMPUTE_GEMM_H
 #define UQM_COMPUTE_GEMM_H
@@ -52,7 +59,7 @@ void uqm_gemm_run(struct uqm_gemm *gemm, const struct uqm_product *product);
 
 /*
  * The same for m <= UQM_GEMV_ROWS rows, straight from the stored weights: dot products of each row
- * of W, widened in registers, instead of a padded block. For decoding, one token at a time. x needs
+ * of W, widened in registers, instead of packing it. For decoding, one token at a time. x needs
  * no rows past m. A row's result depends on that row and the weights alone; it differs from that of
  * uqm_gemm_run by rounding.
  */

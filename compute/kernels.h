@@ -6,6 +6,7 @@
 #ifndef UQM_COMPUTE_KERNELS_H
 #define UQM_COMPUTE_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,8 +22,26 @@ uint32_t uqm_cpu_detect(void);
 /* What the program shall run: the same, or less: UQMERGE_CPU=ref|avx2|avx512 lowers it. */
 uint32_t uqm_cpu_flags(void);
 
+/*
+ * The innermost part of compute/gemm.h: a tile of n_rows x n_cols results from operands packed so
+ * that each step of k reads them in order.
+ */
+struct uqm_product_kernel {
+    size_t n_rows, n_cols; /* n_cols is a multiple of n_lanes, n_rows at most n_lanes */
+    size_t n_lanes;
+    /* dst[j * ld_dst + r] = src[r * ld_src + j] for r < n_lanes, j < k. There are n_rows >= 1 rows;
+     * the last one stands in for those missing. */
+    void (*pack)(float *restrict dst, size_t ld_dst, const float *restrict src, size_t ld_src,
+                 size_t n_rows, size_t k);
+    /* v = fma(x[j * n_lanes + r], w[j * n_cols + c], v) for j = 0, 1 ... k - 1, one chain from
+     * y[r * ldy + c] where `carry`, else from 0; left in y[r * ldy + c]. */
+    void (*tile)(float *restrict y, size_t ldy, const float *restrict x, const float *restrict w,
+                 size_t k, bool carry);
+};
+
 struct uqm_kernels {
-    const char *tier; /* "ref", "avx2", "avx512" */
+    const char *tier;                         /* "ref", "avx2", "avx512" */
+    const struct uqm_product_kernel *product; /* NULL in "ref": products are OpenBLAS's */
 
     /* Exact; a NaN of F16 comes out quiet. */
     void (*f32_of_f16)(float *restrict dst, const uint16_t *restrict src, size_t n_elem);

@@ -59,4 +59,6 @@ UQM_DECLARE_TIER(ref);
 UQM_DECLARE_TIER(avx2);
 UQM_DECLARE_TIER(avx512);
 
+extern const struct uqm_product_kernel uqm_product_avx2, uqm_product_avx512;
+
 #endif

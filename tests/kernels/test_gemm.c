@@ -10,14 +10,20 @@ struct fixture {
     struct random random;
 };
 
-static struct fixture fixture_make(size_t tile_elem, size_t max_k, int n_threads)
+static struct fixture fixture_of_tier(uint32_t cpu_flags, size_t tile_elem, size_t max_k,
+                                      int n_threads)
 {
     struct fixture f = { .env = test_env(256 << 20, n_threads), .random = { 1 } };
     struct uqm_err err = { 0 };
     assert_ok(uqm_threads_create(&f.threads, n_threads, &err), err);
-    uqm_kernels_init(&f.kernels, uqm_cpu_flags());
+    uqm_kernels_init(&f.kernels, cpu_flags);
     assert_ok(uqm_gemm_create(&f.gemm, f.env, f.threads, &f.kernels, tile_elem, max_k, &err), err);
     return f;
+}
+
+static struct fixture fixture_make(size_t tile_elem, size_t max_k, int n_threads)
+{
+    return fixture_of_tier(uqm_cpu_flags(), tile_elem, max_k, n_threads);
 }
 
 static void fixture_finish(struct fixture *f)
@@ -276,6 +282,172 @@ static void tiles_and_threads_change_no_bit(void **state)
     free(x);
 }
 
+/*
+ * y = epilogue(fma chain over k in ascending order + bias): what every tier with a product kernel
+ * shall give to the bit. The activations are the tier's own and agree with the reference's.
+ */
+static void chain(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
+                  const struct shape *s, const float *bias)
+{
+    struct uqm_kernels ref;
+    float *v = malloc(s->n * sizeof *v);
+    assert_non_null(v);
+    uqm_kernels_init(&ref, 0);
+    for (size_t r = 0; r < s->m; r++, y += ldy, x += ldx) {
+        for (size_t i = 0; i < s->n; i++) {
+            v[i] = 0;
+            for (size_t j = 0; j < s->k; j++)
+                v[i] = fmaf(x[j], w[i * s->k + j], v[i]);
+        }
+        if (bias)
+            ref.add_f32(v, bias, s->n);
+        switch (s->epilogue) {
+        case UQM_EPI_ADD: ref.add_f32(y, v, s->n); continue;
+        case UQM_EPI_SILU_MUL: ref.silu_mul_f32(y, v, s->n); continue;
+        case UQM_EPI_QUICK_GELU: ref.quick_gelu_f32(v, s->n); break;
+        case UQM_EPI_GELU: ref.gelu_f32(v, s->n); break;
+        case UQM_EPI_STORE: break;
+        }
+        memcpy(y, v, s->n * sizeof *y);
+    }
+    free(v);
+}
+
+/* x has exactly m rows, the last cut at k; x, w and y lie between canaries, w at an odd address. */
+static void check_against_chain(uint32_t flags, const struct shape *s, int n_threads)
+{
+    struct fixture f = fixture_of_tier(flags, s->n * s->k, s->k, n_threads);
+    const size_t ldx = s->k + 3, ldy = s->n + 5;
+    float *w = random_array(&f.random, s->n * s->k, 0.3f);
+    float *bias = random_array(&f.random, s->n, 1);
+    struct buffer x = buffer_make(((s->m - 1) * ldx + s->k) * sizeof(float), 4);
+    struct buffer y = buffer_make(((s->m - 1) * ldy + s->n) * sizeof(float), 4);
+    struct buffer ws = stored(&f.kernels, w, s->n * s->k, s->dtype);
+    float *want = malloc(y.n_bytes);
+    assert_non_null(want);
+
+    random_fill(&f.random, x.p, x.n_bytes / sizeof(float), 1);
+    random_fill(&f.random, want, y.n_bytes / sizeof(float), 1);
+    memcpy(y.p, want, y.n_bytes);
+    chain(want, ldy, x.p, ldx, w, s, s->bias ? bias : NULL);
+    const struct uqm_product product = {
+        .y = y.p,
+        .ldy = ldy,
+        .x = x.p,
+        .ldx = ldx,
+        .m = s->m,
+        .w = ws.p,
+        .w_dtype = s->dtype,
+        .n = s->n,
+        .k = s->k,
+        .bias = s->bias ? bias : NULL,
+        .epilogue = s->epilogue,
+    };
+    uqm_gemm_run(f.gemm, &product);
+    for (size_t i = 0; i < y.n_bytes / sizeof(float); i++)
+        if (uqm_bits_of_f32(want[i]) != uqm_bits_of_f32(((const float *) y.p)[i]))
+            fail_msg("%s: m %zu n %zu k %zu %s: [%zu, %zu] is %a, not %a", f.kernels.tier, s->m,
+                     s->n, s->k, uqm_dtype_name(s->dtype), i / ldy, i % ldy,
+                     (double) ((const float *) y.p)[i], (double) want[i]);
+    buffer_check_and_free(&x);
+    buffer_check_and_free(&y);
+    buffer_check_and_free(&ws);
+    free(want);
+    free(bias);
+    free(w);
+    fixture_finish(&f);
+}
+
+/* The tiers that have a product kernel and run here. */
+static const uint32_t own_tiers[] = { UQM_CPU_AVX2, UQM_CPU_AVX2 | UQM_CPU_AVX512 };
+enum { N_OWN_TIERS = sizeof own_tiers / sizeof *own_tiers };
+
+static bool runs_here(uint32_t flags)
+{
+    return (uqm_cpu_detect() & flags) == flags;
+}
+
+static void every_tier_is_one_chain_of_fma_to_the_bit(void **state)
+{
+    (void) state;
+    static const size_t sizes[] = { 1, 6, 7, 14, 31, 63, 65, 129 };
+    static const enum uqm_dtype dtypes[] = { UQM_F16, UQM_BF16, UQM_F32 };
+    enum { N_SIZES = sizeof sizes / sizeof *sizes, N_EPILOGUES = UQM_EPI_GELU + 1 };
+    for (size_t t = 0; t < N_OWN_TIERS; t++) {
+        for (size_t i = 0; runs_here(own_tiers[t]) && i < N_SIZES * N_SIZES * N_SIZES; i++) {
+            struct shape s = {
+                .m = sizes[i % N_SIZES],
+                .n = sizes[i / N_SIZES % N_SIZES],
+                .k = sizes[i / N_SIZES / N_SIZES],
+                .dtype = dtypes[i % 3],
+                .epilogue = (enum uqm_epilogue)(i % N_EPILOGUES),
+                .bias = i % 4 == 1,
+            };
+            check_against_chain(own_tiers[t], &s, 1 + (int) i % 3);
+        }
+    }
+}
+
+/* Beyond one block in each direction: partial sums wait in y, or in scratch where y is read. */
+static void blocks_of_k_continue_the_chain_to_the_bit(void **state)
+{
+    (void) state;
+    static const struct shape shapes[] = {
+        { 15, 33, 385, UQM_F16, UQM_EPI_STORE, true },
+        { 29, 65, 771, UQM_BF16, UQM_EPI_ADD, true },
+        { 13, 31, 2049, UQM_F32, UQM_EPI_SILU_MUL, false },
+        { 227, 300, 400, UQM_F16, UQM_EPI_ADD, false },
+        { 97, 1100, 390, UQM_BF16, UQM_EPI_QUICK_GELU, true },
+        { 3, 1, 5000, UQM_F16, UQM_EPI_GELU, false },
+    };
+    for (size_t t = 0; t < N_OWN_TIERS; t++)
+        for (size_t i = 0; runs_here(own_tiers[t]) && i < sizeof shapes / sizeof *shapes; i++)
+            check_against_chain(own_tiers[t], &shapes[i], 1 + (int) i % 3);
+}
+
+/* What overflowed in one row of x, or stands in one row of W, stays in its row or column of y. */
+static void nan_and_infinity_stay_in_their_row_and_column(void **state)
+{
+    (void) state;
+    const size_t m = 45, n = 75, k = 401, bad_row = 13, bad_col = 40;
+    for (size_t t = 0; t < N_OWN_TIERS; t++) {
+        if (!runs_here(own_tiers[t]))
+            continue;
+        struct fixture f = fixture_of_tier(own_tiers[t], n * k, k, 2);
+        float *x = random_array(&f.random, m * k, 1), *w = random_array(&f.random, n * k, 1);
+        float *y = malloc(m * n * sizeof *y), *want = malloc(m * n * sizeof *want);
+        assert_true(y && want);
+        struct uqm_product product = { .y = want,
+                                       .ldy = n,
+                                       .x = x,
+                                       .ldx = k,
+                                       .m = m,
+                                       .w = w,
+                                       .w_dtype = UQM_F32,
+                                       .n = n,
+                                       .k = k };
+        uqm_gemm_run(f.gemm, &product);
+        x[bad_row * k + 3] = INFINITY;
+        x[(m - 1) * k + 400] = NAN;
+        w[bad_col * k + 399] = NAN;
+        w[(n - 1) * k] = -INFINITY;
+        product.y = y;
+        uqm_gemm_run(f.gemm, &product);
+        for (size_t i = 0; i < m * n; i++) {
+            size_t r = i / n, c = i % n;
+            if (r == bad_row || r == m - 1 || c == bad_col || c == n - 1)
+                assert_true(isnan(y[i]) || isinf(y[i]));
+            else
+                assert_int_equal(uqm_bits_of_f32(y[i]), uqm_bits_of_f32(want[i]));
+        }
+        free(want);
+        free(y);
+        free(w);
+        free(x);
+        fixture_finish(&f);
+    }
+}
+
 static void too_little_memory_is_refused_and_leaks_nothing(void **state)
 {
     (void) state;
@@ -297,6 +469,9 @@ int main(void)
         cmocka_unit_test(products_of_few_rows_agree_with_double),
         cmocka_unit_test(a_row_has_one_result_wherever_it_stands),
         cmocka_unit_test(tiles_and_threads_change_no_bit),
+        cmocka_unit_test(every_tier_is_one_chain_of_fma_to_the_bit),
+        cmocka_unit_test(blocks_of_k_continue_the_chain_to_the_bit),
+        cmocka_unit_test(nan_and_infinity_stay_in_their_row_and_column),
         cmocka_unit_test(too_little_memory_is_refused_and_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
