@@ -100,16 +100,27 @@ uint64_t uqm_run_arena_room(const struct uqm_run *run)
     return uqm_min_u64(promised, left > run->stream_bytes ? left - run->stream_bytes : 0);
 }
 
+/* How much a + b is more than what there is. */
+static uint64_t excess(uint64_t a, uint64_t b, uint64_t there_is)
+{
+    uint64_t sum;
+    if (!uqm_add_u64(&sum, a, b))
+        sum = UINT64_MAX;
+    return sum > there_is ? sum - there_is : 0;
+}
+
 int uqm_run_no_room(const struct uqm_run *run, uint64_t bytes, const char *what,
                     struct uqm_err *err)
 {
     const uint64_t room = uqm_run_arena_room(run);
+    const uint64_t missing =
+        uqm_max_u64(excess(run->fixed_bytes, bytes, run->net->memory_bytes),
+                    excess(run->stream_bytes, bytes, uqm_budget_left(run->net->env)));
     return uqm_fail(err, UQM_ERR_NOMEM,
                     "--memory: %s of %s needs %.1f MiB for its activations, but %.1f MiB remain "
                     "beside the buffers for weights: give at least %.0f MiB more",
                     what, run->net->source->name, (double) bytes / (double) MIB,
-                    (double) room / (double) MIB,
-                    (double) (bytes - uqm_min_u64(room, bytes)) / (double) MIB + 1.0);
+                    (double) room / (double) MIB, (double) missing / (double) MIB + 1.0);
 }
 
 int uqm_run_take_arena(struct uqm_run *run, uint64_t bytes, const char *what, struct uqm_err *err)
