@@ -29,6 +29,17 @@ static inline const char *test_path(const char *variable, const char *name)
 #define zoo_path(name)  test_path("UQM_ZOO", name)
 #define data_path(name) test_path("UQM_TESTS", name)
 
+/*
+ * Leave a test that this machine does not allow. cmocka 1.1 calls its own skip() "not ok" in TAP,
+ * so it is said on a line of its own, which tools/count-tests.py counts as skipped, not as passed.
+ */
+#define test_skip(why)                                                                             \
+    do {                                                                                           \
+        printf("# SKIP: %s\n", why);                                                               \
+        fflush(stdout);                                                                            \
+        return;                                                                                    \
+    } while (0)
+
 /* The call succeeds, or the test fails with its message. */
 #define assert_ok(call, err)                                                                       \
     do {                                                                                           \

@@ -36,7 +36,7 @@ static void only_large_files_go_past_the_cache_by_themselves(void **state)
     char path[256];
     snprintf(path, sizeof path, "%s", make_file("size", 5000));
     if (direct_if_possible() != UQM_DIRECT_ON)
-        skip();
+        test_skip("this file system has no O_DIRECT");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct uqm_env *env = io_env(UQM_IO_AUTO, cases[i].wish);
         struct uqm_file *f = NULL;
