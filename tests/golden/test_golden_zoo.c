@@ -59,10 +59,10 @@ static void accuracy_of_every_model_is_the_references(void **state)
 
 /*
  * Three standard deviations of the difference between one run of ours and the reference, the mean
- * of three. `scatter` is the relative deviation from seed to seed that is allowed for: 3.5 % for the
- * mean of the five sets (3.3 to 5.1 % were seen over five seeds, docs/uncertainty.md), 8 % for one
- * set (about 6 %). Wider than the reference's own deviations, which are too small; that page says
- * why. Models under NEARLY_NOTHING are hardly held to more than that.
+ * of three. `scatter` is the relative deviation from seed to seed that is allowed for: 3.5 % for
+ * the mean of the five sets (3.3 to 5.1 % were seen over five seeds, docs/uncertainty.md), 8 % for
+ * one set (about 6 %). Wider than the reference's own deviations, which are too small; that page
+ * says why. Models under NEARLY_NOTHING are hardly held to more than that.
  */
 static void assert_uncertainty(const char *name, const char *what, double ours, double scatter)
 {
