@@ -1,0 +1,176 @@
+/*
+ * Where the layers of the network run: a table of operations on f32 rows that live in the device's
+ * memory, and limits. The CPU (device_cpu.c) and Vulkan (vk/) fill in the same table; the blocks of
+ * the network know no other way to touch an activation.
+ *
+ * Operations are queued and run in the order of the calls; only `download` and `finish` wait. An
+ * error of the device may therefore surface in a later call than the one that caused it, and then
+ * names the operation. Results depend on a row's own inputs alone: never on the batch, on how
+ * weights are cut into tiles, or on timing.
+ *
+ * Between devices results agree within 1e-4 on logits (spec vulkan.md 7); dropout masks agree to
+ * the bit.
+ */
+#ifndef UQM_COMPUTE_DEVICE_H
+#define UQM_COMPUTE_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "compute/gemm.h"
+#include "src/base/dtype.h"
+#include "src/base/env.h"
+#include "src/base/rng.h"
+
+struct uqm_device;
+struct uqm_memory; /* one allocation of the device's */
+
+/* A place in the device's memory; `at` counts 4-byte words from the allocation's start. */
+struct uqm_place {
+    struct uqm_memory *memory; /* NULL: nowhere (an operand that is left out) */
+    uint64_t at;
+};
+static inline struct uqm_place uqm_place_add(struct uqm_place place, uint64_t n_words)
+{
+    place.at += n_words;
+    return place;
+}
+
+/* y[r, i] = epilogue(sum_k x[r, k] W[i, k] + bias[i]) for r < m, i < n (compute/gemm.h). y may lie
+ * in the same memory as x, but their rows must not overlap. */
+struct uqm_linear {
+    struct uqm_place y, x;
+    size_t ldy, ldx; /* words from row to row */
+    size_t m, n, k;
+    const void *w;          /* (n, k) packed in the host's memory; borrowed for the call only */
+    enum uqm_dtype w_dtype; /* F16, BF16 or F32 */
+    struct uqm_place bias;  /* (n), or nowhere */
+    enum uqm_epilogue epilogue;
+    /* Few rows against much weight, as in decoding: kernels that read W once and do not pack it.
+     * The caller's word, not m, decides: results must not change with the batch. */
+    bool skinny;
+};
+
+/* y = norm(x) over rows of `width`, packed both; y may be x. */
+struct uqm_norm {
+    struct uqm_place y, x, weight;
+    struct uqm_place bias; /* LayerNorm's; nowhere: RMSNorm */
+    float eps;
+    size_t n_rows, width;
+};
+
+/* Rotate the heads of x (n_rows, n_heads * head_dim), packed, in place (kernels.h, rope_f32). */
+struct uqm_rotate {
+    struct uqm_place x;
+    struct uqm_place cos, sin;  /* (n_positions, head_dim / 2) */
+    struct uqm_place positions; /* (n_rows) uint32 */
+    size_t n_rows, n_heads, head_dim;
+};
+
+/* One prompt's attention: compute/attention.h, with places for pointers. */
+struct uqm_attend {
+    struct uqm_place q, k, v, out;
+    size_t ldq, ldk, ldv, ldo; /* elements from row to row */
+    bool half_kv;              /* k and v are F16, two to a word, ldk and ldv even */
+    size_t n_q, n_kv;          /* causal: query i stands at position n_kv - n_q + i */
+    size_t n_heads, n_kv_heads, head_dim;
+    float scale;
+    bool causal;
+    bool dropout;
+    uint32_t drop_threshold;
+    float keep_scale;
+    struct uqm_rng_key drop_key;
+};
+
+/* y[i] = x[index[i]], or y[i] += x[index[i]], rows of `width`; rows whose index is UQM_NO_ROW stay
+ * as they are. y and x do not overlap. */
+#define UQM_NO_ROW UINT32_MAX
+struct uqm_gather {
+    struct uqm_place y, x;
+    size_t ldy, ldx;
+    struct uqm_place index; /* (n_rows) uint32 */
+    size_t n_rows, width;
+    bool add;
+};
+
+struct uqm_device_limits {
+    bool on_host;           /* memory is the host's and counts against --memory: activations here
+                               need no second copy to be spilled */
+    uint64_t memory_bytes;  /* what one run may allocate in all; asked again at every run */
+    uint64_t largest_bytes; /* of one allocation */
+};
+
+/* What a run is going to ask for at most: scratch, pipelines and weight slots are made before it,
+ * nothing is allocated inside the loop over layers. */
+struct uqm_device_needs {
+    size_t tile_bytes, tile_elem; /* of one W */
+    size_t max_k;                 /* elements of its longest row */
+    size_t max_kv;                /* n_kv of any prompt; 0: no attention */
+};
+
+struct uqm_device_ops {
+    /* Bytes that reserve() would take, of the budget where it is the host's memory. */
+    uint64_t (*reserve_bytes)(const struct uqm_device *device,
+                              const struct uqm_device_needs *needs);
+    int (*reserve)(struct uqm_device *device, const struct uqm_device_needs *needs,
+                   struct uqm_err *err);
+    void (*release)(struct uqm_device *device); /* what reserve() took; between runs */
+
+    /* Aligned, zeroed or not. The error names `what`, the bytes wanted and what is left. */
+    int (*alloc)(struct uqm_memory **out, struct uqm_device *device, uint64_t n_words,
+                 const char *what, struct uqm_err *err);
+    void (*free)(struct uqm_device *device, struct uqm_memory **memory);
+
+    /* src may be reused when the call returns. */
+    int (*upload)(struct uqm_device *device, struct uqm_place dst, const void *src, size_t n_words,
+                  struct uqm_err *err);
+    /* Waits for everything before it. */
+    int (*download)(struct uqm_device *device, void *dst, struct uqm_place src, size_t n_words,
+                    struct uqm_err *err);
+    /* Not overlapping. */
+    int (*copy)(struct uqm_device *device, struct uqm_place dst, struct uqm_place src,
+                size_t n_words, struct uqm_err *err);
+
+    int (*linear)(struct uqm_device *device, const struct uqm_linear *args, struct uqm_err *err);
+    int (*norm)(struct uqm_device *device, const struct uqm_norm *args, struct uqm_err *err);
+    int (*rotate)(struct uqm_device *device, const struct uqm_rotate *args, struct uqm_err *err);
+    /* All prompts of a batch. */
+    int (*attend)(struct uqm_device *device, const struct uqm_attend *prompts, size_t n_prompts,
+                  struct uqm_err *err);
+    int (*gather)(struct uqm_device *device, const struct uqm_gather *args, struct uqm_err *err);
+    /* dst (n_elem F16, two to a word; n_elem even) = round to nearest even of src (f32). */
+    int (*narrow)(struct uqm_device *device, struct uqm_place dst, struct uqm_place src,
+                  size_t n_elem, struct uqm_err *err);
+
+    /* Wait until nothing is under way; the first error that is still unreported. */
+    int (*finish)(struct uqm_device *device, struct uqm_err *err);
+    void (*destroy)(struct uqm_device *device);
+};
+
+struct uqm_device {
+    const struct uqm_device_ops *ops;
+    struct uqm_env *env;
+    struct uqm_device_limits limits;
+    char id[32];    /* "cpu", "vulkan:0" */
+    char name[256]; /* as drivers call it */
+};
+
+/* The CPU: OpenBLAS or packed kernels on `threads`, memory from the environment's budget. threads
+ * must outlive it. As compute/gemm.h says, x of a product has room for, and finite numbers in, m
+ * rounded up to UQM_GEMM_ROWS rows. */
+int uqm_device_cpu_create(struct uqm_device **out, struct uqm_env *env, struct uqm_threads *threads,
+                          struct uqm_err *err);
+
+/*
+ * The device that --device names: "auto" or NULL, "cpu", "vulkan", "vulkan:N",
+ * "vulkan:PART-OF-NAME", "vulkan:UUID"; NULL looks at UQMERGE_DEVICE first. "auto" takes a real
+ * GPU, never a software one, and the CPU quietly when there is none. UQM_ERR_ARG: an ambiguous or
+ * unknown name, with the candidates; UQM_ERR_UNSUPPORTED: the named one cannot be used, with the
+ * reason.
+ */
+int uqm_device_open(struct uqm_device **out, struct uqm_env *env, struct uqm_threads *threads,
+                    const char *spec, struct uqm_err *err);
+void uqm_device_destroy(struct uqm_device **device);
+
+#endif
