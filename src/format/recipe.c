@@ -102,7 +102,7 @@ static double at_position(const struct uqm_setting_entry *e, enum uqm_param_type
     size_t i = (size_t) x;
     if (i > e->n - 1)
         i = e->n - 1;
-    if (type == UQM_PARAM_BOOL)
+    if (type != UQM_PARAM_FLOAT)
         return e->values[i].number;
     size_t j = i + 1 < e->n ? i + 1 : e->n - 1;
     double frac = x - (double) i;
@@ -128,7 +128,7 @@ int uqm_recipe_resolve(double *out, const struct uqm_recipe *recipe, const char 
     const struct uqm_param_info *info = uqm_method_param(recipe->method, param);
     const struct uqm_recipe_model *m = model >= 0 ? &recipe->models[model] : NULL;
 
-    if (m && info->scope == UQM_PER_INPUT &&
+    if (m && info->scope != UQM_PER_OUTPUT &&
         evaluate(out, find_setting(&m->settings, info), tensor, t))
         return UQM_OK;
     if (evaluate(out, find_setting(&recipe->settings, info), tensor, t))

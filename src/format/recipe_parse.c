@@ -82,17 +82,13 @@ static int read_method(struct uqm_recipe_parse *p, const struct uqm_yaml_node *r
     p->recipe->method = uqm_method_find(node->text);
     if (!p->recipe->method) {
         struct uqm_printable shown;
-        const char *near = uqm_nearest(node->text, uqm_method_names, uqm_n_methods);
+        const char *near = uqm_nearest(node->text, uqm_method_names, UQM_N_METHODS);
         uqm_printable(&shown, node->text, strlen(node->text));
         return near ? uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT,
                                       "unknown merge method %s; did you mean %s?", shown.text, near)
                     : uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT, "unknown merge method %s",
                                       shown.text);
     }
-    if (!p->recipe->method->pretty)
-        return uqm_recipe_fail(p, node->line, UQM_ERR_UNSUPPORTED,
-                               "merge method %s is not in this version; linear is",
-                               p->recipe->method->name);
     return UQM_OK;
 }
 

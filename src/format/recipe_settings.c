@@ -109,7 +109,7 @@ static int read_setting(struct uqm_setting *out, struct uqm_recipe_parse *p,
 static int warn_unknown(struct uqm_recipe_parse *p, const struct uqm_yaml_node *key)
 {
     const struct uqm_method_info *m = p->recipe->method;
-    const char *names[16];
+    const char *names[UQM_MOST_PARAMS];
     for (size_t i = 0; i < m->n_params; i++)
         names[i] = m->params[i].name;
     const char *near = uqm_nearest(key->text, names, m->n_params);

@@ -273,6 +273,12 @@ static const char *next_name(const struct matching *m)
     return least;
 }
 
+static struct uqm_plan_part part_of(const struct uqm_recipe_source *rs, size_t k, size_t tensor)
+{
+    bool is_base = rs->recipe->base >= 0 && k == rs->home;
+    return (struct uqm_plan_part){ .input = k, .tensor = tensor, .is_base = is_base };
+}
+
 /* Take the tensor of this name from every input that has it. */
 static size_t gather(struct matching *m, const char *name)
 {
@@ -280,12 +286,12 @@ static size_t gather(struct matching *m, const char *name)
     for (size_t k = 0; k < m->rs->n_inputs; k++) {
         const struct uqm_source *s = &m->rs->inputs[k].checkpoint->source;
         if (m->at[k] < s->n_tensors && strcmp(s->tensors[m->at[k]].canonical, name) == 0)
-            m->parts[n++] = (struct uqm_plan_part){ .input = k, .tensor = m->at[k]++ };
+            m->parts[n++] = part_of(m->rs, k, m->at[k]++);
         else if (strcmp(name, HEAD_NAME) == 0) {
             /* a tied head: the embedding stands in for it (spec merge.md 4) */
             long stand_in = uqm_source_find(s, EMBEDDING_NAME);
             if (stand_in >= 0)
-                m->parts[n++] = (struct uqm_plan_part){ .input = k, .tensor = (size_t) stand_in };
+                m->parts[n++] = part_of(m->rs, k, (size_t) stand_in);
         }
     }
     return n;
@@ -464,6 +470,19 @@ struct uqm_recipe_source *uqm_recipe_source_of(struct uqm_source *source)
     return source->ops == &recipe_ops ? (struct uqm_recipe_source *) source : NULL;
 }
 
+bool uqm_method_is_computed(const struct uqm_method_info *method)
+{
+    return method->id == UQM_METHOD_LINEAR;
+}
+
+static int check_method(const struct uqm_recipe *r, struct uqm_err *err)
+{
+    if (uqm_method_is_computed(r->method))
+        return UQM_OK;
+    return uqm_fail(err, UQM_ERR_UNSUPPORTED, "%s: merge method %s is not computed by this version",
+                    r->where, r->method->name);
+}
+
 int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct uqm_recipe *recipe,
                     const struct uqm_open_params *params, struct uqm_err *err)
 {
@@ -478,7 +497,9 @@ int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct u
     rs->widening = 1;
     rs->digests = params->digests ? params->digests : &rs->own_digests;
 
-    int ret = open_inputs(rs, params, err);
+    int ret = check_method(recipe, err);
+    if (ret == UQM_OK)
+        ret = open_inputs(rs, params, err);
     if (ret == UQM_OK) {
         rs->source.home = rs->inputs[rs->home].checkpoint->source.home;
         ret = uqm_plan_vision(&vision, rs, err);

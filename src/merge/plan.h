@@ -22,7 +22,12 @@ const char *uqm_fate_name(enum uqm_fate fate); /* "merged", "copied", "equal" */
 struct uqm_plan_part {
     size_t input;
     size_t tensor; /* index into that checkpoint's tensors */
-    double weight;
+    bool is_base;
+    /* UQM_FATE_MERGED alone, else NULL: the values that the recipe gives this input, one for each
+     * of the method's parameters, in the order of its table (uqm_method_param_index()). NaN for
+     * what is not resolved here: those per output, and those of UQM_PER_OTHER for the base. */
+    const double *params;
+    double weight; /* the same as the params' of that name; 0 without one */
 };
 
 /* Beside source.tensors[i]. */
@@ -31,8 +36,11 @@ struct uqm_plan_tensor {
     bool outside; /* a vision tower beside the model: in the source, not in what is written */
     bool partial; /* some input lacks it */
     enum uqm_dtype work; /* the type that inputs are cast to, spec merge.md 1 */
-    bool normalize;
-    double sum; /* of the weights, as the arithmetic sees them */
+    /* The values per output, in the order of the method's table, NaN for the others; NULL unless
+     * UQM_FATE_MERGED. */
+    const double *params;
+    bool normalize; /* linear: the params' */
+    double sum;     /* linear: of the weights, as the arithmetic sees them */
     size_t n_parts;
     struct uqm_plan_part *parts; /* in recipe order */
     const char *sort_name;       /* the greatest of the parts' names: the order of writing */
@@ -87,8 +95,10 @@ struct uqm_vision_plan {
 };
 int uqm_plan_vision(struct uqm_vision_plan *out, struct uqm_recipe_source *rs, struct uqm_err *err);
 
-/* plan_weights.c: working types, weights, normalisation of every tensor. */
+/* plan_weights.c: working types and the parameters' values of every tensor. */
 int uqm_plan_weights(struct uqm_recipe_source *rs, struct uqm_err *err);
+/* Whether the tiles of this method can be computed; the plan refuses what cannot. */
+bool uqm_method_is_computed(const struct uqm_method_info *method);
 int uqm_plan_no_memory(const struct uqm_recipe_source *rs, struct uqm_err *err);
 
 /* merge_stream.c: struct uqm_source_ops.open and .min_memory of a recipe. */

@@ -1,4 +1,4 @@
-/* Working types (spec merge.md 1), weights and normalisation (3.2, 6) of every output tensor. */
+/* Working types (spec merge.md 1) and the values of parameters (3, 6) of every output tensor. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,7 +122,7 @@ static int check_size(const struct uqm_recipe_source *rs, const struct uqm_tenso
                     uqm_printable(&name, t->name, strlen(t->name)));
 }
 
-/* --- weights --- */
+/* --- parameters --- */
 
 /* As the arithmetic adds them: f32(w_1) + f32(w_2) + ... in f32, or all in f64. */
 static double sum_weights(const struct uqm_plan_tensor *pt)
@@ -136,23 +136,34 @@ static double sum_weights(const struct uqm_plan_tensor *pt)
     return pt->work == UQM_F64 ? sum64 : (double) sum32;
 }
 
-static int settle_weights(struct uqm_recipe_source *rs, struct uqm_plan_tensor *pt,
-                          const struct uqm_tensor *t, double position, struct uqm_err *err)
+/* The values of one scope list: those of an input (model >= 0), or those per output. */
+static int resolve(const double **out, struct uqm_recipe_source *rs, long model, bool is_base,
+                   const char *tensor, double position, struct uqm_err *err)
 {
-    struct uqm_printable name;
-    double normalize;
-    for (size_t i = 0; i < pt->n_parts; i++) {
-        struct uqm_plan_part *p = &pt->parts[i];
-        long model = (long) (rs->inputs[p->input].model - rs->recipe->models);
-        int ret = uqm_recipe_resolve(&p->weight, rs->recipe, "weight", model,
-                                     part_tensor(rs, p)->name, position, err);
+    const struct uqm_method_info *m = rs->recipe->method;
+    double *v = uqm_arena_alloc(&rs->arena, m->n_params + 1, sizeof *v);
+    if (!v)
+        return uqm_plan_no_memory(rs, err);
+    for (size_t i = 0; i < m->n_params; i++) {
+        enum uqm_param_scope scope = m->params[i].scope;
+        v[i] = (double) NAN;
+        if ((scope == UQM_PER_OUTPUT) != (model < 0) || (scope == UQM_PER_OTHER && is_base))
+            continue;
+        int ret =
+            uqm_recipe_resolve(&v[i], rs->recipe, m->params[i].name, model, tensor, position, err);
         if (ret < 0)
             return ret;
     }
-    int ret = uqm_recipe_resolve(&normalize, rs->recipe, "normalize", -1, t->name, position, err);
-    if (ret < 0)
-        return ret;
-    pt->normalize = normalize != 0;
+    *out = v;
+    return UQM_OK;
+}
+
+/* linear divides by the sum of its weights. */
+static int settle_sum(const struct uqm_recipe_source *rs, struct uqm_plan_tensor *pt,
+                      const struct uqm_tensor *t, struct uqm_err *err)
+{
+    struct uqm_printable name;
+    pt->normalize = pt->params[uqm_method_param_index(rs->recipe->method, "normalize")] != 0;
     pt->sum = sum_weights(pt);
     if (!isfinite(pt->sum) || (pt->normalize && pt->sum == 0))
         return uqm_fail(err, UQM_ERR_FORMAT, "%s: tensor %s: its weights sum to %g, which %s",
@@ -161,6 +172,23 @@ static int settle_weights(struct uqm_recipe_source *rs, struct uqm_plan_tensor *
                             ? "cannot be normalised; give normalize: false"
                             : "is no number to weigh with");
     return UQM_OK;
+}
+
+static int settle_params(struct uqm_recipe_source *rs, struct uqm_plan_tensor *pt,
+                         const struct uqm_tensor *t, double position, struct uqm_err *err)
+{
+    int weight = uqm_method_param_index(rs->recipe->method, "weight");
+    int ret = resolve(&pt->params, rs, -1, false, t->name, position, err);
+    for (size_t i = 0; i < pt->n_parts && ret == UQM_OK; i++) {
+        struct uqm_plan_part *p = &pt->parts[i];
+        long model = (long) (rs->inputs[p->input].model - rs->recipe->models);
+        ret = resolve(&p->params, rs, model, p->is_base, part_tensor(rs, p)->name, position, err);
+        if (ret == UQM_OK && weight >= 0 && !isnan(p->params[weight]))
+            p->weight = p->params[weight];
+    }
+    if (ret == UQM_OK && rs->recipe->method->id == UQM_METHOD_LINEAR)
+        ret = settle_sum(rs, pt, t, err);
+    return ret;
 }
 
 int uqm_plan_weights(struct uqm_recipe_source *rs, struct uqm_err *err)
@@ -174,7 +202,7 @@ int uqm_plan_weights(struct uqm_recipe_source *rs, struct uqm_err *err)
             break;
         settle_types(rs, &rs->plan[i], &tensors[i]);
         if (rs->plan[i].fate == UQM_FATE_MERGED)
-            ret = settle_weights(rs, &rs->plan[i], &tensors[i], t[i], err);
+            ret = settle_params(rs, &rs->plan[i], &tensors[i], t[i], err);
     }
     free(t);
     return ret;

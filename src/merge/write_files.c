@@ -297,11 +297,13 @@ static void print_card(FILE *f, const struct uqm_writer *w, const char *title)
             title);
     fprintf(f, "This is a merge of pre-trained language models, made by uqmerge from a "
                "[mergekit](https://github.com/cg123/mergekit) recipe.\n\n");
-    fprintf(f,
-            "## Merge Details\n### Merge Method\n\nThis model was merged using the "
-            "[%s](https://%s) merge method",
-            r->method->pretty, r->method->link);
-    if (r->base >= 0)
+    fputs("## Merge Details\n### Merge Method\n\nThis model was merged using the ", f);
+    if (r->method->link)
+        fprintf(f, "[%s](https://%s)", r->method->pretty, r->method->link);
+    else
+        fputs(r->method->pretty, f);
+    fputs(" merge method", f);
+    if (r->base >= 0 && r->method->id != UQM_METHOD_SLERP)
         fprintf(f, " using %s as a base", r->models[r->base].path);
     fprintf(f, ".\n\n### Models Merged\n\nThe following models were included in the merge:\n");
     for (size_t k = 0; k < w->rs->n_inputs; k++)

@@ -204,8 +204,6 @@ static void every_error_names_its_line(void **state)
         { "models: []\nmerge_method: lineer\n", UQM_ERR_FORMAT,
           ":2: unknown merge method lineer; did you mean linear?" },
         { "merge_method: qqqqqqqq\n", UQM_ERR_FORMAT, ":1: unknown merge method qqqqqqqq" },
-        { "\nmerge_method: ties\n", UQM_ERR_UNSUPPORTED,
-          ":2: merge method ties is not in this version; linear is" },
         { "merge_method: [linear]\n", UQM_ERR_FORMAT, ":1: merge_method: a name is wanted" },
         { "merge_method: linear\n", UQM_ERR_FORMAT, ":1: one of models, slices, modules" },
         { "merge_method: linear\nmodels: []\n", UQM_ERR_FORMAT, ":2: models: a list" },

@@ -1,5 +1,7 @@
 #include "src/merge/plan.h"
 
+#include <math.h>
+
 #include "tests/unit/merge/merge_test.h"
 
 #define LLAMA   "{\"architectures\":[\"LlamaForCausalLM\"],\"torch_dtype\":\"float32\"}"
@@ -451,6 +453,31 @@ static void layers_of_each_prefix_ramp_by_themselves(void **state)
     test_rm(p.dir);
 }
 
+static void values_stand_in_the_order_of_the_methods_table(void **state)
+{
+    (void) state;
+    struct plan p;
+    struct uqm_err err = { 0 };
+    start(&p);
+    make_twins(&p);
+    plan(&p, "merge_method: linear\nparameters: {normalize: off}\nbase_model: b\nmodels:\n"
+             "  - {model: a, parameters: {weight: 3}}\n  - {model: b, parameters: {weight: 4}}\n");
+    const struct uqm_plan_tensor *pt = of(&p, "w");
+    int weight = uqm_method_param_index(p.recipe->method, "weight");
+    int normalize = uqm_method_param_index(p.recipe->method, "normalize");
+    assert_true(pt->params[normalize] == 0 && isnan(pt->params[weight]));
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(pt->parts[i].params[weight] == 3 + (double) i);
+        assert_true(isnan(pt->parts[i].params[normalize]));
+        assert_int_equal(pt->parts[i].is_base, i == 1);
+    }
+    done(&p);
+    assert_fails(try_plan(&p, "merge_method: sce\nbase_model: b\nmodels: [{model: a}]\n", NULL,
+                          &err),
+                 err, UQM_ERR_UNSUPPORTED, "method sce is not computed by this version");
+    test_rm(p.dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_tower_beside_the_model_is_in_the_source_and_outside_the_merge),
         cmocka_unit_test(a_recipe_file_opens_as_a_model),
         cmocka_unit_test(layers_of_each_prefix_ramp_by_themselves),
+        cmocka_unit_test(values_stand_in_the_order_of_the_methods_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
