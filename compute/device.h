@@ -5,8 +5,9 @@
  *
  * Operations are queued and run in the order of the calls; only `download` and `finish` wait. An
  * error of the device may therefore surface in a later call than the one that caused it, and then
- * names the operation. Results depend on a row's own inputs alone: never on the batch, on how
- * weights are cut into tiles, or on timing.
+ * names the operation. UQM_ERR_NOMEM: the device has not the memory; a smaller plan may work.
+ * Results depend on a row's own inputs alone: never on the batch, on how weights are cut into
+ * tiles, or on timing.
  *
  * Between devices results agree within 1e-4 on logits (spec vulkan.md 7); dropout masks agree to
  * the bit.
@@ -145,6 +146,10 @@ struct uqm_device_ops {
 
     /* Wait until nothing is under way; the first error that is still unreported. */
     int (*finish)(struct uqm_device *device, struct uqm_err *err);
+    /* After an operation failed and left device->lost: make the device anew, once. Every memory
+     * must have been freed and release() called before; limits may have changed. Fails when the
+     * device is lost a second time. NULL: this device cannot be lost. */
+    int (*revive)(struct uqm_device *device, struct uqm_err *err);
     void (*destroy)(struct uqm_device *device);
 };
 
@@ -154,6 +159,7 @@ struct uqm_device {
     struct uqm_device_limits limits;
     char id[32];    /* "cpu", "vulkan:0" */
     char name[256]; /* as drivers call it */
+    bool lost;      /* the device was lost, with all that its memory held; see revive */
 };
 
 /* The CPU: OpenBLAS or packed kernels on `threads`, memory from the environment's budget. threads
