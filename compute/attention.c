@@ -74,8 +74,8 @@ struct batch {
 /* One head of one prompt: queries [begin, begin + rows), and the keys the last of them sees. */
 struct block {
     const struct uqm_attention *a;
-    size_t head, begin, rows, n_keys;
-    const float *q, *k, *v;
+    size_t head, begin, rows, n_keys, kv_at;
+    const float *q;
     float *out;
 };
 
@@ -105,8 +105,7 @@ static struct block make_block(const struct uqm_attention *a, size_t head, size_
         .rows = rows,
         .n_keys = n_seen(a, begin + rows - 1),
         .q = a->q + begin * a->ldq + head * a->head_dim,
-        .k = a->k + kv_head * a->head_dim,
-        .v = a->v + kv_head * a->head_dim,
+        .kv_at = kv_head * a->head_dim,
         .out = a->out + begin * a->ldo + head * a->head_dim,
     };
 }
@@ -131,11 +130,32 @@ static void run_block(const struct uqm_kernels *kernels, const struct block *b, 
     const int rows = (int) b->rows, n_keys = (int) b->n_keys, d = (int) a->head_dim;
 
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, n_keys, d, 1.0f, b->q, (int) a->ldq,
-                b->k, (int) a->ldk, 0.0f, p, n_keys);
+                a->k + b->kv_at, (int) a->ldk, 0.0f, p, n_keys);
     for (size_t r = 0; r < b->rows; r++)
         finish_row(kernels, b, r, p + r * b->n_keys);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, d, n_keys, 1.0f, p, n_keys, b->v,
-                (int) a->ldv, 0.0f, b->out, (int) a->ldo);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, d, n_keys, 1.0f, p, n_keys,
+                a->v + b->kv_at, (int) a->ldv, 0.0f, b->out, (int) a->ldo);
+}
+
+/* The same to the bit from F16 as from its values as f32. */
+static float score(const struct uqm_kernels *kernels, const struct block *b, const float *q,
+                   size_t key)
+{
+    const struct uqm_attention *a = b->a;
+    const size_t at = key * a->ldk + b->kv_at;
+    return a->k_half ? kernels->dot_f16(a->k_half + at, q, a->head_dim)
+                     : kernels->dot_f32(q, a->k + at, a->head_dim);
+}
+
+static void add_value(const struct uqm_kernels *kernels, const struct block *b, float *out,
+                      size_t key, float p)
+{
+    const struct uqm_attention *a = b->a;
+    const size_t at = key * a->ldv + b->kv_at;
+    if (a->v_half)
+        kernels->fma_f16(out, a->v_half + at, p, a->head_dim);
+    else
+        kernels->fma_f32(out, a->v + at, p, a->head_dim);
 }
 
 static void run_few(const struct uqm_kernels *kernels, const struct block *b, float *p)
@@ -147,11 +167,11 @@ static void run_few(const struct uqm_kernels *kernels, const struct block *b, fl
         size_t seen = n_seen(a, b->begin + r);
 
         for (size_t j = 0; j < seen; j++)
-            p[j] = kernels->dot_f32(q, b->k + j * a->ldk, a->head_dim);
+            p[j] = score(kernels, b, q, j);
         finish_row(kernels, b, r, p);
         memset(out, 0, a->head_dim * sizeof *out);
         for (size_t j = 0; j < seen; j++)
-            kernels->fma_f32(out, b->v + j * a->ldv, p[j], a->head_dim);
+            add_value(kernels, b, out, j, p[j]);
     }
 }
 
@@ -168,7 +188,7 @@ static void block_item(void *ctx, size_t item, int worker)
     if (head >= a->n_heads || block >= n_blocks(a))
         return;
     struct block b = make_block(a, head, (n_blocks(a) - 1 - block) * BLOCK_Q);
-    if (a->n_q < FEW_Q)
+    if (a->n_q < FEW_Q || a->k_half)
         run_few(batch->kernels, &b, p);
     else
         run_block(batch->kernels, &b, p);

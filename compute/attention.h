@@ -13,6 +13,7 @@
  */
 struct uqm_attention {
     const float *q, *k, *v;
+    const uint16_t *k_half, *v_half; /* F16 in k's and v's place, for few queries; else NULL */
     float *out;
     size_t ldq, ldk, ldv, ldo;
     size_t n_q, n_kv; /* causal: query i stands at position n_kv - n_q + i */

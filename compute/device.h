@@ -44,13 +44,17 @@ struct uqm_linear {
     struct uqm_place y, x;
     size_t ldy, ldx; /* words from row to row */
     size_t m, n, k;
-    const void *w;          /* (n, k) packed in the host's memory; borrowed for the call only */
+    const void *w;          /* (n, k) packed in the host's memory; see keep */
     enum uqm_dtype w_dtype; /* F16, BF16 or F32 */
     struct uqm_place bias;  /* (n), or nowhere */
     enum uqm_epilogue epilogue;
     /* Few rows against much weight, as in decoding: kernels that read W once and do not pack it.
      * The caller's word, not m, decides: results must not change with the batch. */
     bool skinny;
+    /* Not 0: a name for exactly these weights (w, n, k). The same bytes will be asked again under
+     * it, and stay where they are until forget(): a device may keep a copy of its own, or use them
+     * in place. 0: w is borrowed for the call only. */
+    uint64_t keep;
 };
 
 /* y = norm(x) over rows of `width`, packed both; y may be x. */
@@ -69,7 +73,8 @@ struct uqm_rotate {
     size_t n_rows, n_heads, head_dim;
 };
 
-/* One prompt's attention: compute/attention.h, with places for pointers. */
+/* One prompt's attention: compute/attention.h, with places for pointers. F16 k and v are what a
+ * cache holds: there are few queries then. */
 struct uqm_attend {
     struct uqm_place q, k, v, out;
     size_t ldq, ldk, ldv, ldo; /* elements from row to row */
@@ -98,7 +103,7 @@ struct uqm_gather {
 struct uqm_device_limits {
     bool on_host;           /* memory is the host's and counts against --memory: activations here
                                need no second copy to be spilled */
-    uint64_t memory_bytes;  /* what one run may allocate in all; asked again at every run */
+    uint64_t memory_bytes;  /* what one run may allocate in all; reserve() brings it up to date */
     uint64_t largest_bytes; /* of one allocation */
 };
 
@@ -108,6 +113,7 @@ struct uqm_device_needs {
     size_t tile_bytes, tile_elem; /* of one W */
     size_t max_k;                 /* elements of its longest row */
     size_t max_kv;                /* n_kv of any prompt; 0: no attention */
+    uint64_t keep_bytes;          /* of all W that are named (linear's keep) at one time */
 };
 
 struct uqm_device_ops {
@@ -136,6 +142,9 @@ struct uqm_device_ops {
     int (*linear)(struct uqm_device *device, const struct uqm_linear *args, struct uqm_err *err);
     int (*norm)(struct uqm_device *device, const struct uqm_norm *args, struct uqm_err *err);
     int (*rotate)(struct uqm_device *device, const struct uqm_rotate *args, struct uqm_err *err);
+    /* The weights named first, first + 1, ... last - 1 will not be asked for again; their bytes may
+     * go when it returns. */
+    void (*forget)(struct uqm_device *device, uint64_t first, uint64_t last);
     /* All prompts of a batch. */
     int (*attend)(struct uqm_device *device, const struct uqm_attend *prompts, size_t n_prompts,
                   struct uqm_err *err);
