@@ -270,6 +270,8 @@ static int next_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile, stru
         tile->data = s->views[0].data;
     } else {
         compute(s, &range);
+        if (s->rs->merged && pt->fate == UQM_FATE_MERGED)
+            s->rs->merged(s->rs->merged_ctx, &range, s->seen, s->out);
         release_views(s, 0);
         tile->data = s->out;
     }

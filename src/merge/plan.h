@@ -63,6 +63,13 @@ struct uqm_seen {
 };
 /* Called from the thread that pulls the stream, in the order of reading. */
 typedef void (*uqm_seen_fn)(void *ctx, const struct uqm_seen *seen, size_t n_seen);
+/*
+ * A tile of UQM_FATE_MERGED, fresh from the arithmetic: parts[i].data holds the same elements of
+ * part i of the plan's tensor, in that input's dtype, out those of the output in its own. All of it
+ * is valid during the call alone. Called from the thread that pulls the stream, tile by tile.
+ */
+typedef void (*uqm_merged_fn)(void *ctx, const struct uqm_range *range,
+                              const struct uqm_seen *parts, const void *out);
 
 struct uqm_recipe_source {
     struct uqm_source source; /* first */
@@ -82,6 +89,8 @@ struct uqm_recipe_source {
     struct uqm_digest_cache own_digests; /* a tower that inputs share is read once */
     uqm_seen_fn seen;                    /* NULL, or set by the writer before it opens the stream */
     void *seen_ctx;
+    uqm_merged_fn merged; /* NULL, or set like seen */
+    void *merged_ctx;
 };
 
 /* The recipe source that `source` is, or NULL for a checkpoint. */
