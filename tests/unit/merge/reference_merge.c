@@ -100,34 +100,47 @@ struct keyed {
     size_t index;
 };
 
+/* By key alone, NaN last; 0: equal. */
+static int by_key(const struct keyed *a, const struct keyed *b)
+{
+    if (isnan(a->key) || isnan(b->key))
+        return (isnan(a->key) != 0) - (isnan(b->key) != 0);
+    return (a->key > b->key) - (a->key < b->key);
+}
+
 static int ascending(const void *pa, const void *pb)
 {
     const struct keyed *a = pa, *b = pb;
-    if (isnan(a->key) != isnan(b->key))
-        return isnan(a->key) ? 1 : -1;
-    if (a->key < b->key || a->key > b->key)
-        return a->key < b->key ? -1 : 1;
-    return a->index > b->index ? -1 : 1;
+    int order = by_key(a, b);
+    return order ? order : a->index < b->index ? -1 : 1;
 }
 
-void ref_rank_ascending(size_t *order, const float *key, size_t n)
+static int descending_reversed(const void *pa, const void *pb)
+{
+    const struct keyed *a = pa, *b = pb;
+    int order = by_key(a, b);
+    return order ? order : a->index < b->index ? 1 : -1;
+}
+
+void ref_rank_ascending(size_t *order, const float *key, size_t n, bool largest_first)
 {
     struct keyed *all = calloc(n + 1, sizeof *all);
     assert(all);
     for (size_t k = 0; k < n; k++)
         all[k] = (struct keyed){ key[k], k };
-    qsort(all, n, sizeof *all, ascending);
+    qsort(all, n, sizeof *all, largest_first ? descending_reversed : ascending);
     for (size_t k = 0; k < n; k++)
         order[k] = all[k].index;
     free(all);
 }
 
 /* Keep the ranks [first, first + n_kept). */
-static void keep_ranks(bool *keep, const float *key, size_t n, size_t first, size_t n_kept)
+static void keep_ranks(bool *keep, const float *key, size_t n, size_t first, size_t n_kept,
+                       bool largest_first)
 {
     size_t *order = calloc(n + 1, sizeof *order);
     assert(order);
-    ref_rank_ascending(order, key, n);
+    ref_rank_ascending(order, key, n, largest_first);
     for (size_t r = 0; r < n; r++)
         keep[order[r]] = r >= first && r - first < n_kept;
     free(order);
@@ -138,14 +151,14 @@ void ref_keep_magnitude(bool *keep, const float *key, size_t n, double density)
     size_t k = density <= 0 ? 0 : (size_t) (density * (double) n);
     if (density > 0 && k == 0 && n > 0)
         k = 1;
-    keep_ranks(keep, key, n, n - k, k);
+    keep_ranks(keep, key, n, n - k, k, true);
 }
 
 void ref_keep_outliers(bool *keep, const float *key, size_t n, double density, double gamma)
 {
     long kept = (long) (density * (double) n), top = (long) (gamma * (double) n);
     long bottom = (long) n - kept - top;
-    keep_ranks(keep, key, n, bottom > 0 ? (size_t) bottom : 0, kept > 0 ? (size_t) kept : 0);
+    keep_ranks(keep, key, n, bottom > 0 ? (size_t) bottom : 0, kept > 0 ? (size_t) kept : 0, false);
 }
 
 /* --- types --- */

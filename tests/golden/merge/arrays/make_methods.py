@@ -1,0 +1,90 @@
+"""What mergekit 0.1.5 makes of small random arrays, for each line of cases.txt.
+
+    python make_methods.py      # with mergekit 0.1.5 and PyTorch; writes methods.safetensors
+
+Inputs are named SET.SHAPE.DTYPE.I (0: the base), results NAME.SET.SHAPE.DTYPE. Sorts are made
+stable, so that the choice among equal magnitudes does not depend on the machine; the seed is 42 for
+every result.
+"""
+import pathlib
+
+import torch
+from mergekit.merge_methods import api
+from safetensors.torch import save_file
+
+HERE = pathlib.Path(__file__).parent
+SHAPES = {"matrix": (13, 9), "vector": (37,), "cube": (5, 3, 4)}
+DTYPES = {
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+}
+# How far the models lie from the base, and what is stored of that.
+SETS = {
+    "far": (0.3, [(s, d) for s in SHAPES for d in DTYPES if d != "F64" or s == "matrix"]),
+    "near": (0.002, [("matrix", d) for d in ("BF16", "F16", "F32")]),
+}
+BOOLS = ("normalize", "rescale", "filter_wise", "normalize_weights", "nuslerp_flatten",
+         "nuslerp_row_wise")
+
+argsort, topk, sort = torch.argsort, torch.topk, torch.sort
+torch.argsort = lambda x, dim=-1, descending=False: argsort(
+    x, dim=dim, descending=descending, stable=True)
+torch.Tensor.argsort = lambda x, dim=-1, descending=False: argsort(
+    x, dim=dim, descending=descending, stable=True)
+torch.sort = lambda x, descending=False: sort(x, descending=descending, stable=True)
+
+
+def stable_topk(x, k, largest=True):
+    order = argsort(x, descending=largest, stable=True)[:k]
+    return x[order], order
+
+
+torch.topk = stable_topk
+
+
+def parse(line):
+    name, method, n, base, *settings = line.split()
+    parameters = {}
+    for setting in settings:
+        key, values = setting.split("=")
+        values = [float(v) for v in values.split(",")]
+        if key in BOOLS:
+            values = [bool(v) for v in values]
+        if key == "max_iter":
+            values = [int(v) for v in values]
+        many = key in ("weight", "density", "gamma", "scale") or (
+            key == "epsilon" and method.startswith("della"))
+        parameters[key] = values if many else values[0]
+    return name, method, int(n), base == "base", parameters
+
+
+def main():
+    cases = [parse(line) for line in (HERE / "cases.txt").read_text().splitlines()
+             if line and not line.startswith("#")]
+    torch.manual_seed(7)
+    out = {}
+    for spread, (sigma, stored) in SETS.items():
+        for shape, dtype in stored:
+            base = torch.randn(SHAPES[shape], dtype=torch.float64) * 0.5
+            inputs = [base] + [base + sigma * torch.randn_like(base) for _ in range(3)]
+            inputs = [x.to(DTYPES[dtype]) for x in inputs]
+            where = f"{spread}.{shape}.{dtype}"
+            for i, x in enumerate(inputs):
+                out[f"{where}.{i}"] = x
+            for name, method, n, with_base, parameters in cases:
+                models = inputs[1:n + 1] + ([inputs[0]] if with_base else [])
+                ids = [f"m{i}" for i in range(len(models))]
+                given = {}
+                for key, v in parameters.items():
+                    given[key] = dict(zip(ids, v)) if isinstance(v, list) else v
+                torch.manual_seed(42)
+                result = api.merge_tensors(
+                    models, method, parameters=given, ids=ids,
+                    base_index=n if with_base else None, name="w")
+                out[f"{name}.{where}"] = result.clone().contiguous()
+    save_file(out, HERE / "methods.safetensors")
+
+
+main()
