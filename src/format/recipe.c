@@ -102,44 +102,63 @@ static double at_position(const struct uqm_setting_entry *e, enum uqm_param_type
     size_t i = (size_t) x;
     if (i > e->n - 1)
         i = e->n - 1;
-    if (type != UQM_PARAM_FLOAT)
+    if (type == UQM_PARAM_BOOL)
         return e->values[i].number;
     size_t j = i + 1 < e->n ? i + 1 : e->n - 1;
     double frac = x - (double) i;
     return (1 - frac) * e->values[i].number + frac * e->values[j].number;
 }
 
-/* The first entry whose filter lets the tensor through; false: none does. */
-static bool evaluate(double *out, const struct uqm_setting *s, const char *tensor, double t)
+/* The first entry whose filter lets the tensor through; false: none does, or it has no value. */
+static bool evaluate(double *out, const struct uqm_setting *s, const struct uqm_recipe_place *place)
 {
     for (size_t i = 0; s && i < s->n_entries; i++) {
         const struct uqm_setting_entry *e = &s->entries[i];
-        if (e->filter && strcmp(e->filter, "*") != 0 && !strstr(tensor, e->filter))
+        if (e->filter && strcmp(e->filter, "*") != 0 && !strstr(place->tensor, e->filter))
             continue;
-        *out = at_position(e, s->param->type, t);
-        return true;
+        if (e->n > 0)
+            *out = at_position(e, s->param->type, place->t);
+        return e->n > 0;
     }
     return false;
 }
 
-int uqm_recipe_resolve(double *out, const struct uqm_recipe *recipe, const char *param, long model,
-                       const char *tensor, double t, struct uqm_err *err)
+static int missing(const struct uqm_recipe *r, const struct uqm_param_info *param,
+                   const struct uqm_recipe_place *place, struct uqm_err *err)
 {
-    const struct uqm_param_info *info = uqm_method_param(recipe->method, param);
-    const struct uqm_recipe_model *m = model >= 0 ? &recipe->models[model] : NULL;
+    struct uqm_printable p;
+    const struct uqm_recipe_input *in = place->input;
+    return uqm_fail(err, UQM_ERR_FORMAT, "%s:%d: Missing required parameter %s for %s, tensor %s",
+                    r->where, in ? in->line : place->slice->line, param->name,
+                    in ? r->models[in->model].path : r->name,
+                    uqm_printable(&p, place->tensor, strlen(place->tensor)));
+}
 
-    if (m && info->scope != UQM_PER_OUTPUT &&
-        evaluate(out, find_setting(&m->settings, info), tensor, t))
-        return UQM_OK;
-    if (evaluate(out, find_setting(&recipe->settings, info), tensor, t))
-        return UQM_OK;
-    if (info->required) {
+int uqm_recipe_resolve(double *out, const struct uqm_recipe *recipe,
+                       const struct uqm_param_info *param, const struct uqm_recipe_place *place,
+                       struct uqm_err *err)
+{
+    const struct uqm_settings *const levels[] = {
+        place->input ? &place->input->settings : NULL,
+        &place->slice->settings,
+        &place->module->settings,
+        &recipe->settings,
+    };
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        const struct uqm_setting *s = levels[i] ? find_setting(levels[i], param) : NULL;
+        if (!evaluate(out, s, place))
+            continue;
+        if (param->type != UQM_PARAM_INT || *out == floor(*out))
+            return UQM_OK;
         struct uqm_printable p;
         return uqm_fail(err, UQM_ERR_FORMAT,
-                        "%s:%d: missing required parameter %s for %s, tensor %s", recipe->where,
-                        m ? m->line : 1, param, m ? m->path : recipe->name,
-                        uqm_printable(&p, tensor, strlen(tensor)));
+                        "%s:%d: %s: %g is no whole number (layers in between the list's values, "
+                        "tensor %s)",
+                        recipe->where, s->line, param->name, *out,
+                        uqm_printable(&p, place->tensor, strlen(place->tensor)));
     }
-    *out = info->def;
+    if (param->required)
+        return missing(recipe, param, place, err);
+    *out = param->def;
     return UQM_OK;
 }

@@ -7,7 +7,7 @@
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-enum { MAX_VALUES = 1 << 18 };
+enum { MAX_VALUES = 1 << 18, MOST_INT = 1 << 30 };
 
 static int read_value(struct uqm_scalar_value *out, struct uqm_recipe_parse *p,
                       const struct uqm_param_info *param, const struct uqm_yaml_node *node)
@@ -32,20 +32,23 @@ static int read_value(struct uqm_scalar_value *out, struct uqm_recipe_parse *p,
     if (!uqm_yaml_double(&out->number, node))
         return uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT, "%s: \"%s\" is not a number",
                                param->name, uqm_printable(&shown, node->text, strlen(node->text)));
+    if (param->type == UQM_PARAM_INT &&
+        (out->number != floor(out->number) || fabs(out->number) > MOST_INT))
+        return uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT,
+                               "%s: %s is not a whole number up to %d", param->name,
+                               uqm_printable(&shown, node->text, strlen(node->text)), MOST_INT);
     if (!isfinite(out->number))
         return uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT, "%s: %s is not a finite number",
                                param->name, uqm_printable(&shown, node->text, strlen(node->text)));
     return UQM_OK;
 }
 
-/* One value, or a list of them: a ramp. */
+/* One value, or a list of them: a ramp. An empty list settles nothing. */
 static int read_values(struct uqm_setting_entry *out, struct uqm_recipe_parse *p,
                        const struct uqm_param_info *param, const struct uqm_yaml_node *node)
 {
     size_t n = node->kind == UQM_YAML_SEQUENCE ? node->n : 1;
-    if (n == 0)
-        return uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT, "%s: the list is empty", param->name);
-    struct uqm_scalar_value *v = uqm_arena_alloc(&p->recipe->arena, n, sizeof *v);
+    struct uqm_scalar_value *v = uqm_arena_alloc(&p->recipe->arena, n ? n : 1, sizeof *v);
     if (!v)
         return uqm_recipe_no_memory(p);
     for (size_t i = 0; i < n; i++) {
@@ -124,7 +127,7 @@ static int warn_unknown(struct uqm_recipe_parse *p, const struct uqm_yaml_node *
 }
 
 int uqm_recipe_read_settings(struct uqm_settings *out, struct uqm_recipe_parse *p,
-                             const struct uqm_yaml_node *node, bool of_model)
+                             const struct uqm_yaml_node *node, bool of_input)
 {
     const struct uqm_method_info *m = p->recipe->method;
     if (!node)
@@ -143,7 +146,7 @@ int uqm_recipe_read_settings(struct uqm_settings *out, struct uqm_recipe_parse *
         int ret = UQM_OK;
         if (!param)
             ret = warn_unknown(p, key);
-        else if (of_model && param->scope == UQM_PER_OUTPUT)
+        else if (of_input && param->scope == UQM_PER_OUTPUT)
             ret = uqm_recipe_warn(p, key->line,
                                   "%s belongs to the whole merge: under a model it is ignored; "
                                   "write it under the recipe's parameters",

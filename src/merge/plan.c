@@ -477,6 +477,14 @@ bool uqm_method_is_computed(const struct uqm_method_info *method)
 
 static int check_method(const struct uqm_recipe *r, struct uqm_err *err)
 {
+    if (!r->modules[0].slices[0].whole || r->by_module)
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED, "%s:%d: slices and modules are not planned yet",
+                        r->where, r->modules[0].line);
+    if (r->tokenizer.line || r->chat_template)
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
+                        "%s:%d: tokenizers and chat templates are not merged by this version; "
+                        "without the key the tokenizer's files are copied",
+                        r->where, r->tokenizer.line ? r->tokenizer.line : r->chat_template_line);
     if (uqm_method_is_computed(r->method))
         return UQM_OK;
     return uqm_fail(err, UQM_ERR_UNSUPPORTED, "%s: merge method %s is not computed by this version",

@@ -136,9 +136,9 @@ static double sum_weights(const struct uqm_plan_tensor *pt)
     return pt->work == UQM_F64 ? sum64 : (double) sum32;
 }
 
-/* The values of one scope list: those of an input (model >= 0), or those per output. */
-static int resolve(const double **out, struct uqm_recipe_source *rs, long model, bool is_base,
-                   const char *tensor, double position, struct uqm_err *err)
+/* The values for one input, or those per output (place->input NULL). */
+static int resolve(const double **out, struct uqm_recipe_source *rs,
+                   const struct uqm_recipe_place *place, bool is_base, struct uqm_err *err)
 {
     const struct uqm_method_info *m = rs->recipe->method;
     double *v = uqm_arena_alloc(&rs->arena, m->n_params + 1, sizeof *v);
@@ -147,10 +147,9 @@ static int resolve(const double **out, struct uqm_recipe_source *rs, long model,
     for (size_t i = 0; i < m->n_params; i++) {
         enum uqm_param_scope scope = m->params[i].scope;
         v[i] = (double) NAN;
-        if ((scope == UQM_PER_OUTPUT) != (model < 0) || (scope == UQM_PER_OTHER && is_base))
+        if ((scope == UQM_PER_OUTPUT) != !place->input || (scope == UQM_PER_OTHER && is_base))
             continue;
-        int ret =
-            uqm_recipe_resolve(&v[i], rs->recipe, m->params[i].name, model, tensor, position, err);
+        int ret = uqm_recipe_resolve(&v[i], rs->recipe, &m->params[i], place, err);
         if (ret < 0)
             return ret;
     }
@@ -178,11 +177,18 @@ static int settle_params(struct uqm_recipe_source *rs, struct uqm_plan_tensor *p
                          const struct uqm_tensor *t, double position, struct uqm_err *err)
 {
     int weight = uqm_method_param_index(rs->recipe->method, "weight");
-    int ret = resolve(&pt->params, rs, -1, false, t->name, position, err);
+    struct uqm_recipe_place place = {
+        .module = rs->recipe->modules,
+        .slice = rs->recipe->modules->slices,
+        .tensor = t->name,
+        .t = position,
+    };
+    int ret = resolve(&pt->params, rs, &place, false, err);
     for (size_t i = 0; i < pt->n_parts && ret == UQM_OK; i++) {
         struct uqm_plan_part *p = &pt->parts[i];
-        long model = (long) (rs->inputs[p->input].model - rs->recipe->models);
-        ret = resolve(&p->params, rs, model, p->is_base, part_tensor(rs, p)->name, position, err);
+        place.input = &place.slice->inputs[rs->inputs[p->input].model - rs->recipe->models];
+        place.tensor = part_tensor(rs, p)->name;
+        ret = resolve(&p->params, rs, &place, p->is_base, err);
         if (ret == UQM_OK && weight >= 0 && !isnan(p->params[weight]))
             p->weight = p->params[weight];
     }

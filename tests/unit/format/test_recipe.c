@@ -33,6 +33,21 @@ static struct uqm_recipe *good(const char *text)
     return r;
 }
 
+/* For input i of the first slice, or per output where i < 0. */
+static int resolve(double *v, const struct uqm_recipe *r, const char *param, int i,
+                   const char *tensor, double t, struct uqm_err *err)
+{
+    const struct uqm_recipe_slice *s = &r->modules[0].slices[0];
+    const struct uqm_recipe_place place = {
+        .module = &r->modules[0],
+        .slice = s,
+        .input = i < 0 ? NULL : &s->inputs[i],
+        .tensor = tensor,
+        .t = t,
+    };
+    return uqm_recipe_resolve(v, r, uqm_method_param(r->method, param), &place, err);
+}
+
 #define HEAD "merge_method: linear\nmodels:\n  - model: a\n"
 
 static void a_plain_recipe_reads_as_written(void **state)
@@ -60,13 +75,13 @@ static void a_plain_recipe_reads_as_written(void **state)
     assert_int_equal(r->base, 2);
     assert_true(r->has_dtype && r->dtype == UQM_BF16);
     assert_true(r->has_out_dtype && r->out_dtype == UQM_F32);
-    assert_ok(uqm_recipe_resolve(&v, r, "weight", 0, "t", 0, &err), err);
+    assert_ok(resolve(&v, r, "weight", 0, "t", 0, &err), err);
     assert_true(v == 0.5);
-    assert_ok(uqm_recipe_resolve(&v, r, "weight", 1, "t", 0, &err), err);
+    assert_ok(resolve(&v, r, "weight", 1, "t", 0, &err), err);
     assert_true(v == 2);
-    assert_ok(uqm_recipe_resolve(&v, r, "weight", 2, "t", 0, &err), err);
+    assert_ok(resolve(&v, r, "weight", 2, "t", 0, &err), err);
     assert_true(v == 1e-5); /* a string to YAML 1.1, a number to us */
-    assert_ok(uqm_recipe_resolve(&v, r, "normalize", -1, "t", 0, &err), err);
+    assert_ok(resolve(&v, r, "normalize", -1, "t", 0, &err), err);
     assert_true(v == 0);
     uqm_recipe_free(&r);
     assert_null(r);
@@ -87,10 +102,10 @@ static void normalize_defaults_to_true_and_a_missing_weight_is_named(void **stat
     double v;
     struct uqm_err err = { 0 };
     struct uqm_recipe *r = good(HEAD);
-    assert_ok(uqm_recipe_resolve(&v, r, "normalize", -1, "t", 0, &err), err);
+    assert_ok(resolve(&v, r, "normalize", -1, "t", 0, &err), err);
     assert_true(v == 1);
-    assert_fails(uqm_recipe_resolve(&v, r, "weight", 0, "t.weight", 0, &err), err, UQM_ERR_FORMAT,
-                 "dir/file.yml:3: missing required parameter weight for a, tensor t.weight");
+    assert_fails(resolve(&v, r, "weight", 0, "t.weight", 0, &err), err, UQM_ERR_FORMAT,
+                 "dir/file.yml:3: Missing required parameter weight for a, tensor t.weight");
     uqm_recipe_free(&r);
 }
 
@@ -98,7 +113,7 @@ static double weight(const struct uqm_recipe *r, const char *tensor, double t)
 {
     double v = -1;
     struct uqm_err err = { 0 };
-    assert_ok(uqm_recipe_resolve(&v, r, "weight", 0, tensor, t, &err), err);
+    assert_ok(resolve(&v, r, "weight", 0, tensor, t, &err), err);
     return v;
 }
 
@@ -135,7 +150,7 @@ static void a_ramp_is_linear_between_its_values(void **state)
     assert_true(weight(r, "t", 1.0 / 3) == (1 - x) * 0.0 + x * 0.6);
     static const double want[] = { 1, 0, 1 };
     for (int i = 0; i < 3; i++) {
-        assert_ok(uqm_recipe_resolve(&v, r, "normalize", -1, "t", i / 2.0, &err), err);
+        assert_ok(resolve(&v, r, "normalize", -1, "t", i / 2.0, &err), err);
         assert_true(v == want[i]);
     }
     uqm_recipe_free(&r);
@@ -144,8 +159,41 @@ static void a_ramp_is_linear_between_its_values(void **state)
 static void an_empty_list_settles_nothing(void **state)
 {
     (void) state;
-    struct uqm_recipe *r = good(HEAD "    parameters: {weight: []}\nparameters: {weight: 7}\n");
-    assert_true(weight(r, "t", 0) == 7);
+    static const char *const lists[] = { "[]", "[{filter: t, value: []}, {value: 5}]",
+                                         "{filter: u, value: 5}" };
+    for (size_t i = 0; i < 3; i++) {
+        char text[256];
+        snprintf(text, sizeof text, HEAD "    parameters: {weight: %s}\nparameters: {weight: 7}\n",
+                 lists[i]);
+        struct uqm_recipe *r = good(text);
+        assert_true(weight(r, "t", 0) == 7);
+        uqm_recipe_free(&r);
+    }
+}
+
+static void a_single_filter_needs_no_list(void **state)
+{
+    (void) state;
+    struct uqm_recipe *r = good(HEAD "    parameters: {weight: {filter: mlp, value: [1, 3]}}\n"
+                                     "parameters: {weight: {value: 9}}\n");
+    assert_true(weight(r, "mlp", 0.5) == 2);
+    assert_true(weight(r, "attn", 0.5) == 9);
+    uqm_recipe_free(&r);
+}
+
+static void a_ramp_of_whole_numbers_must_give_whole_numbers(void **state)
+{
+    (void) state;
+    double v;
+    struct uqm_err err = { 0 };
+    struct uqm_recipe *r = good("merge_method: karcher\nmodels: [{model: a}]\n"
+                                "parameters: {max_iter: [2, 4], tol: '1e-3'}\n");
+    assert_ok(resolve(&v, r, "max_iter", -1, "t", 0.5, &err), err);
+    assert_true(v == 3);
+    assert_ok(resolve(&v, r, "tol", -1, "t", 0.5, &err), err);
+    assert_true(v == 1e-3);
+    assert_fails(resolve(&v, r, "max_iter", -1, "t", 0.25, &err), err, UQM_ERR_FORMAT,
+                 "dir/file.yml:3: max_iter: 2.5 is no whole number");
     uqm_recipe_free(&r);
 }
 
@@ -202,15 +250,14 @@ static void every_error_names_its_line(void **state)
         { "models:\n  - model: a\n", UQM_ERR_FORMAT, ":1: merge_method is missing" },
         { "a: [1\nb: 2\n", UQM_ERR_FORMAT, "not YAML" },
         { "models: []\nmerge_method: lineer\n", UQM_ERR_FORMAT,
-          ":2: unknown merge method lineer; did you mean linear?" },
-        { "merge_method: qqqqqqqq\n", UQM_ERR_FORMAT, ":1: unknown merge method qqqqqqqq" },
+          ":2: Unimplemented merge method lineer; did you mean linear?" },
+        { "merge_method: qqqqqqqq\n", UQM_ERR_FORMAT, ":1: Unimplemented merge method qqqqqqqq" },
         { "merge_method: [linear]\n", UQM_ERR_FORMAT, ":1: merge_method: a name is wanted" },
-        { "merge_method: linear\n", UQM_ERR_FORMAT, ":1: one of models, slices, modules" },
+        { "merge_method: linear\n", UQM_ERR_FORMAT, ":1: exactly one of models" },
         { "merge_method: linear\nmodels: []\n", UQM_ERR_FORMAT, ":2: models: a list" },
         { "merge_method: linear\nmodels: 3\n", UQM_ERR_FORMAT, ":2: models: a list" },
-        { HEAD "slices:\n  - 1\n", UQM_ERR_FORMAT, ":5: only one of models, slices, modules" },
-        { "merge_method: linear\nslices:\n  - 1\n", UQM_ERR_UNSUPPORTED, ":3: slices are not in" },
-        { "merge_method: linear\nmodules: {a: 1}\n", UQM_ERR_UNSUPPORTED, ":2: modules are not" },
+        { HEAD "slices:\n  - 1\n", UQM_ERR_FORMAT,
+          ":5: exactly one of models, slices, modules must be there, but here are models and sl" },
         { HEAD "  - b\n", UQM_ERR_FORMAT, ":4: models: each entry" },
         { HEAD "  - parameters: {weight: 1}\n", UQM_ERR_FORMAT, ":4: this entry has no model" },
         { HEAD "  - model: a\n", UQM_ERR_FORMAT,
@@ -219,16 +266,20 @@ static void every_error_names_its_line(void **state)
         { HEAD "  - model: b+c+d\n", UQM_ERR_FORMAT, ":4: model b+c+d: a second +" },
         { HEAD "  - model: b@c\n", UQM_ERR_UNSUPPORTED, ":4: model b@c: models are local" },
         { HEAD "  - model: b@c@d\n", UQM_ERR_FORMAT, ":4: model b@c@d: a second @" },
+        { HEAD "  - model: b@c+d@e@f\n", UQM_ERR_FORMAT, ":4: model b@c+d@e@f: a second @" },
+        { HEAD "  - model: b@c+d@e\n", UQM_ERR_UNSUPPORTED, ":4: model b@c+d@e: LoRA" },
+        { HEAD "  - model: ''\n", UQM_ERR_FORMAT, ":4: model: the path is empty" },
+        { HEAD "  - model: {lora: ~}\n", UQM_ERR_FORMAT, ":4: model: its path is missing" },
+        { HEAD "  - model: {model: b, override_architecture: X}\n"
+               "base_model: {model: b, override_architecture: Y}\n",
+          UQM_ERR_FORMAT, ":5: model b: override_architecture is Y here, but X in line 4" },
+        { HEAD "name: ''\n", UQM_ERR_FORMAT, ":4: name: it is empty" },
+        { HEAD "name: [a]\n", UQM_ERR_FORMAT, ":4: name: a string is wanted" },
         { HEAD "  - model: {model: b, lora: c}\n", UQM_ERR_UNSUPPORTED, ":4: lora:" },
         { HEAD "  - model: {model: {path: b, revision: c}}\n", UQM_ERR_UNSUPPORTED,
           ":4: revision:" },
         { HEAD "dtype: float23\n", UQM_ERR_FORMAT, ":4: dtype: unknown type float23; float" },
         { HEAD "out_dtype: int64\n", UQM_ERR_UNSUPPORTED, ":4: out_dtype: weights are not" },
-        { HEAD "tokenizer_source: union\n", UQM_ERR_UNSUPPORTED, ":4: tokenizer_source is not" },
-        { HEAD "tokenizer:\n  source: x\n", UQM_ERR_UNSUPPORTED, ":5: tokenizer is not in" },
-        { HEAD "tokenizer_source: a\ntokenizer: {source: x}\n", UQM_ERR_FORMAT,
-          ":5: only one of tokenizer_source" },
-        { HEAD "chat_template: chatml\n", UQM_ERR_UNSUPPORTED, ":4: chat_template is not in" },
         { HEAD "uqmerge: {vision: average}\n", UQM_ERR_FORMAT, ":4: uqmerge vision: merge or" },
         { HEAD "parameters: 3\n", UQM_ERR_FORMAT, ":4: parameters: a mapping" },
         { HEAD "parameters:\n  weight: high\n", UQM_ERR_FORMAT, ":5: weight: \"high\" is not a" },
@@ -238,6 +289,10 @@ static void every_error_names_its_line(void **state)
         { HEAD "parameters: {weight: [1, [2]]}\n", UQM_ERR_FORMAT, ":4: weight: a single value" },
         { HEAD "parameters: {weight: [{value: 1}, 2]}\n", UQM_ERR_FORMAT, ":4: weight: the list" },
         { HEAD "parameters: {weight: [{filter: x}]}\n", UQM_ERR_FORMAT, "this entry has no value" },
+        { "merge_method: karcher\nmodels: [{model: a}]\nparameters: {max_iter: 1.5}\n",
+          UQM_ERR_FORMAT, ":3: max_iter: 1.5 is not a whole number" },
+        { "merge_method: karcher\nmodels: [{model: a}]\nparameters: {max_iter: .nan}\n",
+          UQM_ERR_FORMAT, ":3: max_iter: .nan is not a whole number" },
         { HEAD "parameters: {normalize: maybe}\n", UQM_ERR_FORMAT, ":4: normalize: \"maybe\"" },
         { HEAD "dtype: float16\ndtype: float32\n", UQM_ERR_FORMAT, ":5: key dtype stands here" },
         { HEAD "parameters: !!float 3\n", UQM_ERR_UNSUPPORTED, ":4: tags" },
@@ -381,6 +436,8 @@ int main(void)
         cmocka_unit_test(filters_are_tried_in_order_then_the_next_level),
         cmocka_unit_test(a_ramp_is_linear_between_its_values),
         cmocka_unit_test(an_empty_list_settles_nothing),
+        cmocka_unit_test(a_single_filter_needs_no_list),
+        cmocka_unit_test(a_ramp_of_whole_numbers_must_give_whole_numbers),
         cmocka_unit_test(a_model_can_be_a_mapping_with_any_path),
         cmocka_unit_test(vision_towers_may_be_merged_or_copied_on_request),
         cmocka_unit_test(an_explicit_null_counts_as_absent),

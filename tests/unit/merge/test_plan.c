@@ -292,7 +292,7 @@ static void a_base_that_is_not_listed_is_the_last_input(void **state)
                           "merge_method: linear\nmodels:\n"
                           "  - {model: a, parameters: {weight: 1}}\nbase_model: b\n",
                           NULL, &err),
-                 err, UQM_ERR_FORMAT, "r.yml:4: missing required parameter weight for b, tensor w");
+                 err, UQM_ERR_FORMAT, "r.yml:4: Missing required parameter weight for b, tensor w");
     test_rm(p.dir);
 }
 
@@ -472,9 +472,9 @@ static void values_stand_in_the_order_of_the_methods_table(void **state)
         assert_int_equal(pt->parts[i].is_base, i == 1);
     }
     done(&p);
-    assert_fails(try_plan(&p, "merge_method: sce\nbase_model: b\nmodels: [{model: a}]\n", NULL,
-                          &err),
-                 err, UQM_ERR_UNSUPPORTED, "method sce is not computed by this version");
+    assert_fails(
+        try_plan(&p, "merge_method: sce\nbase_model: b\nmodels: [{model: a}]\n", NULL, &err), err,
+        UQM_ERR_UNSUPPORTED, "method sce is not computed by this version");
     test_rm(p.dir);
 }
 
