@@ -95,6 +95,12 @@ struct uqm_diff_params {
 };
 UQM_API int uqm_diff(char **json, const struct uqm_diff_params *params, struct uqm_err *err);
 
+/* How merges compute (docs/formats.md). Random methods draw different numbers in the two. */
+enum uqm_numerics {
+    UQM_NUMERICS_ACCURATE, /* widen once, f32 and f64 inside, round once */
+    UQM_NUMERICS_MERGEKIT, /* mergekit 0.1.5's roundings and random stream, operation by operation */
+};
+
 struct uqm_merge_params {
     struct uqm_common common;
     const char *recipe_path;
@@ -105,6 +111,7 @@ struct uqm_merge_params {
     bool no_copy_tokenizer;
     bool allow_crimes; /* merge different architectures */
     const char *vision_tower;
+    enum uqm_numerics numerics;
 };
 /*
  * Merge the recipe's checkpoints into out_dir, tile by tile.

@@ -1,0 +1,172 @@
+#include "src/merge/method_ops.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+double uqm_job_input_param(const struct uqm_job *job, size_t input, const char *name)
+{
+    int i = uqm_method_param_index(job->method, name);
+    assert(i >= 0 && !isnan(job->inputs[input].params[i]));
+    return job->inputs[input].params[i];
+}
+
+double uqm_job_param(const struct uqm_job *job, const char *name)
+{
+    int i = uqm_method_param_index(job->method, name);
+    assert(i >= 0 && !isnan(job->params[i]));
+    return job->params[i];
+}
+
+int uqm_job_init(struct uqm_job *job, struct uqm_err *err)
+{
+    const struct uqm_method_ops *ops = job->ops;
+    assert(job->n_elem > 0);
+    job->base = -1;
+    for (size_t i = 0; i < job->n_inputs; i++)
+        if (job->inputs[i].is_base)
+            job->base = (long) i;
+    job->n_others = job->n_inputs - (job->base >= 0);
+    job->result = ops->result_is_f32 ? UQM_F32 : job->work;
+    int ret = ops->check ? ops->check(job, err) : UQM_OK;
+    if (ret < 0)
+        return ret;
+    job->unit_elem = ops->unit_elem ? ops->unit_elem(job) : 1;
+    assert(job->unit_elem > 0 && job->n_elem % job->unit_elem == 0);
+    if (job->unit_elem > UQM_MOST_UNIT_ELEM) {
+        struct uqm_printable name;
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
+                        "%s: tensor %s: %s works on rows as a whole, and more than %d elements in "
+                        "one are not in this version",
+                        job->where, uqm_printable(&name, job->name, strlen(job->name)),
+                        job->method->name, UQM_MOST_UNIT_ELEM);
+    }
+    uint64_t units = UQM_BLOCK_ELEM / job->unit_elem;
+    job->block_elem = job->unit_elem * (units ? units : 1);
+    job->n_blocks = (job->n_elem + job->block_elem - 1) / job->block_elem;
+    job->n_passes = ops->n_passes ? ops->n_passes(job) : 0;
+    return UQM_OK;
+}
+
+/* --- loading --- */
+
+static const void *element(const struct uqm_job *job, const struct uqm_span *span, size_t i,
+                           size_t at)
+{
+    return (const char *) span->data[i] + at * (uqm_dtype_bits(job->inputs[i].dtype) / 8);
+}
+
+/* x is f32(narrow(x)) in f32. */
+static void round_to(const struct uqm_kernels *k, float *x, enum uqm_dtype dtype, size_t n,
+                     uint16_t *half)
+{
+    uqm_narrow(k, half, dtype, x, n);
+    uqm_widen(k, x, half, dtype, n);
+}
+
+void uqm_job_round(const struct uqm_job *job, float *x, size_t n, uint16_t *half)
+{
+    assert(job->work != UQM_F64);
+    if (job->work != UQM_F32)
+        round_to(job->kernels, x, job->work, n, half);
+}
+
+void uqm_job_load_f32(float *dst, const struct uqm_job *job, const struct uqm_span *span, size_t i,
+                      size_t at, size_t n, uint16_t *half)
+{
+    const void *src = element(job, span, i, at);
+    enum uqm_dtype dtype = job->inputs[i].dtype;
+    if (dtype != UQM_F64)
+        uqm_widen(job->kernels, dst, src, dtype, n);
+    else /* to the narrow types by way of f32, as PyTorch casts */
+        for (size_t e = 0; e < n; e++) {
+            double v;
+            memcpy(&v, (const char *) src + e * sizeof v, sizeof v);
+            dst[e] = (float) v;
+        }
+    if (dtype != job->work)
+        uqm_job_round(job, dst, n, half);
+}
+
+void uqm_job_load_f64(double *dst, const struct uqm_job *job, const struct uqm_span *span, size_t i,
+                      size_t at, size_t n, float *wide, uint16_t *half)
+{
+    if (job->work == UQM_F64 && job->inputs[i].dtype == UQM_F64) {
+        memcpy(dst, element(job, span, i, at), n * sizeof *dst);
+        return;
+    }
+    if (job->work == UQM_F64)
+        uqm_widen(job->kernels, wide, element(job, span, i, at), job->inputs[i].dtype, n);
+    else
+        uqm_job_load_f32(wide, job, span, i, at, n, half);
+    for (size_t e = 0; e < n; e++)
+        dst[e] = (double) wide[e];
+}
+
+/* --- storing --- */
+
+static void *stored(const struct uqm_job *job, void *dst, size_t at)
+{
+    return (char *) dst + at * (uqm_dtype_bits(job->out) / 8);
+}
+
+void uqm_job_store_f32(void *dst, const struct uqm_job *job, size_t at, float *x, size_t n,
+                       uint16_t *half)
+{
+    char *p = stored(job, dst, at);
+    if (job->out == job->result) {
+        uqm_narrow(job->kernels, p, job->out, x, n);
+        return;
+    }
+    if (job->result != UQM_F32)
+        round_to(job->kernels, x, job->result, n, half);
+    if (job->out != UQM_F64) {
+        uqm_narrow(job->kernels, p, job->out, x, n);
+        return;
+    }
+    for (size_t e = 0; e < n; e++) {
+        double v = (double) x[e];
+        memcpy(p + e * sizeof v, &v, sizeof v);
+    }
+}
+
+/* f64 to a 16-bit type by way of f32 would round twice: to odd first, so that the second rounding
+ * sees what the first cut off. */
+static float round_to_odd(double x)
+{
+    float f = (float) x;
+    if ((double) f == x || isnan(f))
+        return f;
+    uint32_t u = uqm_bits_of_f32(f);
+    if (isinf(f) || fabs((double) f) > fabs(x))
+        u--; /* towards zero: the bits of a magnitude ascend */
+    return uqm_f32_of_bits(u | 1);
+}
+
+void uqm_job_store_f64(void *dst, const struct uqm_job *job, size_t at, double *x, size_t n,
+                       float *wide, uint16_t *half)
+{
+    if (job->result == UQM_F64) {
+        if (job->out == UQM_F64) {
+            memcpy(stored(job, dst, at), x, n * sizeof *x);
+            return;
+        }
+        for (size_t e = 0; e < n; e++)
+            wide[e] = (float) x[e]; /* as PyTorch casts */
+    } else if (job->result == UQM_F32) {
+        for (size_t e = 0; e < n; e++)
+            wide[e] = (float) x[e];
+    } else {
+        for (size_t e = 0; e < n; e++)
+            wide[e] = round_to_odd(x[e]);
+        round_to(job->kernels, wide, job->result, n, half);
+    }
+    if (job->out == UQM_F64) {
+        for (size_t e = 0; e < n; e++) {
+            double v = (double) wide[e];
+            memcpy((char *) stored(job, dst, at) + e * sizeof v, &v, sizeof v);
+        }
+        return;
+    }
+    uqm_narrow(job->kernels, stored(job, dst, at), job->out, wide, n);
+}
