@@ -81,7 +81,7 @@ static void keep_by_rank(bool *keep, const struct ref_case *c, size_t input, con
         struct ref_line l = ref_line_at(c, axis, i);
         for (size_t k = 0; k < l.n; k++)
             line_key[k] = key[l.first + k * l.stride];
-        ref_rank_ascending(order, line_key, l.n, false);
+        ref_rank_ascending(order, line_key, l.n);
         for (size_t r = 0; r < l.n; r++)
             p[l.first + order[r] * l.stride] =
                 l.n == 1 ? in->density
@@ -401,7 +401,7 @@ static void sce_select(double *const *delta, size_t n_d, const struct ref_case *
     size_t n_kept = 0;
     if (c->select_topk > 0)
         n_kept = (size_t) ((float) n_nonzero * (float) c->select_topk);
-    ref_rank_ascending(order, variance, n, true);
+    ref_rank_ascending(order, variance, n);
     for (size_t r = 0; r + n_kept < n; r++)
         for (size_t i = 0; i < n_d; i++)
             delta[i][order[r]] = 0;
@@ -488,7 +488,7 @@ static void arcee_fusion(double *out, const struct ref_case *c)
         for (size_t k = 0; k < l.n; k++)
             score[l.first + k] = (float) (fabs(x[l.first + k] - b[l.first + k]) * kl);
     }
-    ref_rank_ascending(order, score, n, false);
+    ref_rank_ascending(order, score, n);
     double threshold = 0;
     if (n > 0)
         threshold = quartile(score, order, n, .5) +

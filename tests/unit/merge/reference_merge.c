@@ -112,35 +112,27 @@ static int ascending(const void *pa, const void *pb)
 {
     const struct keyed *a = pa, *b = pb;
     int order = by_key(a, b);
-    return order ? order : a->index < b->index ? -1 : 1;
-}
-
-static int descending_reversed(const void *pa, const void *pb)
-{
-    const struct keyed *a = pa, *b = pb;
-    int order = by_key(a, b);
     return order ? order : a->index < b->index ? 1 : -1;
 }
 
-void ref_rank_ascending(size_t *order, const float *key, size_t n, bool largest_first)
+void ref_rank_ascending(size_t *order, const float *key, size_t n)
 {
     struct keyed *all = calloc(n + 1, sizeof *all);
     assert(all);
     for (size_t k = 0; k < n; k++)
         all[k] = (struct keyed){ key[k], k };
-    qsort(all, n, sizeof *all, largest_first ? descending_reversed : ascending);
+    qsort(all, n, sizeof *all, ascending);
     for (size_t k = 0; k < n; k++)
         order[k] = all[k].index;
     free(all);
 }
 
 /* Keep the ranks [first, first + n_kept). */
-static void keep_ranks(bool *keep, const float *key, size_t n, size_t first, size_t n_kept,
-                       bool largest_first)
+static void keep_ranks(bool *keep, const float *key, size_t n, size_t first, size_t n_kept)
 {
     size_t *order = calloc(n + 1, sizeof *order);
     assert(order);
-    ref_rank_ascending(order, key, n, largest_first);
+    ref_rank_ascending(order, key, n);
     for (size_t r = 0; r < n; r++)
         keep[order[r]] = r >= first && r - first < n_kept;
     free(order);
@@ -151,14 +143,14 @@ void ref_keep_magnitude(bool *keep, const float *key, size_t n, double density)
     size_t k = density <= 0 ? 0 : (size_t) (density * (double) n);
     if (density > 0 && k == 0 && n > 0)
         k = 1;
-    keep_ranks(keep, key, n, n - k, k, true);
+    keep_ranks(keep, key, n, n - k, k);
 }
 
 void ref_keep_outliers(bool *keep, const float *key, size_t n, double density, double gamma)
 {
     long kept = (long) (density * (double) n), top = (long) (gamma * (double) n);
     long bottom = (long) n - kept - top;
-    keep_ranks(keep, key, n, bottom > 0 ? (size_t) bottom : 0, kept > 0 ? (size_t) kept : 0, false);
+    keep_ranks(keep, key, n, bottom > 0 ? (size_t) bottom : 0, kept > 0 ? (size_t) kept : 0);
 }
 
 /* --- types --- */

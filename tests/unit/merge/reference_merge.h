@@ -4,8 +4,8 @@
  *
  * reference_f64.c      the formulas in double, nothing rounded on the way. Discrete choices are
  *                      made on the values that the document names: ranks and thresholds on f32(|x -
- *                      base|), f32(variance), f32(importance); equal ones are sorted stably in the
- *                      direction that mergekit sorts in.
+ *                      base|), f32(variance), f32(importance); of equal ones the lowest index
+ *                      counts as the larger.
  * reference_mergekit.c mergekit's arithmetic, operation by operation (rules R1 to R7), sums over a
  *                      tensor accumulated in double and then rounded.
  *
@@ -90,10 +90,9 @@ enum { REF_FLAT = -1 };
 int ref_axis_of_ranks(const struct ref_case *c);
 int ref_last_axis(const struct ref_case *c);
 
-/* order[r] = index into key[0..n) of the element of ascending rank r. NaN ranks highest. Of equal
- * keys the one with the lowest index comes first: ranks lowest, or highest where the order is to be
- * read from the end, largest first (largest_first). */
-void ref_rank_ascending(size_t *order, const float *key, size_t n, bool largest_first);
+/* order[r] = index into key[0..n) of the element of ascending rank r. Of equal keys the one with
+ * the lowest index ranks highest; NaN ranks highest of all. */
+void ref_rank_ascending(size_t *order, const float *key, size_t n);
 /* The keep mask of magnitude (k largest) and of magnitude_outliers. key: |delta| as f32. */
 void ref_keep_magnitude(bool *keep, const float *key, size_t n, double density);
 void ref_keep_outliers(bool *keep, const float *key, size_t n, double density, double gamma);

@@ -116,7 +116,7 @@ static void keep_by_rank(bool *keep, const struct ref_case *c, const struct ref_
         struct ref_line l = ref_line_at(c, axis, i);
         for (size_t k = 0; k < l.n; k++)
             line_key[k] = key[l.first + k * l.stride];
-        ref_rank_ascending(order, line_key, l.n, false);
+        ref_rank_ascending(order, line_key, l.n);
         for (size_t r = 0; r < l.n; r++)
             p[l.first + order[r] * l.stride] = della_p(in, r, l.n, work);
     }
@@ -518,7 +518,7 @@ static void sce_select(double *const *delta, size_t n_d, const struct ref_case *
     }
     if (c->select_topk > 0)
         n_kept = (size_t) ((float) n_nonzero * (float) c->select_topk);
-    ref_rank_ascending(order, variance, n, true);
+    ref_rank_ascending(order, variance, n);
     for (size_t r = 0; r + n_kept < n; r++)
         for (size_t i = 0; i < n_d; i++)
             delta[i][order[r]] = 0;
@@ -625,7 +625,7 @@ static void arcee_fusion(double *out, const struct ref_case *c)
     size_t *order = calloc(n, sizeof *order);
     assert(score && order);
     arcee_scores(score, c, x, b);
-    ref_rank_ascending(order, score, n, false);
+    ref_rank_ascending(order, score, n);
     double spread = rd(c, quartile(score, order, n, .75) - quartile(score, order, n, .25));
     double threshold = rd(c, quartile(score, order, n, .5) + rd(c, 1.5 * spread));
     for (size_t k = 0; k < n; k++)

@@ -2,9 +2,9 @@
 
     python make_methods.py      # with mergekit 0.1.5 and PyTorch; writes methods.safetensors
 
-Inputs are named SET.SHAPE.DTYPE.I (0: the base), results NAME.SET.SHAPE.DTYPE. Sorts are made
-stable, so that the choice among equal magnitudes does not depend on the machine; the seed is 42 for
-every result.
+Inputs are named SET.SHAPE.DTYPE.I (0: the base), results NAME.SET.SHAPE.DTYPE. Of equal
+magnitudes the one with the lowest index is made to count as the larger, so that the choice does not
+depend on the machine; the seed is 42 for every result.
 """
 import pathlib
 
@@ -28,20 +28,28 @@ SETS = {
 BOOLS = ("normalize", "rescale", "filter_wise", "normalize_weights", "nuslerp_flatten",
          "nuslerp_row_wise")
 
-argsort, topk, sort = torch.argsort, torch.topk, torch.sort
-torch.argsort = lambda x, dim=-1, descending=False: argsort(
-    x, dim=dim, descending=descending, stable=True)
-torch.Tensor.argsort = lambda x, dim=-1, descending=False: argsort(
-    x, dim=dim, descending=descending, stable=True)
-torch.sort = lambda x, descending=False: sort(x, descending=descending, stable=True)
+argsort = torch.argsort
 
 
-def stable_topk(x, k, largest=True):
-    order = argsort(x, descending=largest, stable=True)[:k]
+def ranked(x, dim=-1, descending=False):
+    if descending:
+        return argsort(x, dim=dim, descending=True, stable=True)
+    return x.shape[dim] - 1 - argsort(x.flip(dim), dim=dim, stable=True)
+
+
+def sorted_by_rank(x, descending=False):
+    order = ranked(x, descending=descending)
+    return torch.return_types.sort((x[order], order))
+
+
+def topk_by_rank(x, k, largest=True):
+    order = ranked(x, descending=largest)[:k]
     return x[order], order
 
 
-torch.topk = stable_topk
+torch.argsort = torch.Tensor.argsort = ranked
+torch.sort = sorted_by_rank
+torch.topk = topk_by_rank
 
 
 def parse(line):
