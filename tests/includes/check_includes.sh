@@ -7,7 +7,7 @@ set -eu
 arrows='
 src/base:
 io: src/base
-compute: src/base
+compute: src/base shaders
 src/format: src/base
 src/checkpoint: src/format src/base io compute
 src/model: src/checkpoint src/format src/base io compute
