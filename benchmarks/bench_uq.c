@@ -20,6 +20,7 @@
 struct setup {
     struct uqm_env env;
     struct uqm_threads *threads;
+    struct uqm_device *device;
     uint64_t memory;
     int n_rounds;
 };
@@ -238,7 +239,8 @@ static void bench_model(struct setup *s, int argc, char **argv, const char *path
 
     check(uqm_checkpoint_open(&cp, &s->env, &params, &err), &err);
     read_config(&config, cp);
-    check(uqm_network_create(&network, &s->env, s->threads, &cp->source, &config, s->memory, &err),
+    check(uqm_network_create(&network, &s->env, s->threads, s->device, &cp->source, &config,
+                             s->memory, &err),
           &err);
     const size_t n = (size_t) bench_option(argc, argv, "--prompts", 680);
     const size_t n_pictures = (size_t) bench_option(argc, argv, "--pictures", 680);
@@ -422,7 +424,8 @@ static double time_layers(struct setup *s, uint32_t n_layers, size_t tokens)
 
     init_block_source(&b, &s->env, &config.text);
     make_questions(&q, &config, 1, tokens, 0.1);
-    check(uqm_network_create(&network, &s->env, s->threads, &b.source, &config, s->memory, &err),
+    check(uqm_network_create(&network, &s->env, s->threads, s->device, &b.source, &config,
+                             s->memory, &err),
           &err);
     const double seconds = time_logits(network, &q);
     uqm_network_destroy(&network);
@@ -497,10 +500,12 @@ int main(int argc, char **argv)
     check(uqm_env_init(&s.env, &common, &err), &err);
     s.memory = common.memory - common.memory / 8;
     check(uqm_threads_create(&s.threads, s.env.n_threads, &err), &err);
+    check(uqm_device_cpu_create(&s.device, &s.env, s.threads, &err), &err);
     if (model && (!only || strcmp(only, "layer_7b") != 0))
         bench_model(&s, argc, argv, model, only);
     if (!only || strcmp(only, "layer_7b") == 0)
         bench_layer(&s, (size_t) bench_option(argc, argv, "--layer-tokens", 650));
+    uqm_device_destroy(&s.device);
     uqm_threads_destroy(&s.threads);
     return 0;
 }

@@ -1,54 +1,63 @@
 /*
  * Inside the network: what its blocks share. network.h is the way in.
  *
- * A call of the network is a run: the scratch of its products and attention, one arena of
- * activations, and passes over the weights (schedule.h), one a batch. In the arena lie, a row a
- * token, T rows rounded up to UQM_GEMM_ROWS:
+ * A call of the network is a run: the device's scratch, one arena of activations in its memory, and
+ * passes over the weights (schedule.h), one a batch. In the arena lie, a row a token, T rows
+ * rounded up to UQM_GEMM_ROWS:
  *     hidden  the residual stream
  *     normed  the normalised rows, then the attention's output
  *     region  q, k, v side by side; then the MLP's inner rows; before the first layer the pictures
+ *     index   numbers of rows and positions
+ * Blocks touch activations through the device alone (compute/device.h); what the host looks at or
+ * makes goes through the run's stage.
  */
 #ifndef UQM_MODEL_BLOCKS_H
 #define UQM_MODEL_BLOCKS_H
 
-#include "compute/attention.h"
 #include "src/model/network.h"
-#include "src/model/rows.h"
 #include "src/model/schedule.h"
 
 struct uqm_network {
     struct uqm_env *env;
     struct uqm_threads *threads;
+    struct uqm_device *device;
     struct uqm_source *source;
     struct uqm_model_config config;
-    struct uqm_kernels kernels;
+    struct uqm_kernels kernels; /* for what the host widens */
     uint64_t memory_bytes;
     struct uqm_load embed, head; /* whole; one tensor when the head is tied */
 };
 
-struct uqm_run {
-    struct uqm_network *net;
-    size_t tile_bytes;
-    uint64_t stream_bytes;
-    uint64_t fixed_bytes; /* the stream and everything below but the arena */
-    struct uqm_gemm *gemm;
-    struct uqm_attention_scratch *attention;
-    float *norm_w, *norm_b, *bias, *row; /* one allocation, max_row floats each */
-    size_t small_bytes;
-    struct uqm_rope rope; /* n_positions rows; cos and sin in one allocation */
-    float *rope_table;
-    size_t rope_bytes;
-    float *arena;
-    size_t arena_bytes;
+/* What a run will need besides the arena. */
+struct uqm_run_needs {
+    size_t max_kv;        /* the longest sequence */
+    size_t n_positions;   /* rows of the rope tables, 0 for none */
+    size_t stage_elem;    /* floats of the stage, a row of the weights at least */
+    uint64_t other_bytes; /* of the budget, taken by the caller */
 };
 
-/*
- * Size the tiles for the weights that `schedule` lists and take the scratch from the budget.
- * max_kv: the longest sequence; n_positions: rows of the rope tables, 0 for none.
- */
+struct uqm_run {
+    struct uqm_network *net;
+    struct uqm_device *device; /* the network's */
+    struct uqm_device_needs device_needs;
+    bool reserved;
+    size_t tile_bytes;
+    uint64_t stream_bytes;
+    uint64_t fixed_bytes;     /* of the budget: the stream and everything below but the arena */
+    uint64_t device_bytes;    /* of the device's memory: the same; 0 where that is the budget */
+    struct uqm_memory *small; /* norm_w, norm_b, bias: max_row words each */
+    struct uqm_place norm_w, norm_b, bias;
+    struct uqm_memory *rope; /* tables of n_positions rows */
+    struct uqm_place cos, sin;
+    float *stage; /* the host's; nobody's between two calls */
+    size_t stage_elem;
+    struct uqm_memory *arena;
+};
+
+/* Size the tiles for the weights that `schedule` lists and take everything but the arena. */
 int uqm_run_init(struct uqm_run *run, struct uqm_network *net, const struct uqm_schedule *schedule,
-                 size_t max_kv, size_t n_positions, struct uqm_err *err);
-/* Bytes that memory_bytes leaves for the arena. */
+                 const struct uqm_run_needs *needs, struct uqm_err *err);
+/* Bytes that memory_bytes, and the device, leave for the arena. */
 uint64_t uqm_run_arena_room(const struct uqm_run *run);
 /* Take the arena (once). `what`, e.g. "a prompt of 80 tokens", names what does not fit. */
 int uqm_run_take_arena(struct uqm_run *run, uint64_t bytes, const char *what, struct uqm_err *err);
@@ -59,6 +68,30 @@ int uqm_run_open(struct uqm_run *run, struct uqm_weights *weights,
                  const struct uqm_schedule *schedule, struct uqm_err *err);
 /* Takes a zeroed or half-built one. */
 void uqm_run_finish(struct uqm_run *run);
+
+/* A place in the arena. */
+static inline struct uqm_place uqm_run_place(const struct uqm_run *run, uint64_t at)
+{
+    return (struct uqm_place){ .memory = run->arena, .at = at };
+}
+
+/* The arena's parts begin where every device can bind them. */
+static inline uint64_t uqm_part_words(uint64_t n_words)
+{
+    return (n_words + 63) / 64 * 64;
+}
+
+/* Stored rows to consecutive rows of the device's memory, widened, through the stage. */
+struct uqm_row_writer {
+    struct uqm_run *run;
+    struct uqm_place to; /* the next row */
+    size_t width;
+    size_t n_staged;
+};
+int uqm_row_writer_put(struct uqm_row_writer *writer, const void *row, enum uqm_dtype dtype,
+                       struct uqm_err *err);
+/* After the last one. */
+int uqm_row_writer_flush(struct uqm_row_writer *writer, struct uqm_err *err);
 
 /* Rows rounded up to whole blocks of the products. */
 static inline size_t uqm_padded_rows(size_t n_rows)
@@ -79,8 +112,9 @@ int uqm_projector_schedule(struct uqm_schedule *schedule, const struct uqm_model
                            struct uqm_err *err);
 /* out (n_rows, text hidden) from features (n_rows, vision hidden) by way of mid; out may be where
  * the features are. All three with rows to UQM_GEMM_ROWS. */
-int uqm_projector_run(struct uqm_run *run, struct uqm_weights *weights, float *out, float *mid,
-                      const float *features, size_t n_rows, struct uqm_err *err);
+int uqm_projector_run(struct uqm_run *run, struct uqm_weights *weights, struct uqm_place out,
+                      struct uqm_place mid, struct uqm_place features, size_t n_rows,
+                      struct uqm_err *err);
 
 /* ---- prompts as rows (splice.c) ---- */
 
@@ -117,37 +151,46 @@ int uqm_splice_create(struct uqm_splice **out, struct uqm_schedule *schedule,
                       const struct uqm_network *net, const struct uqm_sequence *seqs, size_t n_seqs,
                       struct uqm_err *err);
 void uqm_splice_destroy(struct uqm_splice **splice);
-/* Fill hidden: embeddings, and the projected pictures in the placeholders' place. normed and region
- * are scratch. */
+/* Where a block finds its parts of the arena. */
+struct uqm_parts {
+    struct uqm_place hidden, normed, region, index;
+};
+
+/* Fill hidden: embeddings, and the projected pictures in the placeholders' place. The other parts
+ * are scratch; the stage has room for a picture's features. */
 int uqm_splice_run(struct uqm_splice *splice, struct uqm_run *run, struct uqm_weights *weights,
-                   float *hidden, float *normed, float *region, uqm_features_fn features, void *ctx,
+                   const struct uqm_parts *parts, uqm_features_fn features, void *ctx,
                    struct uqm_err *err);
 
 /* ---- language model (llama.c) ---- */
 
 struct uqm_kv_cache;
 
-/* Floats of the arena's parts for a batch. */
+/* Words of the arena's parts for a batch. */
 struct uqm_llama_plan {
     size_t n_rows, n_seqs;
-    uint64_t hidden, normed, region;
+    uint64_t hidden, normed, region, index;
     size_t mlp_rows; /* the MLP goes over so many rows at a time, reading its weights each time */
 };
 /* picture_rows: of all pictures of the batch. tight: the smallest region, whatever it costs. */
 void uqm_llama_plan(struct uqm_llama_plan *plan, const struct uqm_model_config *config,
                     size_t n_rows, size_t n_seqs, size_t picture_rows, bool tight);
+static inline uint64_t uqm_llama_plan_words(const struct uqm_llama_plan *plan)
+{
+    return plan->hidden + plan->normed + plan->region + plan->index;
+}
 
 struct uqm_llama {
     struct uqm_run *run;
     struct uqm_weights *weights;
     struct uqm_llama_plan plan;
     const struct uqm_sequence *seqs;
-    float *hidden, *normed, *region;
-    struct uqm_attention *attention; /* n_seqs */
-    uint32_t *positions;             /* n_rows, then n_seqs of the last rows */
+    struct uqm_parts parts;
+    struct uqm_attend *attention; /* n_seqs */
     uint64_t seed;
     struct uqm_kv_cache *cache; /* NULL, or where K and V of the one sequence are kept */
 };
+/* From the arena's start. */
 int uqm_llama_init(struct uqm_llama *llama, struct uqm_run *run, const struct uqm_llama_plan *plan,
                    const struct uqm_sequence *seqs, uint64_t seed, struct uqm_err *err);
 void uqm_llama_finish(struct uqm_llama *llama);
@@ -161,24 +204,24 @@ int uqm_llama_schedule(struct uqm_schedule *schedule, const struct uqm_text_conf
 /* hidden through one layer. The last one leaves the sequences' last rows alone, packed. */
 int uqm_llama_layer(struct uqm_llama *llama, uint32_t layer, struct uqm_err *err);
 
-/* Keep rows [first, first + n_rows) of a layer's K and V (generate.c). */
-void uqm_kv_store(struct uqm_kv_cache *cache, uint32_t layer, size_t first, const float *k,
-                  const float *v, size_t n_rows);
+/* Keep n_rows rows of a layer's K and V, from position `first` on (generate.c). */
+int uqm_kv_store(struct uqm_kv_cache *cache, uint32_t layer, size_t first, struct uqm_place k,
+                 struct uqm_place v, size_t n_rows, struct uqm_err *err);
 
 /* Threshold and scale of spec 2; UQM_ERR_ARG unless 0 <= p < 1. */
 int uqm_dropout_init(uint32_t *threshold, float *keep_scale, double p, struct uqm_err *err);
 
 /* ---- head (head.c) ---- */
 
-/* Which tokens' logits are wanted, and the state while their rows come in. */
+/* Which tokens' logits are wanted, and their rows of the head once they are read. */
 struct uqm_head {
-    size_t n_tokens;
-    struct uqm_row_ref *refs; /* ascending, and where their logits go; NULL: the vocabulary */
+    struct uqm_env *env;
+    size_t n_tokens, width;
+    struct uqm_row_ref *refs; /* ascending, and which column is theirs; NULL: the vocabulary */
     size_t n_loads, next;
-    const struct uqm_kernels *kernels;
-    const float *normed;
-    float *logits;
-    size_t n_rows, width;
+    void *rows; /* (n_tokens, width), of the head's type; from the budget */
+    size_t rows_bytes;
+    enum uqm_dtype dtype;
 };
 /* tokens NULL: the whole vocabulary. */
 int uqm_head_init(struct uqm_head *head, const struct uqm_network *net, const int32_t *tokens,
@@ -188,8 +231,8 @@ int uqm_head_schedule(struct uqm_schedule *schedule, const struct uqm_network *n
                       struct uqm_head *head, struct uqm_err *err);
 /* logits (n_rows, n_tokens) of hidden (n_rows, width); normed is scratch. */
 int uqm_head_run(struct uqm_head *head, struct uqm_run *run, struct uqm_weights *weights,
-                 float *logits, float *normed, const float *hidden, size_t n_rows,
-                 struct uqm_err *err);
+                 struct uqm_place logits, struct uqm_place normed, struct uqm_place hidden,
+                 size_t n_rows, struct uqm_err *err);
 
 /* All that the language model (and the projector) may read, for checks and sizes. */
 int uqm_network_schedule_text(struct uqm_schedule *schedule, const struct uqm_network *net,

@@ -118,27 +118,60 @@ struct clip {
     const struct uqm_vision_config *config;
     const struct uqm_vision_job *job;
     size_t first, n_images, n_rows;
-    float *hidden, *normed, *region;
+    struct uqm_place hidden, normed, region, index;
+    struct uqm_row_writer positions; /* rows of the position embedding on their way */
+    struct uqm_attend *attention;    /* one a picture */
+    uint32_t *rows;                  /* one a row of the batch */
+    /* The host's part: pictures come in so many at a time. */
+    size_t n_at_once, first_loaded;
     float *pixels;        /* one picture a thread */
-    struct uqm_err *errs; /* one a picture */
-    struct uqm_attention *attention;
+    float *patches;       /* n_at_once pictures */
+    struct uqm_err *errs; /* n_at_once */
+    void *host;
+    size_t host_bytes;
 };
 
-/* Floats of the arena for n pictures, and where its parts begin. */
+enum { PICTURES_A_THREAD = 4 };
+
+/* Words of the arena for n pictures, and where its parts begin. */
 struct clip_plan {
-    uint64_t normed, region, pixels, total;
+    uint64_t normed, region, index, total;
 };
 
-static struct clip_plan plan_images(const struct uqm_vision_config *c, size_t n, int n_threads)
+static struct clip_plan plan_images(const struct uqm_vision_config *c, size_t n)
 {
     const uint64_t rows = uqm_padded_rows(n * uqm_clip_rows(c));
     const uint64_t per_row =
         uqm_max_u64(3 * (uint64_t) c->hidden, uqm_max_u64(c->inner, patch_elem(c)));
-    struct clip_plan p = { .normed = rows * c->hidden };
+    struct clip_plan p = { .normed = uqm_part_words(rows * c->hidden) };
     p.region = 2 * p.normed;
-    p.pixels = p.region + rows * per_row;
-    p.total = p.pixels + (uint64_t) n_threads * 3 * c->image_size * c->image_size;
+    p.index = p.region + uqm_part_words(rows * per_row);
+    p.total = p.index + uqm_part_words(rows);
     return p;
+}
+
+static size_t pixel_elem(const struct uqm_vision_config *c)
+{
+    return 3 * (size_t) c->image_size * c->image_size;
+}
+
+static int take_host(struct clip *clip, struct uqm_network *net, struct uqm_err *err)
+{
+    const struct uqm_vision_config *c = clip->config;
+    const size_t n_threads = (size_t) uqm_threads_count(net->threads);
+    const size_t patches = n_patches(c) * patch_elem(c);
+
+    clip->n_at_once = (size_t) uqm_min_u64(PICTURES_A_THREAD * n_threads, clip->job->n_images);
+    clip->errs = calloc(clip->n_at_once, sizeof *clip->errs);
+    if (!clip->errs)
+        return uqm_fail(err, UQM_ERR_NOMEM, "the vision tower: no memory for %zu pictures",
+                        clip->n_at_once);
+    clip->host_bytes =
+        (n_threads * pixel_elem(c) + clip->n_at_once * patches) * sizeof *clip->pixels;
+    int ret = uqm_budget_alloc(&clip->host, net->env, clip->host_bytes, 64, "the pictures", err);
+    clip->pixels = clip->host;
+    clip->patches = clip->pixels + (clip->host ? n_threads * pixel_elem(c) : 0);
+    return ret;
 }
 
 /* The stride of the convolution is its width: its input is each patch once, (channel, y, x). */
@@ -157,102 +190,191 @@ static void load_image(void *ctx, size_t item, int worker)
 {
     struct clip *clip = ctx;
     const struct uqm_vision_config *c = clip->config;
-    float *pixels = clip->pixels + (size_t) worker * 3 * c->image_size * c->image_size;
+    const size_t image = clip->first + clip->first_loaded + item;
+    float *pixels = clip->pixels + (size_t) worker * pixel_elem(c);
 
     if (uqm_check_cancel(clip->run->net->env, &clip->errs[item]) < 0)
         return;
-    if (clip->job->pixels(clip->job->ctx, clip->first + item, pixels, &clip->errs[item]) < 0) {
+    if (clip->job->pixels(clip->job->ctx, image, pixels, &clip->errs[item]) < 0) {
         if (clip->errs[item].code == UQM_OK)
             clip->errs[item].code = UQM_ERR_FORMAT;
         return;
     }
-    gather_patches(clip->region + item * n_patches(c) * patch_elem(c), pixels, c);
+    gather_patches(clip->patches + item * n_patches(c) * patch_elem(c), pixels, c);
 }
 
-/* Pixels of all pictures, side by side; the error reported is the first in their order. */
-static int load_images(struct clip *clip, struct uqm_err *err)
+/* Pixels of some pictures, side by side, to region; the error reported is the first in order. */
+static int load_some(struct clip *clip, size_t n, struct uqm_err *err)
 {
+    const size_t n_elem = n_patches(clip->config) * patch_elem(clip->config);
+    struct uqm_device *device = clip->run->device;
     assert(clip->errs);
-    memset(clip->errs, 0, clip->n_images * sizeof *clip->errs);
-    uqm_parallel(clip->run->net->threads, clip->n_images, load_image, clip);
-    for (size_t i = 0; i < clip->n_images; i++)
+    memset(clip->errs, 0, n * sizeof *clip->errs);
+    uqm_parallel(clip->run->net->threads, n, load_image, clip);
+    for (size_t i = 0; i < n; i++)
         if (clip->errs[i].code != UQM_OK) {
             if (err)
                 *err = clip->errs[i];
             return (int) clip->errs[i].code;
         }
-    return UQM_OK;
+    return device->ops->upload(device, uqm_place_add(clip->region, clip->first_loaded * n_elem),
+                               clip->patches, n * n_elem, err);
 }
 
-/* hidden = [class; conv] + position: the class embedding waits in norm_b, the convolution's
- * output in normed. */
-static void add_position(void *ctx, uint64_t index, const float *position)
+static int load_images(struct clip *clip, struct uqm_err *err)
+{
+    int ret = UQM_OK;
+    for (size_t i = 0; ret == UQM_OK && i < clip->n_images; i += clip->n_at_once) {
+        clip->first_loaded = i;
+        ret = load_some(clip, (size_t) uqm_min_u64(clip->n_at_once, clip->n_images - i), err);
+    }
+    return ret;
+}
+
+/* hidden = or += the rows of x that source() tells for each row. */
+static int gather(struct clip *clip, struct uqm_place x, bool add,
+                  uint32_t (*source)(size_t image, size_t row, size_t n_rows), struct uqm_err *err)
+{
+    struct uqm_device *device = clip->run->device;
+    const size_t rows = uqm_clip_rows(clip->config), width = clip->config->hidden;
+    const struct uqm_gather args = {
+        .y = clip->hidden,
+        .x = x,
+        .ldy = width,
+        .ldx = width,
+        .index = clip->index,
+        .n_rows = clip->n_rows,
+        .width = width,
+        .add = add,
+    };
+    for (size_t i = 0; i < clip->n_rows; i++)
+        clip->rows[i] = source(i / rows, i % rows, rows);
+    int ret = device->ops->upload(device, clip->index, clip->rows, clip->n_rows, err);
+    return ret < 0 ? ret : device->ops->gather(device, &args, err);
+}
+
+static uint32_t position_row(size_t image, size_t row, size_t n_rows)
+{
+    (void) image;
+    (void) n_rows;
+    return (uint32_t) row;
+}
+
+/* The class embedding lies behind the positions. */
+static uint32_t class_row(size_t image, size_t row, size_t n_rows)
+{
+    (void) image;
+    return row == 0 ? (uint32_t) n_rows : UQM_NO_ROW;
+}
+
+static uint32_t patch_row(size_t image, size_t row, size_t n_rows)
+{
+    return row == 0 ? UQM_NO_ROW : (uint32_t) (image * (n_rows - 1) + row - 1);
+}
+
+static int take_position(void *ctx, uint64_t index, const void *row, enum uqm_dtype dtype,
+                         struct uqm_err *err)
 {
     struct clip *clip = ctx;
-    const size_t width = clip->config->hidden, rows = uqm_clip_rows(clip->config);
-    for (size_t i = 0; i < clip->n_images; i++) {
-        const float *x = index == 0 ? clip->run->norm_b
-                                    : clip->normed + (i * (rows - 1) + (size_t) index - 1) * width;
-        float *y = clip->hidden + (i * rows + (size_t) index) * width;
-        for (size_t e = 0; e < width; e++)
-            y[e] = x[e] + position[e];
-    }
+    (void) index;
+    return uqm_row_writer_put(&clip->positions, row, dtype, err);
 }
 
-static int norm(struct clip *clip, float *y, struct uqm_err *err)
+/* hidden = [class; conv] + position. The convolution's output is in normed; region, whose patches
+ * have been used, takes the embeddings. */
+static int add_embeddings(struct clip *clip, struct uqm_err *err)
+{
+    const size_t width = clip->config->hidden, rows = uqm_clip_rows(clip->config);
+    clip->positions =
+        (struct uqm_row_writer){ .run = clip->run, .to = clip->region, .width = width };
+    int ret =
+        uqm_weights_vector(clip->weights, uqm_place_add(clip->region, rows * width), width, err);
+    if (ret == UQM_OK)
+        ret = uqm_weights_rows(clip->weights, take_position, clip, err);
+    if (ret == UQM_OK)
+        ret = uqm_row_writer_flush(&clip->positions, err);
+    if (ret == UQM_OK)
+        ret = gather(clip, clip->region, false, position_row, err);
+    if (ret == UQM_OK)
+        ret = gather(clip, clip->region, true, class_row, err);
+    if (ret == UQM_OK)
+        ret = gather(clip, clip->normed, true, patch_row, err);
+    return ret;
+}
+
+static int norm(struct clip *clip, struct uqm_place y, struct uqm_err *err)
 {
     struct uqm_run *run = clip->run;
     const size_t width = clip->config->hidden;
+    const struct uqm_norm args = {
+        .y = y,
+        .x = clip->hidden,
+        .weight = run->norm_w,
+        .bias = run->norm_b,
+        .eps = clip->config->layer_norm_eps,
+        .n_rows = clip->n_rows,
+        .width = width,
+    };
     int ret = uqm_weights_vector(clip->weights, run->norm_w, width, err);
     if (ret == UQM_OK)
         ret = uqm_weights_vector(clip->weights, run->norm_b, width, err);
-    if (ret == UQM_OK)
-        uqm_rows_layernorm(run->net->threads, &run->net->kernels, y, clip->hidden, run->norm_w,
-                           run->norm_b, clip->config->layer_norm_eps, clip->n_rows, width);
-    return ret;
+    return ret < 0 ? ret : run->device->ops->norm(run->device, &args, err);
 }
 
-static int linear(struct clip *clip, float *y, const float *x, size_t n, size_t k,
+static int linear(struct clip *clip, struct uqm_place y, struct uqm_place x, size_t n, size_t k,
                   enum uqm_epilogue epilogue, struct uqm_err *err)
 {
     struct uqm_run *run = clip->run;
+    const struct uqm_linear product = {
+        .y = y,
+        .x = x,
+        .ldy = n,
+        .ldx = k,
+        .m = clip->n_rows,
+        .n = n,
+        .k = k,
+        .bias = run->bias,
+        .epilogue = epilogue,
+    };
     int ret = uqm_weights_vector(clip->weights, run->bias, n, err);
-    if (ret == UQM_OK)
-        ret = uqm_weights_linear(clip->weights, run->gemm, y, n, x, k, clip->n_rows, n, k,
-                                 run->bias, epilogue, err);
-    return ret;
+    return ret < 0 ? ret : uqm_weights_linear(clip->weights, &product, err);
 }
 
 static int embed(struct clip *clip, struct uqm_err *err)
 {
     const struct uqm_vision_config *c = clip->config;
-    struct uqm_run *run = clip->run;
-    const size_t width = c->hidden, k = patch_elem(c);
-
+    const struct uqm_linear convolution = {
+        .y = clip->normed,
+        .x = clip->region,
+        .ldy = c->hidden,
+        .ldx = patch_elem(c),
+        .m = clip->n_images * n_patches(c),
+        .n = c->hidden,
+        .k = patch_elem(c),
+        .epilogue = UQM_EPI_STORE,
+    };
     int ret = load_images(clip, err);
     if (ret == UQM_OK)
-        ret = uqm_weights_linear(clip->weights, run->gemm, clip->normed, width, clip->region, k,
-                                 clip->n_images * n_patches(c), width, k, NULL, UQM_EPI_STORE, err);
+        ret = uqm_weights_linear(clip->weights, &convolution, err);
     if (ret == UQM_OK)
-        ret = uqm_weights_vector(clip->weights, run->norm_b, width, err);
-    if (ret == UQM_OK)
-        ret = uqm_weights_rows(clip->weights, run->row, add_position, clip, err);
+        ret = add_embeddings(clip, err);
     if (ret == UQM_OK)
         ret = norm(clip, clip->hidden, err);
     return ret;
 }
 
-static void attend(struct clip *clip, const float *q, const float *k, const float *v)
+static int attend(struct clip *clip, struct uqm_place q, struct uqm_place k, struct uqm_place v,
+                  struct uqm_err *err)
 {
     const struct uqm_vision_config *c = clip->config;
     const size_t rows = uqm_clip_rows(c), width = c->hidden, dim = width / c->n_heads;
     for (size_t i = 0; i < clip->n_images; i++) {
         const size_t at = i * rows * width;
-        clip->attention[i] = (struct uqm_attention){
-            .q = q + at,
-            .k = k + at,
-            .v = v + at,
-            .out = clip->normed + at,
+        clip->attention[i] = (struct uqm_attend){
+            .q = uqm_place_add(q, at),
+            .k = uqm_place_add(k, at),
+            .v = uqm_place_add(v, at),
+            .out = uqm_place_add(clip->normed, at),
             .ldq = width,
             .ldk = width,
             .ldv = width,
@@ -265,15 +387,14 @@ static void attend(struct clip *clip, const float *q, const float *k, const floa
             .scale = (float) (1.0 / sqrt((double) dim)),
         };
     }
-    uqm_attention_run(clip->run->attention, &clip->run->net->kernels, clip->attention,
-                      clip->n_images);
+    return clip->run->device->ops->attend(clip->run->device, clip->attention, clip->n_images, err);
 }
 
 static int run_layer(struct clip *clip, struct uqm_err *err)
 {
     const size_t width = clip->config->hidden, inner = clip->config->inner;
     const size_t part = uqm_padded_rows(clip->n_rows) * width;
-    float *q = clip->region, *k = q + part, *v = k + part;
+    const struct uqm_place q = clip->region, k = uqm_place_add(q, part), v = uqm_place_add(k, part);
 
     int ret = norm(clip, clip->normed, err);
     if (ret == UQM_OK)
@@ -282,10 +403,10 @@ static int run_layer(struct clip *clip, struct uqm_err *err)
         ret = linear(clip, v, clip->normed, width, width, UQM_EPI_STORE, err);
     if (ret == UQM_OK)
         ret = linear(clip, q, clip->normed, width, width, UQM_EPI_STORE, err);
-    if (ret == UQM_OK) {
-        attend(clip, q, k, v);
+    if (ret == UQM_OK)
+        ret = attend(clip, q, k, v, err);
+    if (ret == UQM_OK)
         ret = linear(clip, clip->hidden, clip->normed, width, width, UQM_EPI_ADD, err);
-    }
     if (ret == UQM_OK)
         ret = norm(clip, clip->normed, err);
     if (ret == UQM_OK)
@@ -297,15 +418,18 @@ static int run_layer(struct clip *clip, struct uqm_err *err)
 
 static int store_images(struct clip *clip, struct uqm_err *err)
 {
+    struct uqm_run *run = clip->run;
     const size_t rows = uqm_clip_rows(clip->config), width = clip->config->hidden;
     const size_t skip = clip->config->keep_class_token ? 0 : 1;
-    for (size_t i = 0; i < clip->n_images; i++) {
-        int ret = clip->job->store(clip->job->ctx, clip->first + i,
-                                   clip->hidden + (i * rows + skip) * width, err);
-        if (ret < 0)
-            return ret;
+    int ret = UQM_OK;
+    for (size_t i = 0; ret == UQM_OK && i < clip->n_images; i++) {
+        ret = run->device->ops->download(run->device, run->stage,
+                                         uqm_place_add(clip->hidden, (i * rows + skip) * width),
+                                         (rows - skip) * width, err);
+        if (ret == UQM_OK)
+            ret = clip->job->store(clip->job->ctx, clip->first + i, run->stage, err);
     }
-    return UQM_OK;
+    return ret;
 }
 
 static int run_batch(struct clip *clip, const struct uqm_schedule *schedule, struct uqm_err *err)
@@ -334,11 +458,10 @@ static size_t choose_batch(const struct uqm_run *run, const struct uqm_vision_co
                            size_t n_images)
 {
     const uint64_t room = uqm_run_arena_room(run) / sizeof(float);
-    const int n_threads = uqm_threads_count(run->net->threads);
     size_t low = 1, high = n_images;
     while (low < high) {
         const size_t mid = low + (high - low + 1) / 2;
-        if (plan_images(c, mid, n_threads).total <= room)
+        if (plan_images(c, mid).total <= room)
             low = mid;
         else
             high = mid - 1;
@@ -347,27 +470,32 @@ static size_t choose_batch(const struct uqm_run *run, const struct uqm_vision_co
     return (n_images + n_batches - 1) / n_batches;
 }
 
+static int take_batch(struct clip *clip, size_t batch, struct uqm_err *err)
+{
+    struct uqm_run *run = clip->run;
+    const struct clip_plan plan = plan_images(clip->config, batch);
+    int ret =
+        uqm_run_take_arena(run, plan.total * sizeof(float), "a picture in the vision tower", err);
+    if (ret < 0)
+        return ret;
+    clip->hidden = uqm_run_place(run, 0);
+    clip->normed = uqm_run_place(run, plan.normed);
+    clip->region = uqm_run_place(run, plan.region);
+    clip->index = uqm_run_place(run, plan.index);
+    clip->attention = calloc(batch, sizeof *clip->attention);
+    clip->rows = calloc(batch * uqm_clip_rows(clip->config), sizeof *clip->rows);
+    if (!clip->attention || !clip->rows)
+        return uqm_fail(err, UQM_ERR_NOMEM, "the vision tower: no memory for %zu pictures", batch);
+    return UQM_OK;
+}
+
 static int run_batches(struct clip *clip, const struct uqm_schedule *schedule, struct uqm_err *err)
 {
     struct uqm_run *run = clip->run;
     const struct uqm_vision_job *job = clip->job;
     const size_t batch = choose_batch(run, clip->config, job->n_images);
-    const struct clip_plan plan =
-        plan_images(clip->config, batch, uqm_threads_count(run->net->threads));
 
-    int ret =
-        uqm_run_take_arena(run, plan.total * sizeof(float), "a picture in the vision tower", err);
-    if (ret < 0)
-        return ret;
-    clip->hidden = run->arena;
-    clip->normed = run->arena + plan.normed;
-    clip->region = run->arena + plan.region;
-    clip->pixels = run->arena + plan.pixels;
-    clip->errs = calloc(batch, sizeof *clip->errs);
-    clip->attention = calloc(batch, sizeof *clip->attention);
-    if (!clip->errs || !clip->attention)
-        ret = uqm_fail(err, UQM_ERR_NOMEM, "the vision tower: no memory for %zu pictures", batch);
-
+    int ret = take_batch(clip, batch, err);
     for (; ret == UQM_OK && clip->first < job->n_images; clip->first += clip->n_images) {
         clip->n_images = (size_t) uqm_min_u64(batch, job->n_images - clip->first);
         clip->n_rows = clip->n_images * uqm_clip_rows(clip->config);
@@ -376,9 +504,15 @@ static int run_batches(struct clip *clip, const struct uqm_schedule *schedule, s
     }
     if (ret == UQM_OK)
         uqm_report(run->net->env, job->stage, "images", job->n_images, job->n_images);
+    return ret;
+}
+
+static void clip_finish(struct clip *clip, struct uqm_network *net)
+{
     free(clip->errs);
     free(clip->attention);
-    return ret;
+    free(clip->rows);
+    uqm_budget_free(&clip->host, net->env, clip->host_bytes);
 }
 
 int uqm_network_vision(struct uqm_network *network, const struct uqm_vision_job *job,
@@ -396,10 +530,18 @@ int uqm_network_vision(struct uqm_network *network, const struct uqm_vision_job 
     struct clip clip = { .run = &run, .config = c, .job = job };
     int ret = uqm_clip_schedule(&schedule, c, err);
     if (ret == UQM_OK)
-        ret = uqm_run_init(&run, network, &schedule, uqm_clip_rows(c), 0, err);
+        ret = take_host(&clip, network, err);
+    const struct uqm_run_needs needs = {
+        .max_kv = uqm_clip_rows(c),
+        .stage_elem = uqm_clip_rows(c) * c->hidden,
+        .other_bytes = clip.host_bytes,
+    };
+    if (ret == UQM_OK)
+        ret = uqm_run_init(&run, network, &schedule, &needs, err);
     if (ret == UQM_OK)
         ret = run_batches(&clip, &schedule, err);
     uqm_run_finish(&run);
+    clip_finish(&clip, network);
     uqm_schedule_finish(&schedule);
     return ret;
 }

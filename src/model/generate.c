@@ -15,25 +15,42 @@
 #include "src/base/checked.h"
 #include "src/model/blocks.h"
 
-/* (layer, K or V, position, kv width), in the arena behind everything else. */
+/* (layer, K or V, position, kv width) in F16, in the arena behind everything else. */
 struct uqm_kv_cache {
-    const struct uqm_kernels *kernels;
-    uint16_t *data;
+    struct uqm_device *device;
+    struct uqm_place data;
     size_t n_positions, width;
 };
 
-static uint16_t *cache_rows(const struct uqm_kv_cache *c, uint32_t layer, int which)
+static uint64_t rows_words(size_t n_rows, size_t width)
 {
-    return c->data + (2 * (size_t) layer + (size_t) which) * c->n_positions * c->width;
+    return (uint64_t) n_rows * width / 2; /* a row of whole heads is even */
 }
 
-void uqm_kv_store(struct uqm_kv_cache *cache, uint32_t layer, size_t first, const float *k,
-                  const float *v, size_t n_rows)
+static struct uqm_place cache_rows(const struct uqm_kv_cache *c, uint32_t layer, int which)
 {
-    const size_t at = first * cache->width, n = n_rows * cache->width;
-    cache->kernels->f16_of_f32(cache_rows(cache, layer, 0) + at, k, n);
-    cache->kernels->f16_of_f32(cache_rows(cache, layer, 1) + at, v, n);
+    const uint64_t block = 2 * (uint64_t) layer + (uint64_t) which;
+    return uqm_place_add(c->data, block * rows_words(c->n_positions, c->width));
 }
+
+int uqm_kv_store(struct uqm_kv_cache *cache, uint32_t layer, size_t first, struct uqm_place k,
+                 struct uqm_place v, size_t n_rows, struct uqm_err *err)
+{
+    struct uqm_device *device = cache->device;
+    const uint64_t at = rows_words(first, cache->width);
+    const size_t n = n_rows * cache->width;
+    int ret =
+        device->ops->narrow(device, uqm_place_add(cache_rows(cache, layer, 0), at), k, n, err);
+    if (ret == UQM_OK)
+        ret =
+            device->ops->narrow(device, uqm_place_add(cache_rows(cache, layer, 1), at), v, n, err);
+    return ret;
+}
+
+/* One token's rows in the arena. */
+struct token_parts {
+    struct uqm_place hidden, normed, q, k, v, inner, position;
+};
 
 struct generator {
     struct uqm_network *net;
@@ -44,52 +61,54 @@ struct generator {
     struct uqm_kv_cache cache;
     struct uqm_llama_plan plan; /* of the prefill */
     size_t n_positions;         /* prompt and new tokens */
-    float *logits;
-    /* one token's rows */
-    float *hidden, *normed, *q, *k, *v, *inner, *k_all, *v_all;
+    struct token_parts token;   /* in the prefill's place */
+    struct uqm_place logits;
 };
 
 /* ---- memory ---- */
 
-static uint64_t decode_floats(const struct generator *g)
+static uint64_t place_token(struct token_parts *t, const struct generator *g)
 {
     const struct uqm_text_config *c = &g->net->config.text;
     const uint64_t q = (uint64_t) c->n_heads * c->head_dim;
     const uint64_t kv = (uint64_t) c->n_kv_heads * c->head_dim;
-    return c->hidden + uqm_max_u64(c->hidden, q) + q + 2 * kv + c->inner + 2 * kv * g->n_positions;
+    const struct {
+        struct uqm_place *place;
+        uint64_t n_words;
+    } parts[] = {
+        { &t->hidden, c->hidden },
+        { &t->normed, uqm_max_u64(c->hidden, q) },
+        { &t->q, q },
+        { &t->k, kv },
+        { &t->v, kv },
+        { &t->inner, c->inner },
+        { &t->position, 1 },
+    };
+    uint64_t at = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        *parts[i].place = uqm_run_place(&g->run, at);
+        at += uqm_part_words(parts[i].n_words);
+    }
+    return at;
 }
 
-static uint64_t plan_floats(const struct generator *g)
+static uint64_t plan_words(const struct generator *g)
 {
-    return uqm_max_u64(g->plan.hidden + g->plan.normed + g->plan.region,
-                       uqm_align_up(decode_floats(g), 16));
+    struct token_parts parts;
+    return uqm_max_u64(uqm_llama_plan_words(&g->plan), place_token(&parts, g));
 }
 
-static uint64_t cache_bytes(const struct generator *g)
+static uint64_t cache_words(const struct generator *g)
 {
     const struct uqm_text_config *c = &g->net->config.text;
-    return 2 * (uint64_t) c->n_layers * g->n_positions * c->n_kv_heads * c->head_dim *
-           sizeof(uint16_t);
+    return 2 * (uint64_t) c->n_layers *
+           rows_words(g->n_positions, (size_t) c->n_kv_heads * c->head_dim);
 }
 
 static uint64_t total_bytes(const struct generator *g)
 {
-    const uint64_t vocab = uqm_align_up(g->net->config.text.vocab_size, 16);
-    return (plan_floats(g) + vocab) * sizeof(float) + uqm_align_up(cache_bytes(g), 64);
-}
-
-static void place_decode(struct generator *g)
-{
-    const struct uqm_text_config *c = &g->net->config.text;
-    const size_t q = (size_t) c->n_heads * c->head_dim, kv = g->cache.width;
-    g->hidden = g->run.arena;
-    g->normed = g->hidden + c->hidden;
-    g->q = g->normed + uqm_max_u64(c->hidden, q);
-    g->k = g->q + q;
-    g->v = g->k + kv;
-    g->inner = g->v + kv;
-    g->k_all = g->inner + c->inner;
-    g->v_all = g->k_all + g->n_positions * kv;
+    const uint64_t vocab = uqm_part_words(g->net->config.text.vocab_size);
+    return (plan_words(g) + vocab + uqm_part_words(cache_words(g))) * sizeof(float);
 }
 
 static int take_memory(struct generator *g, struct uqm_err *err)
@@ -107,14 +126,14 @@ static int take_memory(struct generator *g, struct uqm_err *err)
     if (ret < 0)
         return ret;
 
-    g->logits = g->run.arena + plan_floats(g);
+    g->logits = uqm_run_place(&g->run, plan_words(g));
     g->cache = (struct uqm_kv_cache){
-        .kernels = &g->net->kernels,
-        .data = (void *) (g->logits + uqm_align_up(config->text.vocab_size, 16)),
+        .device = g->net->device,
+        .data = uqm_place_add(g->logits, uqm_part_words(config->text.vocab_size)),
         .n_positions = g->n_positions,
         .width = (size_t) config->text.n_kv_heads * config->text.head_dim,
     };
-    place_decode(g);
+    place_token(&g->token, g);
     return UQM_OK;
 }
 
@@ -140,15 +159,16 @@ static int prefill(struct generator *g, struct uqm_err *err)
     if (ret == UQM_OK) {
         l.weights = &weights;
         l.cache = &g->cache;
-        ret = uqm_splice_run(splice, &g->run, &weights, l.hidden, l.normed, l.region,
-                             g->job->features, g->job->ctx, err);
+        ret =
+            uqm_splice_run(splice, &g->run, &weights, &l.parts, g->job->features, g->job->ctx, err);
     }
     for (uint32_t i = 0; ret == UQM_OK && i < c->n_layers; i++) {
         uqm_report(g->net->env, "reading the prompt", "layers", i, c->n_layers);
         ret = uqm_llama_layer(&l, i, err);
     }
     if (ret == UQM_OK)
-        ret = uqm_head_run(&g->head, &g->run, &weights, g->logits, l.normed, l.hidden, 1, err);
+        ret = uqm_head_run(&g->head, &g->run, &weights, g->logits, l.parts.normed, l.parts.hidden,
+                           1, err);
     uqm_weights_close(&weights);
     uqm_llama_finish(&l);
     uqm_splice_destroy(&splice);
@@ -164,128 +184,147 @@ struct step {
     size_t position;
 };
 
-static int linear1(struct step *s, float *y, const float *x, size_t n, size_t k,
+static int linear1(struct step *s, struct uqm_place y, struct uqm_place x, size_t n, size_t k,
                    enum uqm_epilogue epilogue, struct uqm_err *err)
 {
-    return uqm_weights_linear1(&s->weights, s->g->run.gemm, y, x, n, k, epilogue, err);
+    const struct uqm_linear product = {
+        .y = y,
+        .x = x,
+        .ldy = n,
+        .ldx = k,
+        .m = 1,
+        .n = n,
+        .k = k,
+        .epilogue = epilogue,
+        .skinny = true,
+    };
+    return uqm_weights_linear(&s->weights, &product, err);
 }
 
 static int norm1(struct step *s, struct uqm_err *err)
 {
-    struct generator *g = s->g;
-    const struct uqm_text_config *c = &g->net->config.text;
-    int ret = uqm_weights_vector(&s->weights, g->run.norm_w, c->hidden, err);
-    if (ret == UQM_OK)
-        g->net->kernels.rmsnorm_f32(g->normed, g->hidden, g->run.norm_w, c->rms_eps, c->hidden);
-    return ret;
+    struct uqm_run *run = &s->g->run;
+    const struct uqm_text_config *c = &s->g->net->config.text;
+    const struct uqm_norm args = {
+        .y = s->g->token.normed,
+        .x = s->g->token.hidden,
+        .weight = run->norm_w,
+        .eps = c->rms_eps,
+        .n_rows = 1,
+        .width = c->hidden,
+    };
+    int ret = uqm_weights_vector(&s->weights, run->norm_w, c->hidden, err);
+    return ret < 0 ? ret : run->device->ops->norm(run->device, &args, err);
 }
 
-struct widen_task {
-    const struct generator *g;
-    uint32_t layer;
-    size_t n_positions;
-};
-
-enum { WIDEN_ROWS = 32 };
-
-static void widen_block(void *ctx, size_t item, int worker)
+static int rotate1(struct step *s, struct uqm_place x, size_t n_heads, struct uqm_err *err)
 {
-    const struct widen_task *t = ctx;
-    const struct generator *g = t->g;
-    const size_t first = item / 2 * WIDEN_ROWS, width = g->cache.width;
-    const size_t n = (size_t) uqm_min_u64(WIDEN_ROWS, t->n_positions - first);
-    (void) worker;
-    g->net->kernels.f32_of_f16((item % 2 ? g->v_all : g->k_all) + first * width,
-                               cache_rows(&g->cache, t->layer, (int) (item % 2)) + first * width,
-                               n * width);
+    struct uqm_run *run = &s->g->run;
+    const struct uqm_rotate args = {
+        .x = x,
+        .cos = run->cos,
+        .sin = run->sin,
+        .positions = s->g->token.position,
+        .n_rows = 1,
+        .n_heads = n_heads,
+        .head_dim = s->g->net->config.text.head_dim,
+    };
+    return run->device->ops->rotate(run->device, &args, err);
 }
 
 /* The new position attends to all that the cache holds, itself included. */
-static void attend1(struct step *s, uint32_t layer)
+static int attend1(struct step *s, uint32_t layer, struct uqm_err *err)
 {
     struct generator *g = s->g;
     const struct uqm_text_config *c = &g->net->config.text;
-    const size_t kv = g->cache.width, n = s->position + 1;
-    const uint32_t position = (uint32_t) s->position;
-
-    uqm_rows_rope(g->net->threads, &g->net->kernels, g->k, &g->run.rope, &position, 1,
-                  c->n_kv_heads);
-    uqm_rows_rope(g->net->threads, &g->net->kernels, g->q, &g->run.rope, &position, 1, c->n_heads);
-    uqm_kv_store(&g->cache, layer, s->position, g->k, g->v, 1);
-
-    struct widen_task widen = { .g = g, .layer = layer, .n_positions = n };
-    uqm_parallel(g->net->threads, 2 * ((n + WIDEN_ROWS - 1) / WIDEN_ROWS), widen_block, &widen);
-    const size_t q = (size_t) c->n_heads * c->head_dim;
-    const struct uqm_attention a = {
-        .q = g->q,
-        .k = g->k_all,
-        .v = g->v_all,
-        .out = g->normed,
+    const size_t kv = g->cache.width, q = (size_t) c->n_heads * c->head_dim;
+    const struct uqm_attend a = {
+        .q = g->token.q,
+        .k = cache_rows(&g->cache, layer, 0),
+        .v = cache_rows(&g->cache, layer, 1),
+        .out = g->token.normed,
         .ldq = q,
         .ldk = kv,
         .ldv = kv,
         .ldo = q,
+        .half_kv = true,
         .n_q = 1,
-        .n_kv = n,
+        .n_kv = s->position + 1,
         .n_heads = c->n_heads,
         .n_kv_heads = c->n_kv_heads,
         .head_dim = c->head_dim,
         .scale = (float) (1.0 / sqrt((double) c->head_dim)),
         .causal = true,
     };
-    uqm_attention_run(g->run.attention, &g->net->kernels, &a, 1);
+    int ret = rotate1(s, g->token.k, c->n_kv_heads, err);
+    if (ret == UQM_OK)
+        ret = rotate1(s, g->token.q, c->n_heads, err);
+    if (ret == UQM_OK)
+        ret = uqm_kv_store(&g->cache, layer, s->position, g->token.k, g->token.v, 1, err);
+    return ret < 0 ? ret : g->run.device->ops->attend(g->run.device, &a, 1, err);
 }
 
 static int layer1(struct step *s, uint32_t layer, struct uqm_err *err)
 {
-    struct generator *g = s->g;
+    const struct generator *g = s->g;
+    const struct token_parts *t = &g->token;
     const struct uqm_text_config *c = &g->net->config.text;
     const size_t h = c->hidden, q = (size_t) c->n_heads * c->head_dim, kv = g->cache.width;
 
     int ret = norm1(s, err);
     if (ret == UQM_OK)
-        ret = linear1(s, g->k, g->normed, kv, h, UQM_EPI_STORE, err);
+        ret = linear1(s, t->k, t->normed, kv, h, UQM_EPI_STORE, err);
     if (ret == UQM_OK)
-        ret = linear1(s, g->v, g->normed, kv, h, UQM_EPI_STORE, err);
+        ret = linear1(s, t->v, t->normed, kv, h, UQM_EPI_STORE, err);
     if (ret == UQM_OK)
-        ret = linear1(s, g->q, g->normed, q, h, UQM_EPI_STORE, err);
-    if (ret < 0)
-        return ret;
-    attend1(s, layer);
-    ret = linear1(s, g->hidden, g->normed, h, q, UQM_EPI_ADD, err);
+        ret = linear1(s, t->q, t->normed, q, h, UQM_EPI_STORE, err);
+    if (ret == UQM_OK)
+        ret = attend1(s, layer, err);
+    if (ret == UQM_OK)
+        ret = linear1(s, t->hidden, t->normed, h, q, UQM_EPI_ADD, err);
     if (ret == UQM_OK)
         ret = norm1(s, err);
     if (ret == UQM_OK)
-        ret = linear1(s, g->inner, g->normed, c->inner, h, UQM_EPI_STORE, err);
+        ret = linear1(s, t->inner, t->normed, c->inner, h, UQM_EPI_STORE, err);
     if (ret == UQM_OK)
-        ret = linear1(s, g->inner, g->normed, c->inner, h, UQM_EPI_SILU_MUL, err);
+        ret = linear1(s, t->inner, t->normed, c->inner, h, UQM_EPI_SILU_MUL, err);
     if (ret == UQM_OK)
-        ret = linear1(s, g->hidden, g->inner, h, c->inner, UQM_EPI_ADD, err);
+        ret = linear1(s, t->hidden, t->inner, h, c->inner, UQM_EPI_ADD, err);
     return ret;
+}
+
+static int schedule_decode(struct uqm_schedule *schedule, struct generator *g, int32_t id,
+                           struct uqm_err *err)
+{
+    const struct uqm_text_config *c = &g->net->config.text;
+    int ret = uqm_schedule_rows(schedule, &g->net->embed, (uint64_t) id, 1, err);
+    for (uint32_t i = 0; ret == UQM_OK && i < c->n_layers; i++)
+        ret = uqm_llama_schedule_layer(schedule, c, i, 1, err);
+    return ret < 0 ? ret : uqm_head_schedule(schedule, g->net, &g->head, err);
 }
 
 /* logits after token `id` at `position`. */
 static int decode(struct generator *g, int32_t id, size_t position, struct uqm_err *err)
 {
+    struct uqm_device *device = g->run.device;
     const struct uqm_text_config *c = &g->net->config.text;
+    const uint32_t at = (uint32_t) position;
     struct uqm_schedule schedule = { .source = g->net->source };
     struct step s = { .g = g, .position = position };
 
-    int ret = uqm_schedule_rows(&schedule, &g->net->embed, (uint64_t) id, 1, err);
-    for (uint32_t i = 0; ret == UQM_OK && i < c->n_layers; i++)
-        ret = uqm_llama_schedule_layer(&schedule, c, i, 1, err);
+    int ret = schedule_decode(&schedule, g, id, err);
     if (ret == UQM_OK)
-        ret = uqm_head_schedule(&schedule, g->net, &g->head, err);
+        ret = device->ops->upload(device, g->token.position, &at, 1, err);
     if (ret == UQM_OK)
         ret = uqm_run_open(&g->run, &s.weights, &schedule, err);
     if (ret == UQM_OK)
-        ret = uqm_weights_vector(&s.weights, g->hidden, c->hidden, err);
+        ret = uqm_weights_vector(&s.weights, g->token.hidden, c->hidden, err);
     for (uint32_t i = 0; ret == UQM_OK && i < c->n_layers; i++)
         ret = layer1(&s, i, err);
     if (ret == UQM_OK)
         ret = norm1(&s, err);
     if (ret == UQM_OK)
-        ret = linear1(&s, g->logits, g->normed, c->vocab_size, c->hidden, UQM_EPI_STORE, err);
+        ret = linear1(&s, g->logits, g->token.normed, c->vocab_size, c->hidden, UQM_EPI_STORE, err);
     uqm_weights_close(&s.weights);
     uqm_schedule_finish(&schedule);
     return ret;
@@ -311,18 +350,28 @@ static bool is_eos(const struct uqm_model_config *c, int32_t id)
     return false;
 }
 
+/* The last logits, in the run's stage. */
+static int fetch_logits(struct generator *g, struct uqm_err *err)
+{
+    struct uqm_device *device = g->run.device;
+    return device->ops->download(device, g->run.stage, g->logits, g->net->config.text.vocab_size,
+                                 err);
+}
+
 static int generate(struct generator *g, int32_t *ids, size_t *n_ids, float *first_logits,
                     struct uqm_err *err)
 {
     const struct uqm_model_config *c = &g->net->config;
     int ret = prefill(g, err);
+    if (ret == UQM_OK)
+        ret = fetch_logits(g, err);
     if (ret == UQM_OK && first_logits)
-        memcpy(first_logits, g->logits, c->text.vocab_size * sizeof *first_logits);
+        memcpy(first_logits, g->run.stage, c->text.vocab_size * sizeof *first_logits);
 
     const size_t room = g->n_positions - g->seq.n_rows;
     while (ret == UQM_OK && *n_ids < room) {
         uqm_report(g->net->env, "answering", "tokens", *n_ids, room);
-        const int32_t id = argmax(g->logits, c->n_real_tokens);
+        const int32_t id = argmax(g->run.stage, c->n_real_tokens);
         if (id < 0)
             return uqm_fail(err, UQM_ERR_FORMAT, "%s: the logits of token %zu are not numbers",
                             g->net->source->name, *n_ids);
@@ -331,8 +380,22 @@ static int generate(struct generator *g, int32_t *ids, size_t *n_ids, float *fir
         ids[(*n_ids)++] = id;
         if (*n_ids < room)
             ret = decode(g, id, g->seq.n_rows + *n_ids - 1, err);
+        if (ret == UQM_OK && *n_ids < room)
+            ret = fetch_logits(g, err);
     }
     return ret;
+}
+
+static int init_run(struct generator *g, const struct uqm_schedule *whole, struct uqm_err *err)
+{
+    const struct uqm_model_config *c = &g->net->config;
+    const size_t picture = uqm_network_feature_rows(c) * c->vision.hidden;
+    const struct uqm_run_needs needs = {
+        .max_kv = g->n_positions,
+        .n_positions = g->n_positions,
+        .stage_elem = (size_t) uqm_max_u64(c->text.vocab_size, picture),
+    };
+    return uqm_run_init(&g->run, g->net, whole, &needs, err);
 }
 
 int uqm_network_generate(struct uqm_network *network, const struct uqm_generate_job *job,
@@ -353,7 +416,7 @@ int uqm_network_generate(struct uqm_network *network, const struct uqm_generate_
     if (ret == UQM_OK)
         ret = uqm_network_schedule_text(&whole, network, err);
     if (ret == UQM_OK)
-        ret = uqm_run_init(&g.run, network, &whole, g.n_positions, g.n_positions, err);
+        ret = init_run(&g, &whole, err);
     if (ret == UQM_OK)
         ret = take_memory(&g, err);
     if (ret == UQM_OK)

@@ -33,7 +33,7 @@ struct batch {
 static uint64_t arena_bytes(const struct state *st, const struct uqm_llama_plan *plan)
 {
     const uint64_t logits = (uint64_t) plan->n_seqs * st->head.n_tokens;
-    return (plan->hidden + plan->normed + plan->region + logits) * sizeof(float);
+    return (uqm_llama_plan_words(plan) + uqm_part_words(logits)) * sizeof(float);
 }
 
 /* The prompts from `first` on that fit together. A prompt that does not fit by itself is tried
@@ -81,36 +81,57 @@ static void place(struct uqm_sequence *seqs, size_t n_seqs)
     }
 }
 
-static void observe(const struct state *st, const struct uqm_llama *l, uint32_t layer)
+/* What tests look at; the copy is not the budget's. */
+static int observe(const struct state *st, const struct uqm_llama *l, uint32_t layer,
+                   struct uqm_err *err)
 {
     const struct uqm_text_config *c = &st->net->config.text;
+    struct uqm_device *device = st->net->device;
     const bool last = layer == c->n_layers;
-    for (size_t i = 0; st->job->observe && i < l->plan.n_seqs; i++)
-        st->job->observe(st->job->ctx, l->seqs[i].number, layer,
-                         l->hidden + (last ? i : l->seqs[i].row) * c->hidden,
-                         last ? 1 : l->seqs[i].n_rows);
+    int ret = UQM_OK;
+    for (size_t i = 0; ret == UQM_OK && st->job->observe && i < l->plan.n_seqs; i++) {
+        const size_t first = last ? i : l->seqs[i].row, n_rows = last ? 1 : l->seqs[i].n_rows;
+        float *hidden = malloc(n_rows * c->hidden * sizeof *hidden);
+        if (!hidden)
+            return uqm_fail(err, UQM_ERR_NOMEM, "no memory to look at %zu rows", n_rows);
+        ret =
+            device->ops->download(device, hidden, uqm_place_add(l->parts.hidden, first * c->hidden),
+                                  n_rows * c->hidden, err);
+        if (ret == UQM_OK)
+            st->job->observe(st->job->ctx, l->seqs[i].number, layer, hidden, n_rows);
+        free(hidden);
+    }
+    return ret;
 }
 
 static int run_layers(struct state *st, struct uqm_llama *l, size_t first, struct uqm_err *err)
 {
     const uint32_t n_layers = st->net->config.text.n_layers;
-    int ret = UQM_OK;
-    observe(st, l, 0);
+    int ret = observe(st, l, 0, err);
     for (uint32_t i = 0; ret == UQM_OK && i < n_layers; i++) {
         uqm_report(st->net->env, st->job->stage, "prompts", first + l->plan.n_seqs * i / n_layers,
                    st->job->n_prompts);
         ret = uqm_llama_layer(l, i, err);
         if (ret == UQM_OK)
-            observe(st, l, i + 1);
+            ret = observe(st, l, i + 1, err);
     }
     return ret;
 }
 
-static int deliver(const struct state *st, const struct batch *b, const float *logits,
+/* Through the stage, as many prompts at a time as it takes. */
+static int deliver(const struct state *st, const struct batch *b, struct uqm_place logits,
                    struct uqm_err *err)
 {
+    struct uqm_device *device = st->net->device;
+    const size_t n_tokens = st->head.n_tokens, at_once = st->run.stage_elem / n_tokens;
     for (size_t i = 0; i < b->plan.n_seqs; i++) {
-        int ret = st->job->logits(st->job->ctx, b->first + i, logits + i * st->head.n_tokens, err);
+        const size_t n = (size_t) uqm_min_u64(at_once, b->plan.n_seqs - i), k = i % at_once;
+        int ret = UQM_OK;
+        if (k == 0)
+            ret = device->ops->download(device, st->run.stage, uqm_place_add(logits, i * n_tokens),
+                                        n * n_tokens, err);
+        if (ret == UQM_OK)
+            ret = st->job->logits(st->job->ctx, b->first + i, st->run.stage + k * n_tokens, err);
         if (ret < 0)
             return ret;
     }
@@ -125,7 +146,7 @@ static int run_batch(struct state *st, const struct batch *b, struct uqm_err *er
     struct uqm_splice *splice = NULL;
     struct uqm_llama l = { 0 };
     struct uqm_sequence *seqs = st->seqs + b->first;
-    float *logits = st->run.arena + b->plan.hidden + b->plan.normed + b->plan.region;
+    const struct uqm_place logits = uqm_run_place(&st->run, uqm_llama_plan_words(&b->plan));
 
     place(seqs, b->plan.n_seqs);
     int ret = uqm_splice_create(&splice, &schedule, st->net, seqs, b->plan.n_seqs, err);
@@ -139,13 +160,13 @@ static int run_batch(struct state *st, const struct batch *b, struct uqm_err *er
         ret = uqm_run_open(&st->run, &weights, &schedule, err);
     if (ret == UQM_OK) {
         l.weights = &weights;
-        ret = uqm_splice_run(splice, &st->run, &weights, l.hidden, l.normed, l.region,
-                             st->job->features, st->job->ctx, err);
+        ret = uqm_splice_run(splice, &st->run, &weights, &l.parts, st->job->features, st->job->ctx,
+                             err);
     }
     if (ret == UQM_OK)
         ret = run_layers(st, &l, b->first, err);
     if (ret == UQM_OK)
-        ret = uqm_head_run(&st->head, &st->run, &weights, logits, l.normed, l.hidden,
+        ret = uqm_head_run(&st->head, &st->run, &weights, logits, l.parts.normed, l.parts.hidden,
                            b->plan.n_seqs, err);
     uqm_weights_close(&weights);
     uqm_llama_finish(&l);
@@ -198,6 +219,20 @@ static int measure(struct state *st, size_t *longest, struct uqm_err *err)
     return UQM_OK;
 }
 
+static int init_run(struct state *st, const struct uqm_schedule *whole, size_t longest,
+                    struct uqm_err *err)
+{
+    const struct uqm_model_config *c = &st->net->config;
+    const size_t picture = uqm_network_feature_rows(c) * c->vision.hidden;
+    const struct uqm_run_needs needs = {
+        .max_kv = longest,
+        .n_positions = longest,
+        .stage_elem = (size_t) uqm_max_u64(st->head.n_tokens, picture),
+        .other_bytes = st->head.rows_bytes,
+    };
+    return uqm_run_init(&st->run, st->net, whole, &needs, err);
+}
+
 int uqm_network_logits(struct uqm_network *network, const struct uqm_llm_job *job,
                        struct uqm_err *err)
 {
@@ -214,7 +249,7 @@ int uqm_network_logits(struct uqm_network *network, const struct uqm_llm_job *jo
         ret = uqm_network_schedule_text(&whole, network, err);
     st.enough = uqm_max_u64(ENOUGH_BYTES, ENOUGH_TIMES * uqm_schedule_bytes(&whole));
     if (ret == UQM_OK)
-        ret = uqm_run_init(&st.run, network, &whole, longest, longest, err);
+        ret = init_run(&st, &whole, longest, err);
     if (ret == UQM_OK)
         ret = run_batches(&st, err);
     uqm_run_finish(&st.run);

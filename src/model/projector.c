@@ -18,20 +18,41 @@ int uqm_projector_schedule(struct uqm_schedule *schedule, const struct uqm_model
     return ret;
 }
 
-int uqm_projector_run(struct uqm_run *run, struct uqm_weights *weights, float *out, float *mid,
-                      const float *features, size_t n_rows, struct uqm_err *err)
+int uqm_projector_run(struct uqm_run *run, struct uqm_weights *weights, struct uqm_place out,
+                      struct uqm_place mid, struct uqm_place features, size_t n_rows,
+                      struct uqm_err *err)
 {
     const struct uqm_model_config *c = &run->net->config;
     const size_t in = c->vision.hidden, width = c->text.hidden;
+    const struct uqm_linear first = {
+        .y = mid,
+        .x = features,
+        .ldy = width,
+        .ldx = in,
+        .m = n_rows,
+        .n = width,
+        .k = in,
+        .bias = run->bias,
+        .epilogue = UQM_EPI_GELU,
+    };
+    const struct uqm_linear second = {
+        .y = out,
+        .x = mid,
+        .ldy = width,
+        .ldx = width,
+        .m = n_rows,
+        .n = width,
+        .k = width,
+        .bias = run->bias,
+        .epilogue = UQM_EPI_STORE,
+    };
 
     int ret = uqm_weights_vector(weights, run->bias, width, err);
     if (ret == UQM_OK)
-        ret = uqm_weights_linear(weights, run->gemm, mid, width, features, in, n_rows, width, in,
-                                 run->bias, UQM_EPI_GELU, err);
+        ret = uqm_weights_linear(weights, &first, err);
     if (ret == UQM_OK)
         ret = uqm_weights_vector(weights, run->bias, width, err);
     if (ret == UQM_OK)
-        ret = uqm_weights_linear(weights, run->gemm, out, width, mid, width, n_rows, width, width,
-                                 run->bias, UQM_EPI_STORE, err);
+        ret = uqm_weights_linear(weights, &second, err);
     return ret;
 }

@@ -1,6 +1,6 @@
 #include "src/model/blocks.h"
 
-#include <inttypes.h>
+#include <math.h>
 
 #include "src/base/checked.h"
 
@@ -23,77 +23,129 @@ static void choose_tiles(struct uqm_run *run, const struct uqm_schedule *schedul
         run->stream_bytes *= 2;
 }
 
-static int take(float **out, size_t *bytes, struct uqm_run *run, uint64_t n_floats,
-                const char *what, struct uqm_err *err)
+static uint64_t small_stride(const struct uqm_run *run)
 {
-    void *p;
-    *bytes = (size_t) n_floats * sizeof(float);
-    int ret = uqm_budget_alloc(&p, run->net->env, *bytes, 64, what, err);
-    *out = p;
+    return uqm_part_words(run->device_needs.max_k);
+}
+
+static int take_small(struct uqm_run *run, struct uqm_err *err)
+{
+    struct uqm_device *device = run->device;
+    const uint64_t stride = small_stride(run);
+    int ret = device->ops->alloc(&run->small, device, 3 * stride, "the norms and biases", err);
+    run->norm_w = (struct uqm_place){ run->small, 0 };
+    run->norm_b = (struct uqm_place){ run->small, stride };
+    run->bias = (struct uqm_place){ run->small, 2 * stride };
     return ret;
 }
 
-static void give_back(float **p, struct uqm_run *run, size_t bytes)
+static uint64_t rope_words(const struct uqm_run *run, size_t n_positions)
 {
-    void *block = *p;
-    uqm_budget_free(&block, run->net->env, bytes);
-    *p = NULL;
+    return uqm_part_words(n_positions * (run->net->config.text.head_dim / 2));
 }
 
-static int take_small(struct uqm_run *run, uint64_t max_row, struct uqm_err *err)
+/*
+ * Tables of cos and sin of position * theta^(-2i / head_dim), in double, rounded once to float. The
+ * half-precision reference rounds further, to fp16; our activations are f32 and so are the tables.
+ */
+static void fill_rope(float *table, double (*fn)(double), const struct uqm_text_config *c,
+                      size_t first, size_t n_positions)
 {
-    const size_t stride = (size_t) uqm_align_up(max_row, 16);
-    int ret = take(&run->norm_w, &run->small_bytes, run, 4 * stride, "the norms and biases", err);
-    if (ret < 0)
-        return ret;
-    run->norm_b = run->norm_w + stride;
-    run->bias = run->norm_b + stride;
-    run->row = run->bias + stride;
-    return UQM_OK;
+    const size_t half = c->head_dim / 2;
+    for (size_t i = 0; i < half; i++) {
+        const double f = pow(c->rope_theta, -2.0 * (double) i / (double) c->head_dim);
+        for (size_t p = 0; p < n_positions; p++)
+            table[p * half + i] = (float) fn((double) (first + p) * f);
+    }
 }
 
 static int take_rope(struct uqm_run *run, size_t n_positions, struct uqm_err *err)
 {
+    struct uqm_device *device = run->device;
     const struct uqm_text_config *c = &run->net->config.text;
-    const size_t half = n_positions * (c->head_dim / 2);
-    int ret = take(&run->rope_table, &run->rope_bytes, run, 2 * half, "the rotary tables", err);
-    if (ret < 0)
-        return ret;
-    uqm_rope_fill(run->rope_table, run->rope_table + half, c->rope_theta, c->head_dim, n_positions);
-    run->rope = (struct uqm_rope){ .cos = run->rope_table,
-                                   .sin = run->rope_table + half,
-                                   .head_dim = c->head_dim };
-    return UQM_OK;
+    const size_t half = c->head_dim / 2, at_once = run->stage_elem / half;
+    const uint64_t n_words = rope_words(run, n_positions);
+
+    int ret = device->ops->alloc(&run->rope, device, 2 * n_words, "the rotary tables", err);
+    run->cos = (struct uqm_place){ run->rope, 0 };
+    run->sin = (struct uqm_place){ run->rope, n_words };
+    for (size_t p = 0; ret == UQM_OK && p < n_positions; p += at_once) {
+        const size_t n = (size_t) uqm_min_u64(at_once, n_positions - p);
+        fill_rope(run->stage, cos, c, p, n);
+        ret = device->ops->upload(device, uqm_place_add(run->cos, p * half), run->stage, n * half,
+                                  err);
+        if (ret < 0)
+            break;
+        fill_rope(run->stage, sin, c, p, n);
+        ret = device->ops->upload(device, uqm_place_add(run->sin, p * half), run->stage, n * half,
+                                  err);
+    }
+    return ret;
+}
+
+static int take_stage(struct uqm_run *run, struct uqm_err *err)
+{
+    void *block;
+    int ret = uqm_budget_alloc(&block, run->net->env, run->stage_elem * sizeof *run->stage, 64,
+                               "the rows on their way to the device", err);
+    run->stage = block;
+    return ret;
+}
+
+/* Sums of what is taken here, for the room that is left. */
+static void count_fixed(struct uqm_run *run, const struct uqm_run_needs *needs)
+{
+    const struct uqm_device *device = run->device;
+    const uint64_t small = 3 * small_stride(run) * sizeof(float);
+    const uint64_t rope =
+        needs->n_positions ? 2 * rope_words(run, needs->n_positions) * sizeof(float) : 0;
+    const uint64_t reserved = device->ops->reserve_bytes(device, &run->device_needs);
+
+    run->fixed_bytes =
+        run->stream_bytes + run->stage_elem * sizeof(float) + needs->other_bytes + reserved;
+    if (device->limits.on_host)
+        run->fixed_bytes += small + rope;
+    else
+        run->device_bytes = small + rope;
 }
 
 int uqm_run_init(struct uqm_run *run, struct uqm_network *net, const struct uqm_schedule *schedule,
-                 size_t max_kv, size_t n_positions, struct uqm_err *err)
+                 const struct uqm_run_needs *needs, struct uqm_err *err)
 {
-    *run = (struct uqm_run){ .net = net };
+    struct uqm_device *device = net->device;
+    *run = (struct uqm_run){ .net = net, .device = device };
     choose_tiles(run, schedule);
+    const uint64_t max_row = uqm_schedule_max_row(schedule);
+    run->stage_elem = (size_t) uqm_max_u64(max_row, needs->stage_elem);
+    run->device_needs = (struct uqm_device_needs){
+        .tile_bytes = run->tile_bytes,
+        .tile_elem = (size_t) uqm_schedule_max_tile_elem(schedule, run->tile_bytes),
+        .max_k = (size_t) max_row,
+        .max_kv = needs->max_kv,
+    };
+    count_fixed(run, needs);
 
-    const int n_threads = uqm_threads_count(net->threads);
-    const size_t tile_elem = (size_t) uqm_schedule_max_tile_elem(schedule, run->tile_bytes);
-    const size_t max_row = (size_t) uqm_schedule_max_row(schedule);
-    int ret =
-        uqm_gemm_create(&run->gemm, net->env, net->threads, &net->kernels, tile_elem, max_row, err);
+    int ret = device->ops->reserve(device, &run->device_needs, err);
+    run->reserved = ret == UQM_OK;
     if (ret == UQM_OK)
-        ret = uqm_attention_scratch_create(&run->attention, net->env, net->threads, max_kv, err);
+        ret = take_stage(run, err);
     if (ret == UQM_OK)
-        ret = take_small(run, max_row, err);
-    if (ret == UQM_OK && n_positions > 0)
-        ret = take_rope(run, n_positions, err);
-    if (ret < 0) {
+        ret = take_small(run, err);
+    if (ret == UQM_OK && needs->n_positions > 0)
+        ret = take_rope(run, needs->n_positions, err);
+    if (ret < 0)
         uqm_run_finish(run);
-        return ret;
-    }
-    run->fixed_bytes = run->stream_bytes + uqm_gemm_memory(tile_elem, max_row, n_threads) +
-                       uqm_attention_memory(max_kv, n_threads) + run->small_bytes + run->rope_bytes;
-    return UQM_OK;
+    return ret;
 }
 
 uint64_t uqm_run_arena_room(const struct uqm_run *run)
 {
+    const struct uqm_device_limits *limits = &run->device->limits;
+    if (!limits->on_host) {
+        const uint64_t used = run->device_bytes;
+        const uint64_t left = limits->memory_bytes > used ? limits->memory_bytes - used : 0;
+        return uqm_min_u64(left, limits->largest_bytes);
+    }
     /* What the budget has left counts too: memory_bytes may promise more than that. */
     const uint64_t m = run->net->memory_bytes, left = uqm_budget_left(run->net->env);
     const uint64_t promised = m > run->fixed_bytes ? m - run->fixed_bytes : 0;
@@ -109,9 +161,21 @@ static uint64_t excess(uint64_t a, uint64_t b, uint64_t there_is)
     return sum > there_is ? sum - there_is : 0;
 }
 
+static int no_room_on_device(const struct uqm_run *run, uint64_t bytes, const char *what,
+                             struct uqm_err *err)
+{
+    return uqm_fail(err, UQM_ERR_NOMEM,
+                    "%s: %s of %s needs %.1f MiB for its activations, but %.1f MiB of the device's "
+                    "memory remain",
+                    run->device->id, what, run->net->source->name, (double) bytes / (double) MIB,
+                    (double) uqm_run_arena_room(run) / (double) MIB);
+}
+
 int uqm_run_no_room(const struct uqm_run *run, uint64_t bytes, const char *what,
                     struct uqm_err *err)
 {
+    if (!run->device->limits.on_host)
+        return no_room_on_device(run, bytes, what, err);
     const uint64_t room = uqm_run_arena_room(run);
     const uint64_t missing =
         uqm_max_u64(excess(run->fixed_bytes, bytes, run->net->memory_bytes),
@@ -125,26 +189,66 @@ int uqm_run_no_room(const struct uqm_run *run, uint64_t bytes, const char *what,
 
 int uqm_run_take_arena(struct uqm_run *run, uint64_t bytes, const char *what, struct uqm_err *err)
 {
+    struct uqm_device *device = run->device;
     if (bytes > uqm_run_arena_room(run) || bytes > SIZE_MAX)
         return uqm_run_no_room(run, bytes, what, err);
-    return take(&run->arena, &run->arena_bytes, run, bytes / sizeof(float), "the activations", err);
+    return device->ops->alloc(&run->arena, device, bytes / sizeof(float), "the activations", err);
 }
 
 int uqm_run_open(struct uqm_run *run, struct uqm_weights *weights,
                  const struct uqm_schedule *schedule, struct uqm_err *err)
 {
     const struct uqm_network *net = run->net;
-    return uqm_weights_open(weights, net->env, net->threads, &net->kernels, net->source, schedule,
-                            run->tile_bytes, run->stream_bytes, err);
+    const struct uqm_weights_params params = {
+        .env = net->env,
+        .threads = net->threads,
+        .device = run->device,
+        .kernels = &net->kernels,
+        .source = net->source,
+        .schedule = schedule,
+        .tile_bytes = run->tile_bytes,
+        .memory_bytes = run->stream_bytes,
+        .stage = run->stage,
+    };
+    return uqm_weights_open(weights, &params, err);
+}
+
+int uqm_row_writer_flush(struct uqm_row_writer *writer, struct uqm_err *err)
+{
+    struct uqm_device *device = writer->run->device;
+    const size_t n_words = writer->n_staged * writer->width;
+    if (n_words == 0)
+        return UQM_OK;
+    int ret = device->ops->upload(device, writer->to, writer->run->stage, n_words, err);
+    writer->to = uqm_place_add(writer->to, n_words);
+    writer->n_staged = 0;
+    return ret;
+}
+
+int uqm_row_writer_put(struct uqm_row_writer *writer, const void *row, enum uqm_dtype dtype,
+                       struct uqm_err *err)
+{
+    struct uqm_run *run = writer->run;
+    uqm_widen(&run->net->kernels, run->stage + writer->n_staged * writer->width, row, dtype,
+              writer->width);
+    writer->n_staged++;
+    if ((writer->n_staged + 1) * writer->width <= run->stage_elem)
+        return UQM_OK;
+    return uqm_row_writer_flush(writer, err);
 }
 
 void uqm_run_finish(struct uqm_run *run)
 {
-    if (!run->net)
+    struct uqm_device *device = run->device;
+    if (!device)
         return;
-    uqm_gemm_destroy(&run->gemm);
-    uqm_attention_scratch_destroy(&run->attention);
-    give_back(&run->norm_w, run, run->small_bytes);
-    give_back(&run->rope_table, run, run->rope_bytes);
-    give_back(&run->arena, run, run->arena_bytes);
+    device->ops->free(device, &run->arena);
+    device->ops->free(device, &run->rope);
+    device->ops->free(device, &run->small);
+    if (run->reserved)
+        device->ops->release(device);
+    run->reserved = false;
+    void *block = run->stage;
+    uqm_budget_free(&block, run->net->env, run->stage_elem * sizeof *run->stage);
+    run->stage = NULL;
 }

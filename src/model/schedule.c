@@ -185,11 +185,11 @@ uint64_t uqm_schedule_max_tile_elem(const struct uqm_schedule *schedule, size_t 
 static int next_range(void *ctx, struct uqm_range *range)
 {
     struct uqm_weights *w = ctx;
-    if (w->asked_load == w->schedule->n)
+    if (w->asked_load == w->of.schedule->n)
         return 0;
-    const struct uqm_load *load = &w->schedule->loads[w->asked_load];
+    const struct uqm_load *load = &w->of.schedule->loads[w->asked_load];
     const uint64_t rows =
-        uqm_min_u64(tile_rows(w->source, load, w->tile_bytes), load->n_rows - w->asked_row);
+        uqm_min_u64(tile_rows(w->of.source, load, w->of.tile_bytes), load->n_rows - w->asked_row);
     *range = (struct uqm_range){
         .tensor = load->tensor,
         .first_elem = (load->first_row + w->asked_row) * load->row_elem,
@@ -203,21 +203,13 @@ static int next_range(void *ctx, struct uqm_range *range)
     return 1;
 }
 
-int uqm_weights_open(struct uqm_weights *weights, struct uqm_env *env, struct uqm_threads *threads,
-                     const struct uqm_kernels *kernels, struct uqm_source *source,
-                     const struct uqm_schedule *schedule, size_t tile_bytes, uint64_t memory_bytes,
+int uqm_weights_open(struct uqm_weights *weights, const struct uqm_weights_params *params,
                      struct uqm_err *err)
 {
-    assert(tile_bytes >= uqm_schedule_min_tile(schedule));
-    *weights = (struct uqm_weights){
-        .env = env,
-        .kernels = kernels,
-        .source = source,
-        .schedule = schedule,
-        .tile_bytes = tile_bytes,
-    };
-    return uqm_source_open(&weights->stream, source, threads, tile_bytes, memory_bytes, next_range,
-                           weights, err);
+    assert(params->tile_bytes >= uqm_schedule_min_tile(params->schedule));
+    *weights = (struct uqm_weights){ .of = *params };
+    return uqm_source_open(&weights->stream, params->source, params->threads, params->tile_bytes,
+                           params->memory_bytes, next_range, weights, err);
 }
 
 void uqm_weights_close(struct uqm_weights *weights)
@@ -227,14 +219,14 @@ void uqm_weights_close(struct uqm_weights *weights)
 
 static const struct uqm_load *current_load(const struct uqm_weights *w)
 {
-    assert(w->load < w->schedule->n);
-    return &w->schedule->loads[w->load];
+    assert(w->load < w->of.schedule->n);
+    return &w->of.schedule->loads[w->load];
 }
 
 static int next_tile(struct uqm_weights *w, struct uqm_tile *tile, struct uqm_err *err)
 {
     *tile = (struct uqm_tile){ 0 };
-    int ret = uqm_check_cancel(w->env, err);
+    int ret = uqm_check_cancel(w->of.env, err);
     if (ret == UQM_OK)
         ret = uqm_tile_next(w->stream, tile, err);
     if (ret < 0)
@@ -260,95 +252,69 @@ static bool tile_done(struct uqm_weights *w, struct uqm_tile *tile)
 
 static enum uqm_dtype tile_dtype(const struct uqm_weights *w, const struct uqm_tile *tile)
 {
-    return w->source->tensors[tile->range.tensor].dtype;
+    return w->of.source->tensors[tile->range.tensor].dtype;
 }
 
-int uqm_weights_vector(struct uqm_weights *weights, float *dst, size_t n_elem, struct uqm_err *err)
+int uqm_weights_vector(struct uqm_weights *weights, struct uqm_place dst, size_t n_elem,
+                       struct uqm_err *err)
 {
+    struct uqm_device *device = weights->of.device;
     assert(current_load(weights)->n_rows == 1 && current_load(weights)->row_elem == n_elem);
     struct uqm_tile tile;
     int ret = next_tile(weights, &tile, err);
     if (ret < 0)
         return ret;
-    uqm_widen(weights->kernels, dst, tile.data, tile_dtype(weights, &tile), n_elem);
+    uqm_widen(weights->of.kernels, weights->of.stage, tile.data, tile_dtype(weights, &tile),
+              n_elem);
     tile_done(weights, &tile);
-    return UQM_OK;
+    return device->ops->upload(device, dst, weights->of.stage, n_elem, err);
 }
 
-typedef void (*product_fn)(struct uqm_gemm *gemm, const struct uqm_product *product);
-
-/* The product with the next load, tile by tile of its rows. */
-static int multiply(struct uqm_weights *weights, struct uqm_gemm *gemm, product_fn run,
-                    const struct uqm_product *whole, struct uqm_err *err)
+int uqm_weights_linear(struct uqm_weights *weights, const struct uqm_linear *product,
+                       struct uqm_err *err)
 {
-    assert(current_load(weights)->n_rows == whole->n);
-    assert(current_load(weights)->row_elem == whole->k);
+    struct uqm_device *device = weights->of.device;
+    assert(current_load(weights)->n_rows == product->n);
+    assert(current_load(weights)->row_elem == product->k);
     bool more = true;
-    while (more) {
+    int ret = UQM_OK;
+    while (ret == UQM_OK && more) {
         struct uqm_tile tile;
-        int ret = next_tile(weights, &tile, err);
+        ret = next_tile(weights, &tile, err);
         if (ret < 0)
             return ret;
-        const size_t first = (size_t) weights->row;
-        struct uqm_product part = *whole;
-        part.y += first;
+        struct uqm_linear part = *product;
+        part.y = uqm_place_add(product->y, weights->row);
         part.w = tile.data;
         part.w_dtype = tile_dtype(weights, &tile);
-        part.n = tile.range.n_elem / whole->k;
-        part.bias = whole->bias ? whole->bias + first : NULL;
-        run(gemm, &part);
+        part.n = tile.range.n_elem / product->k;
+        if (part.bias.memory)
+            part.bias = uqm_place_add(product->bias, weights->row);
+        ret = device->ops->linear(device, &part, err);
         more = tile_done(weights, &tile);
     }
-    return UQM_OK;
+    return ret;
 }
 
-int uqm_weights_linear(struct uqm_weights *weights, struct uqm_gemm *gemm, float *y, size_t ldy,
-                       const float *x, size_t ldx, size_t m, size_t n, size_t k, const float *bias,
-                       enum uqm_epilogue epilogue, struct uqm_err *err)
-{
-    const struct uqm_product whole = {
-        .y = y,
-        .ldy = ldy,
-        .x = x,
-        .ldx = ldx,
-        .m = m,
-        .n = n,
-        .k = k,
-        .bias = bias,
-        .epilogue = epilogue,
-    };
-    return multiply(weights, gemm, uqm_gemm_run, &whole, err);
-}
-
-int uqm_weights_linear1(struct uqm_weights *weights, struct uqm_gemm *gemm, float *y,
-                        const float *x, size_t n, size_t k, enum uqm_epilogue epilogue,
-                        struct uqm_err *err)
-{
-    const struct uqm_product whole = {
-        .y = y, .ldy = n, .x = x, .ldx = k, .m = 1, .n = n, .k = k, .epilogue = epilogue
-    };
-    return multiply(weights, gemm, uqm_gemv_run, &whole, err);
-}
-
-int uqm_weights_rows(struct uqm_weights *weights, float *row, uqm_take_row_fn take, void *ctx,
+int uqm_weights_rows(struct uqm_weights *weights, uqm_take_row_fn take, void *ctx,
                      struct uqm_err *err)
 {
     const struct uqm_load load = *current_load(weights);
     const size_t n_elem = (size_t) load.row_elem;
     bool more = true;
-    while (more) {
+    int ret = UQM_OK;
+    while (ret == UQM_OK && more) {
         struct uqm_tile tile;
-        int ret = next_tile(weights, &tile, err);
+        ret = next_tile(weights, &tile, err);
         if (ret < 0)
             return ret;
         const enum uqm_dtype dtype = tile_dtype(weights, &tile);
         const size_t bytes = n_elem * (uqm_dtype_bits(dtype) / 8);
         const size_t n_rows = tile.range.n_elem / n_elem;
-        for (size_t r = 0; r < n_rows; r++) {
-            uqm_widen(weights->kernels, row, (const char *) tile.data + r * bytes, dtype, n_elem);
-            take(ctx, load.first_row + weights->row + r, row);
-        }
+        for (size_t r = 0; ret == UQM_OK && r < n_rows; r++)
+            ret = take(ctx, load.first_row + weights->row + r, (const char *) tile.data + r * bytes,
+                       dtype, err);
         more = tile_done(weights, &tile);
     }
-    return UQM_OK;
+    return ret;
 }

@@ -9,7 +9,8 @@
 #ifndef UQM_MODEL_SCHEDULE_H
 #define UQM_MODEL_SCHEDULE_H
 
-#include "compute/gemm.h"
+#include "compute/device.h"
+#include "compute/kernels.h"
 #include "src/checkpoint/source.h"
 
 /* A run of whole rows of one tensor; a tensor of rank 1 is a single row. */
@@ -49,13 +50,21 @@ uint64_t uqm_schedule_bytes(const struct uqm_schedule *schedule);
 uint64_t uqm_schedule_max_row(const struct uqm_schedule *schedule);
 uint64_t uqm_schedule_max_tile_elem(const struct uqm_schedule *schedule, size_t tile_bytes);
 
-struct uqm_weights {
+struct uqm_weights_params {
     struct uqm_env *env;
+    struct uqm_threads *threads;
+    struct uqm_device *device;
     const struct uqm_kernels *kernels;
     struct uqm_source *source;
-    const struct uqm_schedule *schedule; /* borrowed */
-    struct uqm_tile_stream *stream;
+    const struct uqm_schedule *schedule; /* borrowed, and all of the above */
     size_t tile_bytes;
+    uint64_t memory_bytes;
+    float *stage; /* room for the longest row, used within the calls below */
+};
+
+struct uqm_weights {
+    struct uqm_weights_params of;
+    struct uqm_tile_stream *stream;
     size_t asked_load; /* how far the stream has been told; ahead of the next two */
     uint64_t asked_row;
     size_t load; /* how far the network has come */
@@ -64,28 +73,22 @@ struct uqm_weights {
 
 /* Start a pass. `weights` must stay where it is until uqm_weights_close(), which takes a zeroed
  * one. */
-int uqm_weights_open(struct uqm_weights *weights, struct uqm_env *env, struct uqm_threads *threads,
-                     const struct uqm_kernels *kernels, struct uqm_source *source,
-                     const struct uqm_schedule *schedule, size_t tile_bytes, uint64_t memory_bytes,
+int uqm_weights_open(struct uqm_weights *weights, const struct uqm_weights_params *params,
                      struct uqm_err *err);
 void uqm_weights_close(struct uqm_weights *weights);
 
-/* The next load is a single row: widen it into dst. */
-int uqm_weights_vector(struct uqm_weights *weights, float *dst, size_t n_elem, struct uqm_err *err);
+/* The next load is a single row: widened, into dst. */
+int uqm_weights_vector(struct uqm_weights *weights, struct uqm_place dst, size_t n_elem,
+                       struct uqm_err *err);
 
-/* y[r] = epilogue(W x[r] + bias) for m rows (gemm.h), W (n, k) being the next load. */
-int uqm_weights_linear(struct uqm_weights *weights, struct uqm_gemm *gemm, float *y, size_t ldy,
-                       const float *x, size_t ldx, size_t m, size_t n, size_t k, const float *bias,
-                       enum uqm_epilogue epilogue, struct uqm_err *err);
+/* The product with W, (n, k), being the next load: w and w_dtype are filled in. */
+int uqm_weights_linear(struct uqm_weights *weights, const struct uqm_linear *product,
+                       struct uqm_err *err);
 
-/* The same for one row of x, without padding. */
-int uqm_weights_linear1(struct uqm_weights *weights, struct uqm_gemm *gemm, float *y,
-                        const float *x, size_t n, size_t k, enum uqm_epilogue epilogue,
-                        struct uqm_err *err);
-
-/* Hand the rows of the next load to `take` one by one, widened in `row` (row_elem floats). */
-typedef void (*uqm_take_row_fn)(void *ctx, uint64_t index, const float *row);
-int uqm_weights_rows(struct uqm_weights *weights, float *row, uqm_take_row_fn take, void *ctx,
+/* Hand the rows of the next load to `take` one by one, as they are stored. */
+typedef int (*uqm_take_row_fn)(void *ctx, uint64_t index, const void *row, enum uqm_dtype dtype,
+                               struct uqm_err *err);
+int uqm_weights_rows(struct uqm_weights *weights, uqm_take_row_fn take, void *ctx,
                      struct uqm_err *err);
 
 #endif

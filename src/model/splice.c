@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "src/base/checked.h"
 #include "src/model/blocks.h"
@@ -69,12 +68,16 @@ int uqm_schedule_gather(struct uqm_schedule *schedule, const struct uqm_load *ma
 
 struct uqm_splice {
     const struct uqm_sequence *seqs;
-    size_t n_seqs, n_pictures, picture_rows; /* rows of one picture */
-    struct uqm_row_ref *words;               /* ascending by id */
-    size_t n_words, next;
-    size_t n_loads; /* of embedding rows */
-    float *hidden;  /* while the rows come in */
+    size_t n_seqs, n_rows, n_pictures, picture_rows; /* rows of the batch, and of one picture */
+    struct uqm_row_ref *words;                       /* ascending by id */
+    size_t n_words;
+    size_t n_loads;  /* of embedding rows */
+    uint32_t *index; /* (n_rows): where each row of hidden comes from */
     size_t width;
+    /* While the rows come in: */
+    struct uqm_run *run;
+    struct uqm_row_writer table; /* one row a word that occurs */
+    size_t next, n_ids;          /* refs done, rows of the table */
 };
 
 /* Where in a sequence each id ends up; stops at the cut. */
@@ -114,11 +117,14 @@ int uqm_splice_create(struct uqm_splice **out, struct uqm_schedule *schedule,
 
     int ret = UQM_OK;
     size_t room = 0;
-    for (size_t i = 0; i < n_seqs; i++)
+    for (size_t i = 0; i < n_seqs; i++) {
         room += seqs[i].prompt->n_ids;
+        s->n_rows += seqs[i].n_rows;
+    }
     assert(room > 0); /* no prompt is empty */
     s->words = malloc(room * sizeof *s->words);
-    if (!s->words)
+    s->index = malloc(s->n_rows * sizeof *s->index);
+    if (!s->words || !s->index)
         ret = uqm_fail(err, UQM_ERR_NOMEM, "no memory for the words of %zu prompts", n_seqs);
     for (size_t i = 0; ret == UQM_OK && i < n_seqs; i++) {
         s->n_pictures += seqs[i].n_pictures;
@@ -145,59 +151,111 @@ void uqm_splice_destroy(struct uqm_splice **splice)
     if (!*splice)
         return;
     free((*splice)->words);
+    free((*splice)->index);
     free(*splice);
     *splice = NULL;
 }
 
-static void copy_picture(struct uqm_splice *splice, int32_t id, size_t row, size_t n_rows,
-                         void *ctx)
+/* hidden's rows from those of x that the index names. */
+static int gather(struct uqm_splice *s, const struct uqm_parts *parts, struct uqm_place x,
+                  struct uqm_err *err)
 {
-    const float **projected = ctx;
-    if (id != UQM_IMAGE_PLACEHOLDER)
-        return;
-    memcpy(splice->hidden + row * splice->width, *projected,
-           n_rows * splice->width * sizeof **projected);
-    *projected += splice->picture_rows * splice->width;
+    struct uqm_device *device = s->run->device;
+    const struct uqm_gather args = {
+        .y = parts->hidden,
+        .x = x,
+        .ldy = s->width,
+        .ldx = s->width,
+        .index = parts->index,
+        .n_rows = s->n_rows,
+        .width = s->width,
+    };
+    int ret = device->ops->upload(device, parts->index, s->index, s->n_rows, err);
+    return ret < 0 ? ret : device->ops->gather(device, &args, err);
 }
 
-static int splice_pictures(struct uqm_splice *splice, struct uqm_run *run,
-                           struct uqm_weights *weights, float *normed, float *region,
-                           uqm_features_fn features, void *ctx, struct uqm_err *err)
+static void note_picture(struct uqm_splice *splice, int32_t id, size_t row, size_t n_rows,
+                         void *ctx)
 {
-    float *dst = region;
+    uint32_t *first = ctx;
+    if (id != UQM_IMAGE_PLACEHOLDER)
+        return;
+    for (size_t r = 0; r < n_rows; r++)
+        splice->index[row + r] = *first + (uint32_t) r;
+    *first += (uint32_t) splice->picture_rows;
+}
+
+static void forget_index(struct uqm_splice *splice)
+{
+    for (size_t i = 0; i < splice->n_rows; i++)
+        splice->index[i] = UQM_NO_ROW;
+}
+
+static int splice_pictures(struct uqm_splice *splice, struct uqm_weights *weights,
+                           const struct uqm_parts *parts, uqm_features_fn features, void *ctx,
+                           struct uqm_err *err)
+{
+    struct uqm_run *run = splice->run;
+    const size_t n_elem = splice->picture_rows * run->net->config.vision.hidden;
+    struct uqm_place dst = parts->region;
+    uint32_t first = 0;
+
+    assert(n_elem <= run->stage_elem);
     for (size_t s = 0; s < splice->n_seqs; s++)
         for (size_t k = 0; k < splice->seqs[s].n_pictures; k++) {
-            int ret = features(ctx, splice->seqs[s].number, k, dst, err);
+            int ret = features(ctx, splice->seqs[s].number, k, run->stage, err);
+            if (ret == UQM_OK)
+                ret = run->device->ops->upload(run->device, dst, run->stage, n_elem, err);
             if (ret < 0)
                 return ret;
-            dst += splice->picture_rows * run->net->config.vision.hidden;
+            dst = uqm_place_add(dst, n_elem);
         }
-    int ret = uqm_projector_run(run, weights, region, normed, region,
+    int ret = uqm_projector_run(run, weights, parts->region, parts->normed, parts->region,
                                 splice->n_pictures * splice->picture_rows, err);
     if (ret < 0)
         return ret;
-    const float *projected = region;
+    forget_index(splice);
     for (size_t s = 0; s < splice->n_seqs; s++)
-        for_each_id(splice, &splice->seqs[s], copy_picture, &projected);
-    return UQM_OK;
+        for_each_id(splice, &splice->seqs[s], note_picture, &first);
+    return gather(splice, parts, parts->region, err);
 }
 
-static void take_word(void *ctx, uint64_t index, const float *row)
+/* A row of the embedding, through the stage to the table. */
+static int take_word(void *ctx, uint64_t id, const void *row, enum uqm_dtype dtype,
+                     struct uqm_err *err)
 {
     struct uqm_splice *s = ctx;
-    for (; s->next < s->n_words && (uint64_t) s->words[s->next].id == index; s->next++)
-        memcpy(s->hidden + s->words[s->next].at * s->width, row, s->width * sizeof *row);
+    if (s->next == s->n_words || (uint64_t) s->words[s->next].id != id)
+        return UQM_OK;
+    for (; s->next < s->n_words && (uint64_t) s->words[s->next].id == id; s->next++)
+        s->index[s->words[s->next].at] = (uint32_t) s->n_ids;
+    s->n_ids++;
+    return uqm_row_writer_put(&s->table, row, dtype, err);
+}
+
+/* There are no more words than rows: the table fits into normed. */
+static int splice_words(struct uqm_splice *splice, struct uqm_weights *weights,
+                        const struct uqm_parts *parts, struct uqm_err *err)
+{
+    int ret = UQM_OK;
+    forget_index(splice);
+    splice->table =
+        (struct uqm_row_writer){ .run = splice->run, .to = parts->normed, .width = splice->width };
+    splice->next = splice->n_ids = 0;
+    for (size_t i = 0; ret == UQM_OK && i < splice->n_loads; i++)
+        ret = uqm_weights_rows(weights, take_word, splice, err);
+    if (ret == UQM_OK)
+        ret = uqm_row_writer_flush(&splice->table, err);
+    return ret < 0 ? ret : gather(splice, parts, parts->normed, err);
 }
 
 int uqm_splice_run(struct uqm_splice *splice, struct uqm_run *run, struct uqm_weights *weights,
-                   float *hidden, float *normed, float *region, uqm_features_fn features, void *ctx,
+                   const struct uqm_parts *parts, uqm_features_fn features, void *ctx,
                    struct uqm_err *err)
 {
     int ret = UQM_OK;
-    splice->hidden = hidden;
+    splice->run = run;
     if (splice->n_pictures > 0)
-        ret = splice_pictures(splice, run, weights, normed, region, features, ctx, err);
-    for (size_t i = 0; ret == UQM_OK && i < splice->n_loads; i++)
-        ret = uqm_weights_rows(weights, run->row, take_word, splice, err);
-    return ret;
+        ret = splice_pictures(splice, weights, parts, features, ctx, err);
+    return ret < 0 ? ret : splice_words(splice, weights, parts, err);
 }

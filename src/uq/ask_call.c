@@ -13,6 +13,7 @@ enum { N_TOP = 10, MAX_TOKENS = 1 << 20 };
 struct ask {
     struct uqm_env env;
     struct uqm_threads *threads;
+    struct uqm_device *device;
     const struct uqm_ask_params *params;
     struct uqm_candidate candidate;
     struct uqm_network *network;
@@ -102,12 +103,14 @@ static int open_model(struct ask *a, struct uqm_err *err)
                                           .need_vision = p->image != NULL };
     int ret = uqm_threads_create(&a->threads, a->env.n_threads, err);
     if (ret == UQM_OK)
+        ret = uqm_device_open(&a->device, &a->env, a->threads, p->common.device, err);
+    if (ret == UQM_OK)
         ret = uqm_candidate_open(&a->candidate, &a->env, p->model, &open, err);
     if (ret < 0)
         return ret;
     /* An eighth for the picture, a sixteenth for the rest. */
     const uint64_t left = uqm_budget_left(&a->env);
-    return uqm_network_create(&a->network, &a->env, a->threads, a->candidate.source,
+    return uqm_network_create(&a->network, &a->env, a->threads, a->device, a->candidate.source,
                               &a->candidate.config, left - left / 8 - left / 16, err);
 }
 
@@ -186,6 +189,7 @@ static void ask_finish(struct ask *a)
     uqm_budget_free(&block, &a->env, a->features_bytes);
     uqm_network_destroy(&a->network);
     uqm_candidate_close(&a->candidate);
+    uqm_device_destroy(&a->device);
     uqm_threads_destroy(&a->threads);
 }
 

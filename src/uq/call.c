@@ -52,7 +52,8 @@ int uqm_call_init(struct uqm_call *call, const struct uqm_call_params *params, s
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for the logits of %zu prompts", n);
     ret = uqm_candidate_names(call->names, &q->models, err);
     if (ret == UQM_OK)
-        ret = uqm_runner_init(&call->runner, &call->survey, params->scratch_dir, err);
+        ret = uqm_runner_init(&call->runner, &call->survey, params->scratch_dir,
+                              params->common->device, err);
     if (ret == UQM_OK)
         ret = uqm_trace_create(&call->trace, params->trace_path, err);
     return ret;

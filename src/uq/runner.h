@@ -10,13 +10,14 @@ struct uqm_runner {
     struct uqm_survey *survey;
     struct uqm_features *features;
     struct uqm_threads *threads;
+    struct uqm_device *device;
     uint64_t other_bytes; /* memory that its owner needs besides, taken from the network's */
 };
 
-/* scratch_dir: see uqm_features_create(). The survey is borrowed. *out is to be finished, whatever
- * is returned. */
+/* scratch_dir: see uqm_features_create(); device: what --device names. The survey is borrowed. *out
+ * is to be finished, whatever is returned. */
 int uqm_runner_init(struct uqm_runner *out, struct uqm_survey *survey, const char *scratch_dir,
-                    struct uqm_err *err);
+                    const char *device, struct uqm_err *err);
 void uqm_runner_finish(struct uqm_runner *runner);
 
 /*

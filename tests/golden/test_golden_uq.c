@@ -44,7 +44,7 @@ static void check_sample(const json_t *sample, const json_t *expected)
 
     survey_of(&survey, &q, sample, system, sizeof system);
     const struct uqm_open_params open = { .need_vision = uqm_survey_has_pictures(&survey) };
-    assert_ok(uqm_runner_init(&runner, &survey, workdir, &err), err);
+    assert_ok(uqm_runner_init(&runner, &survey, workdir, "cpu", &err), err);
     assert_ok(uqm_candidate_open(&c, env, path, &open, &err), err);
     assert_ok(uqm_runner_ask(logits, &runner, &c, "test", &err), err);
     uqm_option_softmax(p, logits);

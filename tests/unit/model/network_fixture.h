@@ -50,6 +50,7 @@ static inline struct uqm_model_config odd_config(void)
 struct fixture {
     struct uqm_env *env;
     struct uqm_threads *threads;
+    struct uqm_device *device;
     struct uqm_model_config config;
     struct memory_source source;
     struct uqm_network *network;
@@ -65,12 +66,14 @@ static inline void open_network(struct fixture *f, uint64_t memory, int n_thread
 {
     struct uqm_err err = { 0 };
     uqm_network_destroy(&f->network);
+    uqm_device_destroy(&f->device);
     uqm_threads_destroy(&f->threads);
     f->env = test_env(512 * MIB, n_threads);
     f->source.source.env = f->env;
     assert_ok(uqm_threads_create(&f->threads, n_threads, &err), err);
-    assert_ok(uqm_network_create(&f->network, f->env, f->threads, &f->source.source, &f->config,
-                                 memory, &err),
+    assert_ok(uqm_device_cpu_create(&f->device, f->env, f->threads, &err), err);
+    assert_ok(uqm_network_create(&f->network, f->env, f->threads, f->device, &f->source.source,
+                                 &f->config, memory, &err),
               err);
 }
 
@@ -117,6 +120,7 @@ static inline void teardown(struct fixture *f)
     assert_int_equal(atomic_load(&f->env->budget.used_bytes), 0);
     uqm_network_destroy(&f->network);
     assert_null(f->network);
+    uqm_device_destroy(&f->device);
     uqm_threads_destroy(&f->threads);
     memory_source_finish(&f->source);
     free(f);
