@@ -21,7 +21,8 @@ enum uqm_rng_purpose {
     UQM_RNG_IMAGE = 1,
     UQM_RNG_TEXT = 2,
     UQM_RNG_DROPOUT = 3,
-    UQM_RNG_SAMPLE = 4
+    UQM_RNG_SAMPLE = 4,
+    UQM_RNG_GUESS = 5
 };
 
 /*

@@ -9,6 +9,10 @@
 /* Length in bytes, 1 to 4, of the character at s; 0 if it is malformed, cut off, or left is 0. */
 size_t uqm_utf8_len(const uint8_t *s, size_t left);
 
+/* Length in bytes of the white-space character at s (those of Python's str.isspace()), 0 if it is
+ * another one. */
+size_t uqm_utf8_space(const uint8_t *s, size_t left);
+
 bool uqm_utf8_valid(const uint8_t *s, size_t len);
 
 #endif

@@ -42,32 +42,13 @@ static void put_piece(struct text *t, const char *piece)
     put(t, piece, strlen(piece));
 }
 
-/* Bytes of the white-space character at p, 0 if it is another one. */
-static size_t space_at(const uint8_t *p, size_t left)
-{
-    static const char *const wide[] = {
-        "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
-        "\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
-        "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8",
-        "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80",
-    };
-    if (left && (*p == ' ' || (*p >= 9 && *p <= 13) || (*p >= 0x1c && *p <= 0x1f)))
-        return 1;
-    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
-        const size_t n = strlen(wide[i]);
-        if (n <= left && !memcmp(p, wide[i], n))
-            return n;
-    }
-    return 0;
-}
-
 static void strip(struct text *t)
 {
     size_t begin = 0, end = 0, n;
-    while ((n = space_at(t->data + begin, t->len - begin)))
+    while ((n = uqm_utf8_space(t->data + begin, t->len - begin)))
         begin += n;
     for (size_t i = begin; i < t->len;) {
-        n = space_at(t->data + i, t->len - i);
+        n = uqm_utf8_space(t->data + i, t->len - i);
         i += n ? n : 1;
         if (!n)
             end = i;

@@ -156,8 +156,40 @@ static int read_lettered_choices(const struct loader *l, struct uqm_record *r, c
     return r->n_choices ? UQM_OK : wrong(l, r, "choice \"A\" is none");
 }
 
-/* An index, a letter, or no label. Records without choices keep their answers to themselves:
- * nothing here reads them. */
+/* A text, a whole number, or VQAv2's object with one. */
+static int read_answer_text(const struct loader *l, struct uqm_record *r, const char **out,
+                            const json_t *v)
+{
+    const json_t *text = json_is_object(v) ? json_object_get(v, "answer") : v;
+    if (json_is_integer(text))
+        *out = uqm_arena_printf(&l->set->arena, "%lld", (long long) json_integer_value(text));
+    else if (json_is_string(text))
+        *out = keep(l, text);
+    else
+        return wrong(l, r, "an answer is neither text nor a whole number");
+    return *out ? UQM_OK : no_memory(l);
+}
+
+/* One answer, or a list of them; "nan" may be an answer. */
+static int read_answers(const struct loader *l, struct uqm_record *r, const json_t *v)
+{
+    const size_t n = json_is_array(v) ? json_array_size(v) : 1;
+    if (!v || json_is_null(v) || n == 0)
+        return UQM_OK;
+    const char **answers = uqm_arena_alloc(&l->set->arena, n, sizeof *answers);
+    if (!answers)
+        return no_memory(l);
+    r->answers = answers;
+    for (; r->n_answers < n; r->n_answers++) {
+        int ret = read_answer_text(l, r, &answers[r->n_answers],
+                                   json_is_array(v) ? json_array_get(v, r->n_answers) : v);
+        if (ret < 0)
+            return ret;
+    }
+    return UQM_OK;
+}
+
+/* An index, a letter, or no label. */
 static int read_answer(const struct loader *l, struct uqm_record *r, const json_t *object)
 {
     const json_t *v = json_object_get(object, "answer");
@@ -178,6 +210,18 @@ static int read_answer(const struct loader *l, struct uqm_record *r, const json_
     return UQM_OK;
 }
 
+/* No more than a note: one of another type is as good as none. */
+static int read_category(const struct loader *l, struct uqm_record *r, const json_t *object)
+{
+    const json_t *v = json_object_get(object, "category");
+    if (!v)
+        v = json_object_get(object, "dataset");
+    if (!json_is_string(v))
+        return UQM_OK;
+    r->category = keep(l, v);
+    return r->category ? UQM_OK : no_memory(l);
+}
+
 static int read_record(const struct loader *l, struct uqm_record *r, const json_t *object)
 {
     int ret = read_id(l, r, object);
@@ -196,7 +240,12 @@ static int read_record(const struct loader *l, struct uqm_record *r, const json_
         ret = read_choice_list(l, r, choices);
     else if (!choices && json_object_get(object, "A"))
         ret = read_lettered_choices(l, r, object);
-    return ret < 0 ? ret : read_answer(l, r, object);
+    if (ret < 0 || (ret = read_answer(l, r, object)) < 0 || (ret = read_category(l, r, object)) < 0)
+        return ret;
+    const json_t *answers = json_object_get(object, "answers");
+    if ((!answers || json_is_null(answers)) && r->n_choices == 0)
+        answers = json_object_get(object, "answer");
+    return read_answers(l, r, answers);
 }
 
 static int add_record(struct loader *l, const json_t *object, size_t line)

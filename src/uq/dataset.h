@@ -5,7 +5,9 @@
  *     {"id", "image", "question", "hint"?, "choices": [...], "answer": index, letter or null}
  *     {"id", "image_path", "question", "hint"?, "A", "B", "C", "D", "answer": "A".."D"}
  *
- * and records without choices, {"id", "image", "question", "answers": [...]}.
+ * and generation records, {"id", "image", "question", "hint"?, "choices"?, "answers": [...]}: what
+ * counts as a right answer, as texts or as VQAv2's objects {"answer": text}. Where there are
+ * neither choices nor "answers", "answer" is read as one text or a list of them.
  *
  * null, Python's NaN and the text "nan" in any case mean "none". The choices A to D end at the
  * first that is none. An empty hint is a hint. A record without an id gets the number of its line
@@ -31,9 +33,12 @@ struct uqm_record {
     const char *question;
     const char *hint; /* NULL: none */
     const char *const *choices;
-    size_t n_choices; /* 0: not multiple choice */
-    int answer;       /* index into choices; -1: no label */
-    size_t line;      /* from 1; in an array, the place from 1 */
+    size_t n_choices;           /* 0: not multiple choice */
+    int answer;                 /* index into choices; -1: no label */
+    const char *const *answers; /* of a generation record, in the file's order */
+    size_t n_answers;           /* 0: none */
+    const char *category;       /* "category", else "dataset"; NULL: none */
+    size_t line;                /* from 1; in an array, the place from 1 */
 };
 
 struct uqm_dataset {

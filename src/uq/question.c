@@ -5,6 +5,34 @@
 #include <string.h>
 
 #include "src/model/tokenizer.h"
+#include "src/uq/answer_text.h"
+
+static void put_hint(FILE *f, const struct uqm_record *record, const struct uqm_task *task)
+{
+    if (!record->hint || (task->hint_label && !*record->hint))
+        return;
+    fprintf(f, "%s%s\n", task->hint_label ? task->hint_label : "", record->hint);
+}
+
+static bool put_question(FILE *f, const char *question, enum uqm_question_form form)
+{
+    struct uqm_arena arena = { 0 };
+    switch (form) {
+    case UQM_QUESTION_AS_IS: break;
+    case UQM_QUESTION_STRIPPED: question = uqm_answer_strip(&arena, question); break;
+    case UQM_QUESTION_CAPITALIZED: question = uqm_answer_capitalize(&arena, question); break;
+    }
+    if (question)
+        fputs(question, f);
+    uqm_arena_finish(&arena);
+    return question != NULL;
+}
+
+static const char *suffix_of(const struct uqm_record *record, const struct uqm_task *task)
+{
+    return task->kind == UQM_TASK_GENERATION && record->n_choices == 0 ? task->open_suffix
+                                                                       : task->suffix;
+}
 
 char *uqm_question_text(const struct uqm_record *record, const struct uqm_task *task)
 {
@@ -13,17 +41,16 @@ char *uqm_question_text(const struct uqm_record *record, const struct uqm_task *
     FILE *f = open_memstream(&text, &len);
     if (!f)
         return NULL;
-    if (record->hint)
-        fprintf(f, "%s\n", record->hint);
-    fputs(record->question, f);
+    put_hint(f, record, task);
+    bool bad = !put_question(f, record->question, task->form);
     int letter = 'A';
     for (size_t i = 0; i < record->n_choices; i++)
         fprintf(f, "\n%c. %s", letter++, record->choices[i]);
     for (size_t i = 0; i < task->n_extra; i++)
         fprintf(f, "\n%c. %s", letter++, task->extra[i]);
-    fputs(task->suffix, f);
+    fputs(suffix_of(record, task), f);
 
-    bool bad = ferror(f) != 0;
+    bad |= ferror(f) != 0;
     if (fclose(f) != 0 || bad) {
         free(text);
         return NULL;

@@ -4,7 +4,7 @@
 
 #include "src/uq/task.h"
 
-/* The user text of a multiple-choice record: hint, question, lettered choices, suffix; no <image>.
+/* The user text: hint, question, lettered choices where there are some, suffix; no <image>.
  * malloc'ed; NULL when out of memory. */
 char *uqm_question_text(const struct uqm_record *record, const struct uqm_task *task);
 

@@ -9,42 +9,6 @@
 
 enum { MAX_TASKS_BYTES = 4 << 20 };
 
-static const char choice_suffix[] =
-    "\nAnswer with the option's letter from the given choices directly.";
-
-/* --task: the names of spec uq.md 5 and 6. */
-static const struct {
-    const char *name;
-    enum uqm_task_kind kind;
-} known_tasks[] = {
-    { "multiple-choice", UQM_TASK_CHOICE },
-    { "mmbench", UQM_TASK_CHOICE },
-    { "oodcv", UQM_TASK_CHOICE },
-    { "scienceqa", UQM_TASK_CHOICE },
-    { "seedbench", UQM_TASK_CHOICE },
-    { "ai2d", UQM_TASK_CHOICE },
-    { "okvqa", UQM_TASK_GENERATION },
-    { "textvqa", UQM_TASK_GENERATION },
-    { "vizwiz", UQM_TASK_GENERATION },
-    { "vqav2", UQM_TASK_GENERATION },
-    { "gqa", UQM_TASK_GENERATION },
-    { "pope", UQM_TASK_GENERATION },
-    { "mmmu", UQM_TASK_GENERATION },
-    { "realworldqa", UQM_TASK_GENERATION },
-    { "seedbench-2-plus", UQM_TASK_GENERATION },
-    { "ocrbench", UQM_TASK_GENERATION },
-};
-
-static void set_choice_defaults(struct uqm_task *task)
-{
-    task->kind = UQM_TASK_CHOICE;
-    task->metric = "accuracy";
-    task->suffix = choice_suffix;
-    task->extra[0] = "I don't know";
-    task->extra[1] = "None of the above";
-    task->n_extra = 2;
-}
-
 static int copy_text(struct uqm_task *task, const char **out, const char *text, const char *where,
                      struct uqm_err *err)
 {
@@ -64,7 +28,7 @@ static int read_text(struct uqm_task *task, const char **out, const json_t *obje
 static int read_choice_group(struct uqm_task *task, const json_t *group, const char *where,
                              struct uqm_err *err)
 {
-    set_choice_defaults(task);
+    uqm_task_choice(task);
     int ret = read_text(task, &task->suffix, group, "suffix", where, err);
     if (ret < 0)
         return ret;
@@ -99,14 +63,51 @@ static bool lists(const json_t *group, const char *name)
     return false;
 }
 
+/* "\nX | Y when choices is null": X stays the suffix, "\nY" is that of records without choices. */
+static int part_suffix(struct uqm_task *task, const char *where, struct uqm_err *err)
+{
+    static const char or [] = " | ", when[] = " when choices is null";
+    const char *bar = strstr(task->suffix, or);
+    const size_t len = strlen(task->suffix), tail = strlen(when);
+    task->open_suffix = task->suffix;
+    if (!bar || len < tail || strcmp(task->suffix + len - tail, when) != 0 ||
+        bar + strlen(or) > task->suffix + len - tail)
+        return UQM_OK;
+    const char *open = bar + strlen(or);
+    task->open_suffix =
+        uqm_arena_printf(&task->arena, "\n%.*s", (int) (task->suffix + len - tail - open), open);
+    task->suffix = uqm_arena_strndup(&task->arena, task->suffix, (size_t) (bar - task->suffix));
+    return task->suffix && task->open_suffix ? UQM_OK
+                                             : uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", where);
+}
+
+static int read_generation(struct uqm_task *task, const json_t *entry, const char *where,
+                           struct uqm_err *err)
+{
+    task->kind = UQM_TASK_GENERATION;
+    task->metric = "exact_match";
+    task->suffix = "";
+    int ret = read_text(task, &task->metric, entry, "metric", where, err);
+    if (ret == UQM_OK)
+        ret = read_text(task, &task->suffix, entry, "suffix", where, err);
+    if (ret == UQM_OK)
+        ret = uqm_json_u32(&task->max_new_tokens, entry, "max_new_tokens", false, where, err);
+    if (ret < 0)
+        return ret;
+    task->score = uqm_metric_find(task->metric);
+    struct uqm_printable p;
+    if (task->score == UQM_N_METRICS)
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
+                        "%s: metric %s: no such metric; docs/metrics.md lists them", where,
+                        uqm_printable(&p, task->metric, strlen(task->metric)));
+    return part_suffix(task, where, err);
+}
+
 static int read_named(struct uqm_task *task, json_t *root, const json_t *entry, const char *set,
                       const char *where, struct uqm_err *err)
 {
-    if (json_is_object(entry)) {
-        task->kind = UQM_TASK_GENERATION;
-        task->metric = "exact_match";
-        return read_text(task, &task->metric, entry, "metric", where, err);
-    }
+    if (json_is_object(entry))
+        return read_generation(task, entry, where, err);
     const char *text = json_string_value(entry);
     if (!text || strncmp(text, "multiple choice", strlen("multiple choice")) != 0)
         return uqm_fail(err, UQM_ERR_FORMAT,
@@ -118,7 +119,7 @@ static int read_named(struct uqm_task *task, json_t *root, const json_t *entry, 
     json_object_foreach (root, key, group)
         if (json_is_array(json_object_get(group, "sets")))
             return read_choice_group(task, group, where, err);
-    set_choice_defaults(task);
+    uqm_task_choice(task);
     return UQM_OK;
 }
 
@@ -171,21 +172,12 @@ static int search_tasks(struct uqm_task *task, const struct uqm_dataset *set, st
 
 static int read_name(struct uqm_task *task, const char *name, struct uqm_err *err)
 {
-    for (size_t i = 0; i < sizeof known_tasks / sizeof *known_tasks; i++) {
-        if (strcmp(known_tasks[i].name, name) != 0)
-            continue;
-        if (known_tasks[i].kind == UQM_TASK_CHOICE) {
-            set_choice_defaults(task);
-        } else {
-            task->kind = UQM_TASK_GENERATION;
-            task->metric = known_tasks[i].name;
-        }
+    if (uqm_task_known(task, name))
         return UQM_OK;
-    }
     struct uqm_printable p;
     return uqm_fail(err, UQM_ERR_ARG,
-                    "--task %s: no such task; multiple-choice asks any set with "
-                    "choices",
+                    "--task %s: no such task; multiple-choice asks any set with choices, "
+                    "short-answer any other",
                     uqm_printable(&p, name, strlen(name)));
 }
 
@@ -220,10 +212,9 @@ int uqm_task_find(struct uqm_task *out, const struct uqm_dataset *set, const cha
         if ((ret = read_name(out, name, err)) < 0)
             return ret;
     } else if (ret == 0 && set->records[0].n_choices > 0) {
-        set_choice_defaults(out);
+        uqm_task_choice(out);
     } else if (ret == 0) {
-        out->kind = UQM_TASK_GENERATION;
-        out->metric = "exact_match";
+        uqm_task_known(out, "short-answer");
     }
     return out->kind == UQM_TASK_CHOICE ? check_records(out, set, err) : UQM_OK;
 }

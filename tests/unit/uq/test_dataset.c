@@ -59,7 +59,41 @@ static void records_without_choices_are_no_multiple_choice(void **state)
     assert_int_equal(set.n_records, 100);
     assert_int_equal(set.records[0].n_choices, 0);
     assert_int_equal(set.records[0].answer, -1);
+    assert_int_equal(set.records[0].n_answers, 10);
+    assert_string_equal(set.records[0].answers[9], "black");
     uqm_dataset_finish(&set);
+}
+
+static void answers_are_texts_numbers_or_objects_in_a_list_or_alone(void **state)
+{
+    (void) state;
+    struct uqm_dataset set = load(put_file(
+        "gen.jsonl",
+        "{\"question\":\"a\",\"answers\":[\"x\",7,{\"answer\":\"nan\",\"answer_id\":1}]}\n"
+        "{\"question\":\"b\",\"answer\":\"one\",\"dataset\":\"HME100k\"}\n"
+        "{\"question\":\"c\",\"answer\":[\"p\",\"q\"],\"category\":\"k\",\"dataset\":\"d\"}\n"
+        "{\"question\":\"d\",\"answers\":[],\"category\":3}\n"
+        "{\"question\":\"e\",\"choices\":[\"x\",\"y\"],\"answer\":\"B\",\"answers\":[\"y\"]}\n"
+        "{\"question\":\"f\",\"choices\":[\"x\",\"y\"],\"answer\":1}\n"));
+    const struct uqm_record *r = set.records;
+    assert_int_equal(r[0].n_answers, 3);
+    assert_string_equal(r[0].answers[1], "7");
+    assert_string_equal(r[0].answers[2], "nan");
+    assert_int_equal(r[1].n_answers, 1);
+    assert_string_equal(r[1].answers[0], "one");
+    assert_string_equal(r[1].category, "HME100k");
+    assert_string_equal(r[2].answers[1], "q");
+    assert_string_equal(r[2].category, "k");
+    assert_int_equal(r[3].n_answers, 0);
+    assert_null(r[3].category);
+    assert_int_equal(r[4].answer, 1);
+    assert_string_equal(r[4].answers[0], "y");
+    assert_int_equal(r[5].n_answers, 0); /* the label is none of the texts */
+    uqm_dataset_finish(&set);
+
+    refused("{\"id\":\"z\",\"question\":\"a\",\"answers\":[[]]}", "record z: an answer is neither");
+    refused("{\"question\":\"a\",\"answers\":{\"a\":1}}", "an answer is neither");
+    refused("{\"question\":\"a\",\"answer\":1.5}", "an answer is neither");
 }
 
 static void an_array_of_lettered_choices_is_read_with_pythons_nan(void **state)
@@ -187,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_zoos_records_are_read),
         cmocka_unit_test(records_without_choices_are_no_multiple_choice),
+        cmocka_unit_test(answers_are_texts_numbers_or_objects_in_a_list_or_alone),
         cmocka_unit_test(an_array_of_lettered_choices_is_read_with_pythons_nan),
         cmocka_unit_test(a_byte_order_mark_blank_lines_and_carriage_returns_do_no_harm),
         cmocka_unit_test(a_picture_is_looked_for_in_the_folder_and_then_in_its_parents),

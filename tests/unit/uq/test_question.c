@@ -45,6 +45,50 @@ static void fewer_choices_move_the_two_extra_ones_up(void **state)
                  "\nAnswer with the option's letter from the given choices directly.");
 }
 
+static void a_generation_record_is_asked_in_its_tasks_form(void **state)
+{
+    (void) state;
+    struct uqm_task t = { 0 };
+    struct uqm_record r = { .question = " what IS this? ", .hint = "", .choices = four };
+    assert_true(uqm_task_known(&t, "textvqa"));
+    r.hint = NULL;
+    char *text = uqm_question_text(&r, &t);
+    assert_string_equal(text,
+                        " what is this? \nAnswer the question using a single word or phrase.");
+    free(text);
+    assert_true(uqm_task_known(&t, "pope"));
+    text = uqm_question_text(&r, &t);
+    assert_string_equal(text, "what IS this?\nAnswer the question using a single word or phrase.");
+    free(text);
+
+    t = (struct uqm_task){ 0 };
+    assert_true(uqm_task_known(&t, "mmmu"));
+    r.question = "Q";
+    text = uqm_question_text(&r, &t);
+    assert_string_equal(text, "Q\n\nAnswer the question using a single word or phrase.");
+    free(text);
+    r.n_choices = 2;
+    text = uqm_question_text(&r, &t);
+    assert_string_equal(text, "Q\nA. a\nB. b\n\nAnswer with the option's letter from the given "
+                              "choices directly.");
+    free(text);
+}
+
+static void a_labelled_hint_is_left_out_where_it_is_empty(void **state)
+{
+    (void) state;
+    struct uqm_task t = { 0 };
+    struct uqm_record r = { .question = "Q", .hint = "", .choices = four, .n_choices = 1 };
+    assert_true(uqm_task_known(&t, "scienceqa-gen"));
+    char *text = uqm_question_text(&r, &t);
+    assert_int_equal(strncmp(text, "Q\nA. a\nAnswer", 13), 0);
+    free(text);
+    r.hint = "H";
+    text = uqm_question_text(&r, &t);
+    assert_int_equal(strncmp(text, "Context: H\nQ\nA. a\n", 18), 0);
+    free(text);
+}
+
 static void the_prefix_stands_straight_before_the_conversation(void **state)
 {
     (void) state;
@@ -100,6 +144,8 @@ int main(void)
         cmocka_unit_test(the_text_is_hint_question_letters_and_suffix),
         cmocka_unit_test(an_empty_hint_is_a_blank_line_and_no_hint_is_none),
         cmocka_unit_test(fewer_choices_move_the_two_extra_ones_up),
+        cmocka_unit_test(a_generation_record_is_asked_in_its_tasks_form),
+        cmocka_unit_test(a_labelled_hint_is_left_out_where_it_is_empty),
         cmocka_unit_test(the_prefix_stands_straight_before_the_conversation),
         cmocka_unit_test(a_mark_in_the_text_is_the_pictures_place),
     };

@@ -1,0 +1,176 @@
+#include "src/uq/answer_text.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "src/base/utf8.h"
+
+const char uqm_answer_punctuation[] = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
+
+/* Upper-case letters whose lower-case ones lie `up` higher; every `step`-th of [first, last]. All
+ * but the first row take two bytes in UTF-8, upper and lower. */
+static const struct {
+    uint32_t first, last, step, up;
+} cases[] = {
+    { 'A', 'Z', 1, 32 },     { 0xC0, 0xD6, 1, 32 },   { 0xD8, 0xDE, 1, 32 },
+    { 0x100, 0x12E, 2, 1 },  { 0x132, 0x136, 2, 1 },  { 0x139, 0x147, 2, 1 },
+    { 0x14A, 0x176, 2, 1 },  { 0x179, 0x17D, 2, 1 },  { 0x386, 0x386, 1, 38 },
+    { 0x388, 0x38A, 1, 37 }, { 0x38C, 0x38C, 1, 64 }, { 0x38E, 0x38F, 1, 63 },
+    { 0x391, 0x3A1, 1, 32 }, { 0x3A3, 0x3AB, 1, 32 }, { 0x400, 0x40F, 1, 80 },
+    { 0x410, 0x42F, 1, 32 },
+};
+enum { N_CASES = sizeof cases / sizeof *cases };
+
+static uint32_t change_case(uint32_t c, bool upper)
+{
+    for (size_t i = 0; i < N_CASES; i++) {
+        const uint32_t up = upper ? cases[i].up : 0;
+        if (c < cases[i].first + up || c > cases[i].last + up ||
+            (c - up - cases[i].first) % cases[i].step != 0)
+            continue;
+        return upper ? c - up : c + cases[i].up;
+    }
+    return c;
+}
+
+/* The character at s into dst, in the other case; how long it is. */
+static size_t copy_character(uint8_t *dst, const uint8_t *s, size_t left, bool upper)
+{
+    const size_t n = uqm_utf8_len(s, left);
+    if (n == 1) {
+        dst[0] = (uint8_t) change_case(s[0], upper);
+    } else if (n == 2) {
+        const uint32_t c = change_case((s[0] & 0x1fu) << 6 | (s[1] & 0x3fu), upper);
+        dst[0] = (uint8_t) (0xc0 | c >> 6);
+        dst[1] = (uint8_t) (0x80 | (c & 0x3f));
+    } else {
+        memcpy(dst, s, n ? n : 1);
+    }
+    return n ? n : 1;
+}
+
+static char *copy_cased(struct uqm_arena *arena, const char *text, bool first_upper)
+{
+    const size_t len = text ? strlen(text) : 0;
+    char *out = text ? uqm_arena_strndup(arena, text, len) : NULL;
+    for (size_t i = 0; out && i < len;)
+        i += copy_character((uint8_t *) out + i, (const uint8_t *) text + i, len - i,
+                            first_upper && i == 0);
+    return out;
+}
+
+char *uqm_answer_lower(struct uqm_arena *arena, const char *text)
+{
+    return copy_cased(arena, text, false);
+}
+
+char *uqm_answer_capitalize(struct uqm_arena *arena, const char *text)
+{
+    return copy_cased(arena, text, true);
+}
+
+char *uqm_answer_strip(struct uqm_arena *arena, const char *text)
+{
+    if (!text)
+        return NULL;
+    const uint8_t *s = (const uint8_t *) text;
+    const size_t len = strlen(text);
+    size_t begin = 0, end = 0, n;
+    while ((n = uqm_utf8_space(s + begin, len - begin)))
+        begin += n;
+    for (size_t i = begin; i < len;) {
+        n = uqm_utf8_space(s + i, len - i);
+        i += n ? n : 1;
+        if (!n)
+            end = i;
+    }
+    return uqm_arena_strndup(arena, text + begin, end > begin ? end - begin : 0);
+}
+
+char *uqm_answer_map(struct uqm_arena *arena, const char *text, const char *from, char to)
+{
+    char *out = text ? uqm_arena_strndup(arena, text, strlen(text)) : NULL;
+    if (!out)
+        return NULL;
+    char *at = out;
+    for (const char *p = text; *p; p++) {
+        const bool hit = strchr(from, *p) != NULL;
+        if (!hit)
+            *at++ = *p;
+        else if (to)
+            *at++ = to;
+    }
+    *at = 0;
+    return out;
+}
+
+bool uqm_answer_split(struct uqm_answer_words *out, struct uqm_arena *arena, const char *text)
+{
+    *out = (struct uqm_answer_words){ 0 };
+    if (!text)
+        return false;
+    const size_t len = strlen(text);
+    char *copy = uqm_arena_strndup(arena, text, len);
+    out->v = uqm_arena_alloc(arena, len / 2 + 1, sizeof *out->v);
+    if (!copy || !out->v)
+        return false;
+    bool inside = false;
+    for (size_t i = 0; i < len;) {
+        const size_t space = uqm_utf8_space((const uint8_t *) text + i, len - i);
+        if (space)
+            memset(copy + i, 0, space);
+        else if (!inside)
+            out->v[out->n++] = copy + i;
+        inside = !space;
+        i += space ? space : 1;
+    }
+    return true;
+}
+
+char *uqm_answer_join(struct uqm_arena *arena, const struct uqm_answer_words *words)
+{
+    size_t len = 1;
+    for (size_t i = 0; i < words->n; i++)
+        len += strlen(words->v[i]) + 1;
+    char *out = uqm_arena_alloc(arena, len, 1), *at = out;
+    for (size_t i = 0; out && i < words->n; i++) {
+        if (i > 0)
+            *at++ = ' ';
+        at = stpcpy(at, words->v[i]);
+    }
+    return out;
+}
+
+const char *uqm_answer_digits(const char *word)
+{
+    static const char *const names[] = { "zero", "one",   "two",   "three", "four", "five",
+                                         "six",  "seven", "eight", "nine",  "ten" };
+    static const char *const digits[] = { "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(word, names[i]))
+            return digits[i];
+    return NULL;
+}
+
+bool uqm_answer_is_article(const char *word)
+{
+    return !strcmp(word, "a") || !strcmp(word, "an") || !strcmp(word, "the");
+}
+
+char *uqm_answer_plain(struct uqm_arena *arena, const char *text)
+{
+    struct uqm_answer_words words;
+    const char *spaced =
+        uqm_answer_map(arena, uqm_answer_lower(arena, text), uqm_answer_punctuation, ' ');
+    if (!uqm_answer_split(&words, arena, spaced))
+        return NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < words.n; i++) {
+        if (uqm_answer_is_article(words.v[i]))
+            continue;
+        const char *digits = uqm_answer_digits(words.v[i]);
+        words.v[n++] = digits ? digits : words.v[i];
+    }
+    words.n = n;
+    return uqm_answer_join(arena, &words);
+}

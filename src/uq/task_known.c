@@ -1,0 +1,72 @@
+/* The tasks that the program knows by name. Generation as lmms-eval 0.2 asks and scores it (spec
+ * uq.md 6), its own limits of new tokens included. */
+#include <string.h>
+
+#include "src/uq/task.h"
+
+#define LETTER "\nAnswer with the option's letter from the given choices directly."
+#define SHORT  "\nAnswer the question using a single word or phrase."
+#define UNSURE "\nWhen the provided information is insufficient, respond with 'Unanswerable'."
+
+void uqm_task_choice(struct uqm_task *out)
+{
+    out->kind = UQM_TASK_CHOICE;
+    out->metric = "accuracy";
+    out->suffix = LETTER;
+    out->extra[0] = "I don't know";
+    out->extra[1] = "None of the above";
+    out->n_extra = 2;
+}
+
+static const char *const choice_names[] = { "multiple-choice", "mmbench",   "oodcv",
+                                            "scienceqa",       "seedbench", "ai2d" };
+
+/* "-gen": what is multiple choice under the plain name, answered in words. */
+static const struct {
+    const char *name;
+    enum uqm_metric score;
+    enum uqm_question_form form;
+    uint32_t max_new_tokens;
+    const char *suffix, *open_suffix; /* NULL: the suffix */
+    const char *hint_label;
+} generation[] = {
+    { "short-answer", UQM_METRIC_EXACT_MATCH, UQM_QUESTION_AS_IS, 0, LETTER, SHORT, NULL },
+    { "okvqa", UQM_METRIC_LMMS_VQA, UQM_QUESTION_AS_IS, 0, UNSURE SHORT, NULL, NULL },
+    { "textvqa", UQM_METRIC_LMMS_VQA, UQM_QUESTION_CAPITALIZED, 0, SHORT, NULL, NULL },
+    { "vizwiz", UQM_METRIC_LMMS_VQA, UQM_QUESTION_CAPITALIZED, 0, UNSURE SHORT, NULL, NULL },
+    { "vqav2", UQM_METRIC_LMMS_VQAV2, UQM_QUESTION_AS_IS, 16, SHORT, NULL, NULL },
+    { "gqa", UQM_METRIC_LMMS_EXACT, UQM_QUESTION_AS_IS, 16, SHORT, NULL, NULL },
+    { "pope", UQM_METRIC_LMMS_POPE, UQM_QUESTION_STRIPPED, 128, SHORT, NULL, NULL },
+    { "mmmu", UQM_METRIC_LMMS_MMMU, UQM_QUESTION_AS_IS, 128, "\n" LETTER, "\n" SHORT, NULL },
+    { "realworldqa", UQM_METRIC_LMMS_REALWORLDQA, UQM_QUESTION_STRIPPED, 16, "", NULL, NULL },
+    { "seedbench-2-plus", UQM_METRIC_LMMS_SEED, UQM_QUESTION_AS_IS, 16, LETTER, NULL, NULL },
+    { "ocrbench", UQM_METRIC_LMMS_OCRBENCH, UQM_QUESTION_STRIPPED, 128, "", NULL, NULL },
+    { "ai2d-gen", UQM_METRIC_LMMS_AI2D, UQM_QUESTION_AS_IS, 16, LETTER, NULL, NULL },
+    { "scienceqa-gen", UQM_METRIC_LMMS_SCIENCEQA, UQM_QUESTION_AS_IS, 16, LETTER, NULL,
+      "Context: " },
+    { "seedbench-gen", UQM_METRIC_LMMS_SEED, UQM_QUESTION_AS_IS, 0, LETTER, NULL, NULL },
+};
+
+bool uqm_task_known(struct uqm_task *out, const char *name)
+{
+    for (size_t i = 0; i < sizeof choice_names / sizeof *choice_names; i++)
+        if (!strcmp(choice_names[i], name)) {
+            uqm_task_choice(out);
+            return true;
+        }
+    for (size_t i = 0; i < sizeof generation / sizeof *generation; i++) {
+        if (strcmp(generation[i].name, name) != 0)
+            continue;
+        out->kind = UQM_TASK_GENERATION;
+        out->score = generation[i].score;
+        out->metric = uqm_metric_name(out->score);
+        out->form = generation[i].form;
+        out->max_new_tokens = generation[i].max_new_tokens;
+        out->suffix = generation[i].suffix;
+        out->open_suffix =
+            generation[i].open_suffix ? generation[i].open_suffix : generation[i].suffix;
+        out->hint_label = generation[i].hint_label;
+        return true;
+    }
+    return false;
+}
