@@ -34,6 +34,7 @@ enum uqm_status {
     UQM_ERR_UNSUPPORTED = -5, /* well-formed, but not something this version does */
     UQM_ERR_INTERRUPTED = -6, /* the caller's interrupt flag was seen */
     UQM_ERR_CHECK = -7,       /* a verification did not hold */
+    UQM_ERR_DEVICE = -8,      /* the GPU was lost while it worked */
 };
 
 /* The caller's: zero it once, reuse it freely. One thread at a time. */
@@ -67,7 +68,7 @@ struct uqm_common {
     int n_threads;   /* 0: the CPUs we may run on */
     enum uqm_io_kind io;
     enum uqm_direct direct;
-    const char *device; /* NULL, "auto" or "cpu" */
+    const char *device; /* NULL, "auto", "cpu", "vulkan", "vulkan:N", "vulkan:PART-OF-NAME" */
     uint64_t seed;
     bool strict; /* warnings become errors */
     uqm_log_fn log;

@@ -271,13 +271,12 @@ int cli_set_device(void *field, const char *value, const struct cli_option *opti
                    struct uqm_err *err)
 {
     (void) option;
-    if (strcmp(value, "auto") != 0 && strcmp(value, "cpu") != 0) {
-        if (strncmp(value, "vulkan", 6) == 0)
-            return cli_fail(err, UQM_ERR_UNSUPPORTED,
-                            "vulkan is not in this version; the "
-                            "network runs on the cpu");
-        return cli_fail(err, UQM_ERR_ARG, "%.60s is none of auto, cpu", value);
-    }
+    const bool gpu = strcmp(value, "vulkan") == 0 || strncmp(value, "vulkan:", 7) == 0;
+    if (strcmp(value, "auto") != 0 && strcmp(value, "cpu") != 0 && !gpu)
+        return cli_fail(err, UQM_ERR_ARG,
+                        "%.60s is none of auto, cpu, vulkan, vulkan:N, "
+                        "vulkan:NAME",
+                        value);
     *(const char **) field = value;
     return UQM_OK;
 }

@@ -47,10 +47,6 @@ int uqm_env_init(struct uqm_env *env, const struct uqm_common *common, struct uq
         .seed = common->seed,
         .strict = common->strict,
     };
-    if (common->device && strcmp(common->device, "auto") != 0 && strcmp(common->device, "cpu") != 0)
-        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
-                        "--device %s: this version runs networks on the CPU only; use cpu or auto",
-                        common->device);
     if (common->n_threads < 0 || common->n_threads > 1024)
         return uqm_fail(err, UQM_ERR_ARG, "--threads %d: give a number from 1 to 1024",
                         common->n_threads);

@@ -58,7 +58,6 @@ done
 refuses 1 'ties is not in this version' 'another merge method is refused' \
     select m --data d --no-write --merge ties
 refuses 1 'cp is not in this version' 'conformal uncertainty is refused' uq m --data d --method cp
-refuses 1 'vulkan is not in this version' 'a GPU is refused' uq m --data d --device vulkan:0
 refuses 1 'not in this version' 'verifying a signature is refused' verify d --public-key k.pem
 refuses 1 'not in this version' 'unsafe serialization is refused' merge a b --no-safe-serialization
 refuses 2 '--device: tpu is none of' 'an unknown device is a usage error' uq m --data d --device tpu

@@ -38,8 +38,6 @@ static void bad_settings_are_refused_with_the_flag_s_name(void **state)
                  "--memory");
     assert_fails(uqm_env_init(&env, &(struct uqm_common){ .n_threads = -1 }, &err), err,
                  UQM_ERR_ARG, "--threads");
-    assert_fails(uqm_env_init(&env, &(struct uqm_common){ .device = "vulkan" }, &err), err,
-                 UQM_ERR_UNSUPPORTED, "--device vulkan");
     assert_ok(uqm_env_init(&env, &(struct uqm_common){ 0 }, &err), err);
     assert_true(env.n_threads >= 1);
     assert_true(env.budget.limit_bytes >= 256u << 20 && env.budget.limit_bytes <= 4096ull << 20);
