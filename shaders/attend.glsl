@@ -14,7 +14,8 @@ layout(binding = 3) readonly buffer V { uint v_words[]; };
 const uint CAUSAL = 1u, DROPOUT = 2u;
 
 layout(push_constant) uniform Push {
-    uint n_q, n_kv;           // causal: query i stands at position n_kv - n_q + i
+    uint n_q, n_kv;
+    uint first_position;      // query i stands at first_position + i
     uint n_heads, group;      // heads that share one of k and v
     uint head_dim;
     uint ldq, ldk, ldv, ldo;  // elements from row to row
@@ -43,7 +44,7 @@ float load_v(uint i)
 
 uint position_of(uint query)
 {
-    return n_kv - n_q + query;
+    return first_position + query;
 }
 // How many keys a query sees.
 uint n_seen(uint query)

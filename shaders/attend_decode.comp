@@ -29,7 +29,7 @@ void main()
         return;
     uint key0 = split * split_keys, n_keys = n_seen(query);
     uint count = n_keys > key0 ? min(n_keys - key0, split_keys) : 0u;
-    uint kv_at = head / group * head_dim, to = group_number() * (2u + head_dim);
+    uint kv_at = head / group * head_dim, to = out_at + group_number() * (2u + head_dim);
 
     for (uint c = me; c < head_dim; c += step)
         one_query[c] = q[q_at + query * ldq + head * head_dim + c];

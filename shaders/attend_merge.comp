@@ -11,7 +11,7 @@ layout(binding = 1) readonly buffer Parts { float parts[]; };    // (n_q, n_head
 
 layout(push_constant) uniform Push {
     uint n_q, n_heads, head_dim;
-    uint ldo, out_at;
+    uint ldo, out_at, parts_at;
     uint n_splits;
     float keep_scale; // 1 without dropout
 };
@@ -25,7 +25,8 @@ void main()
     uint col = elem % head_dim, head = elem / head_dim % n_heads, query = elem / head_dim / n_heads;
     if (query >= n_q)
         return;
-    uint stride = 2u + head_dim, from = (query * n_heads + head) * n_splits * stride;
+    uint stride = 2u + head_dim;
+    uint from = parts_at + (query * n_heads + head) * n_splits * stride;
 
     float greatest = parts[from];
     for (uint s = 1u; s < n_splits; s++) {

@@ -1,7 +1,8 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 
-// y[i] = x[index[i]], or y[i] + x[index[i]], rows of `width`; a row whose index is 2^32 - 1 stays.
+// y[i] = x[index[i]], or y[i] + x[index[i]], rows of `width`; a row whose index is 2^32 - 1 stays. Only
+// rows [first_x, first_x + n_x) of x are bound: those of y that want others stay too.
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const bool ADD = false;
 
@@ -14,6 +15,7 @@ layout(push_constant) uniform Push {
     uint n_rows, width;
     uint ldy, ldx;
     uint y_at, x_at, index_at;
+    uint first_x, n_x;
 };
 
 #include "grid.glsl"
@@ -24,8 +26,8 @@ void main()
     uint row = elem / width, col = elem % width;
     if (row >= n_rows)
         return;
-    uint from = index[index_at + row];
-    if (from == 0xFFFFFFFFu)
+    uint from = index[index_at + row] - first_x; // wraps where it is smaller
+    if (from >= n_x)
         return;
     uint at = y_at + row * ldy + col;
     float v = x[x_at + from * ldx + col];

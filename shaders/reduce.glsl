@@ -1,10 +1,10 @@
 // Sums and maxima over a workgroup; every invocation gets the result. With SUBGROUPS by subgroup
 // arithmetic and one shared slot a subgroup, else by a tree in shared memory. The workgroup's size
-// is a power of two, of at most 256. The order of additions depends on the subgroups' size alone.
+// is a power of two. The order of additions depends on the subgroups' size alone.
 #ifndef REDUCE_GLSL
 #define REDUCE_GLSL
 
-shared float reduce_slots[256];
+shared float reduce_slots[gl_WorkGroupSize.x];
 
 #ifdef SUBGROUPS
 #define DEFINE_REDUCTION(name, in_subgroup, combine)                                               \

@@ -1,0 +1,194 @@
+#include "compute/vk/vk_gemm.h"
+
+#include "compute/vk/vk_launch.h"
+#include "compute/vk/vk_pack.h"
+#include "src/base/checked.h"
+
+/* Spec vulkan.md 5: tiles by what the device is, largest first. */
+static const struct {
+    uint16_t bm, bn, bk, tm, tn;
+} tiles[] = {
+    { 128, 128, 16, 8, 8 }, { 128, 64, 16, 8, 8 }, { 64, 64, 16, 4, 4 },
+    { 64, 64, 16, 8, 4 },   { 32, 32, 16, 4, 4 },  { 32, 32, 8, 4, 4 },
+};
+enum { N_TILES = sizeof tiles / sizeof *tiles };
+
+static bool texels_can(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s)
+{
+    const struct uqm_vk_limits *l = &vk->limits;
+    return s->x_quads && l->texel_f32 && l->texel_u32 && l->max_texel_bindings >= 2 &&
+           l->max_texels >= uqm_align_up(s->k, UQM_VK_PANEL) * UQM_VK_PANEL / 4;
+}
+
+static uint32_t subgroup_to_ask(const struct uqm_vk *vk)
+{
+    const struct uqm_vk_limits *l = &vk->limits;
+    bool can = l->subgroup_min && l->subgroup_size >= l->subgroup_min &&
+               l->subgroup_size <= l->subgroup_max;
+    return can ? l->subgroup_size : 0;
+}
+
+/* Registers only: one subgroup, so many rows of x. */
+static struct uqm_vk_gemm make_panel(const struct uqm_vk *vk, enum uqm_vk_gemm_path path,
+                                     uint16_t tm)
+{
+    uint32_t local = vk->limits.subgroup_size ? vk->limits.subgroup_size : 32;
+    local = (uint32_t) uqm_min_u64(local, uqm_vk_flat_local(vk));
+    return (struct uqm_vk_gemm){
+        .path = path,
+        .local = (uint16_t) local,
+        .tm = tm,
+        .bn = (uint16_t) (local * UQM_VK_PANEL),
+    };
+}
+
+static uint16_t rows_of_skinny(size_t m)
+{
+    uint16_t tm = 1;
+    while (tm < 8 && tm < m)
+        tm *= 2;
+    return tm;
+}
+
+static struct uqm_vk_gemm make_skinny(const struct uqm_vk *vk, uint16_t tm)
+{
+    struct uqm_vk_team team = uqm_vk_team(vk);
+    return (struct uqm_vk_gemm){
+        .path = UQM_VK_GEMM_SKINNY,
+        .local = (uint16_t) uqm_min_u64(team.local, 64),
+        .tm = tm,
+        .bn = UQM_VK_PANEL,
+        .subgroups = team.subgroups,
+        .subgroup_size = (uint16_t) (team.local <= 64 ? team.subgroup_size : 0),
+    };
+}
+
+static bool tile_fits(const struct uqm_vk *vk, size_t i)
+{
+    uint64_t invocations = (uint64_t) tiles[i].bm / tiles[i].tm * (tiles[i].bn / tiles[i].tn);
+    uint64_t shared = sizeof(float) * tiles[i].bk * ((uint64_t) tiles[i].bm + tiles[i].bn + 2);
+    return invocations <= vk->limits.max_invocations && invocations <= vk->limits.max_local[0] &&
+           shared <= vk->limits.shared_bytes;
+}
+
+static struct uqm_vk_gemm make_tile(const struct uqm_vk *vk, size_t i)
+{
+    uint32_t local = (uint32_t) tiles[i].bm / tiles[i].tm * (tiles[i].bn / tiles[i].tn);
+    uint32_t subgroup = subgroup_to_ask(vk);
+    return (struct uqm_vk_gemm){
+        .path = UQM_VK_GEMM_TILE,
+        .local = (uint16_t) local,
+        .bm = tiles[i].bm,
+        .bn = tiles[i].bn,
+        .bk = tiles[i].bk,
+        .tm = tiles[i].tm,
+        .tn = tiles[i].tn,
+        .subgroup_size = (uint16_t) (subgroup && local % subgroup == 0 ? subgroup : 0),
+    };
+}
+
+/* Large tiles only where there are enough of them to keep the device busy. */
+static bool grid_is_small(const struct uqm_vk_gemm_shape *s, size_t i)
+{
+    uint64_t groups =
+        ((s->m + tiles[i].bm - 1) / tiles[i].bm) * ((s->n + tiles[i].bn - 1) / tiles[i].bn);
+    return groups < 64;
+}
+
+static struct uqm_vk_gemm choose_tile(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s)
+{
+    size_t best = N_TILES;
+    for (size_t i = 0; i < N_TILES; i++) {
+        if (!tile_fits(vk, i))
+            continue;
+        best = i;
+        bool too_large = tiles[i].bm > 64 && (!vk->limits.discrete || grid_is_small(s, i));
+        if (!too_large && (tiles[i].bm < 64 || !grid_is_small(s, i) || !vk->limits.discrete))
+            break;
+    }
+    return best < N_TILES ? make_tile(vk, best) : make_panel(vk, UQM_VK_GEMM_PANEL, 4);
+}
+
+struct uqm_vk_gemm uqm_vk_gemm_choose(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s)
+{
+    const uint16_t few = rows_of_skinny(s->m);
+    if (vk->limits.vector_texel_loads && texels_can(vk, s))
+        return make_panel(vk, UQM_VK_GEMM_TEXEL, s->skinny ? few : 8);
+    if (vk->limits.slow_shared || vk->limits.slow_buffer_loads)
+        return make_panel(vk, UQM_VK_GEMM_PANEL, s->skinny ? few : 8);
+    return s->skinny ? make_skinny(vk, few) : choose_tile(vk, s);
+}
+
+size_t uqm_vk_gemm_candidates(struct uqm_vk_gemm out[UQM_VK_MAX_GEMMS], const struct uqm_vk *vk,
+                              const struct uqm_vk_gemm_shape *s)
+{
+    size_t n = 0;
+    out[n++] = uqm_vk_gemm_choose(vk, s);
+    if (s->skinny) {
+        out[n++] = make_skinny(vk, rows_of_skinny(s->m));
+        return n;
+    }
+    if (texels_can(vk, s)) {
+        out[n++] = make_panel(vk, UQM_VK_GEMM_TEXEL, 8);
+        out[n++] = make_panel(vk, UQM_VK_GEMM_TEXEL, 4);
+    }
+    out[n++] = make_panel(vk, UQM_VK_GEMM_PANEL, 8);
+    out[n++] = make_panel(vk, UQM_VK_GEMM_PANEL, 4);
+    for (size_t i = 0; i < N_TILES; i++)
+        if (tile_fits(vk, i))
+            out[n++] = make_tile(vk, i);
+    return n;
+}
+
+static const char *shader_of(const struct uqm_vk_gemm *g, bool has_y, bool has_bias)
+{
+    static const char *const names[][4] = {
+        { "gemm_texel", "gemm_texel_bias", "gemm_texel_y", "gemm_texel_y_bias" },
+        { "gemm_panel", "gemm_panel_bias", "gemm_panel_y", "gemm_panel_y_bias" },
+        { "gemm_tile", "gemm_tile_bias", "gemm_tile_y", "gemm_tile_y_bias" },
+        { "gemm_skinny", "gemm_skinny_bias", "gemm_skinny_y", "gemm_skinny_y_bias" },
+        { "gemm_skinny_subgroups", "gemm_skinny_subgroups_bias", "gemm_skinny_subgroups_y",
+          "gemm_skinny_subgroups_y_bias" },
+    };
+    size_t row = (size_t) g->path + (g->path == UQM_VK_GEMM_SKINNY && g->subgroups);
+    return names[row][2 * has_y + has_bias];
+}
+
+struct uqm_vk_kernel uqm_vk_gemm_kernel(const struct uqm_vk *vk, const struct uqm_vk_gemm *g,
+                                        const struct uqm_vk_gemm_shape *s,
+                                        enum uqm_epilogue epilogue, bool has_y, bool has_bias)
+{
+    struct uqm_vk_kernel kernel = {
+        .shader = shader_of(g, has_y, has_bias),
+        .spec = { g->local,
+                  s->w_dtype == UQM_F16    ? 0
+                  : s->w_dtype == UQM_BF16 ? 1
+                                           : 2,
+                  !vk->limits.unpack_half, (uint32_t) epilogue, s->x_quads },
+        .n_spec = 5,
+        .n_bindings = 3 + (uint32_t) has_y + (uint32_t) has_bias,
+        .texel_mask = g->path == UQM_VK_GEMM_TEXEL ? 6 : 0,
+        .subgroup_size = g->subgroup_size,
+    };
+    if (g->path == UQM_VK_GEMM_TILE) {
+        const uint32_t bk = g->bk, local = g->local;
+        const uint32_t sizes[] = { g->bm,
+                                   g->bn,
+                                   bk,
+                                   g->tm,
+                                   g->tn,
+                                   (g->bm * bk / 4 + local - 1) / local,
+                                   (g->bn * bk / 8 + local - 1) / local };
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+            kernel.spec[kernel.n_spec++] = sizes[i];
+    } else {
+        kernel.spec[kernel.n_spec++] = g->tm;
+    }
+    return kernel;
+}
+
+uint64_t uqm_vk_gemm_groups(const struct uqm_vk_gemm *g, uint64_t m, uint64_t n)
+{
+    uint64_t rows = g->path == UQM_VK_GEMM_TILE ? g->bm : g->tm;
+    return (m + rows - 1) / rows * ((n + g->bn - 1) / g->bn);
+}

@@ -1,0 +1,260 @@
+/* Products: W goes packed into slots, a few rows of it at a time if need be, and x meets each slot
+ * in as many dispatches as its rows want. */
+#include <assert.h>
+#include <stdio.h>
+
+#include "compute/vk/vk_gemm.h"
+#include "compute/vk/vk_launch.h"
+#include "compute/vk/vk_ops.h"
+#include "compute/vk/vk_ops_state.h"
+#include "compute/vk/vk_pack.h"
+#include "src/base/checked.h"
+
+struct linear_push {
+    uint32_t m, n, k;
+    uint32_t ldy, ldx;
+    uint32_t y_at, x_at, w_at, bias_at;
+};
+static_assert(sizeof(struct linear_push) == 36, "shaders/linear.glsl");
+
+uint64_t uqm_vk_packed_slot_bytes(const struct uqm_vk *vk, const struct uqm_device_needs *needs)
+{
+    const uint64_t panel = uqm_vk_packed_bytes(UQM_F32, UQM_VK_PANEL, needs->max_k);
+    /* padding: up to 7 rows, and 7 columns, which only matters where rows are short */
+    uint64_t bytes = needs->tile_bytes + needs->tile_bytes / 8 + panel;
+    bytes = uqm_min_u64(bytes, uqm_vk_range_words(vk) * sizeof(uint32_t) / panel * panel);
+    return uqm_align_up(uqm_max_u64(bytes, panel), 256);
+}
+
+/* One call, seen from below: rows [row, row + m) of x against the n rows of W in a slot. */
+struct part {
+    const struct uqm_linear *of;
+    const struct uqm_vk_gemm *gemm;
+    const struct uqm_vk_gemm_shape *shape;
+    struct uqm_vk_slot slot;
+    size_t row, m, col, n;
+    bool has_y, has_bias;
+};
+
+static void bind_operands(struct uqm_vk_launch *l, struct linear_push *push,
+                          const struct uqm_vk *vk, const struct part *p)
+{
+    const struct uqm_linear *a = p->of;
+    const struct uqm_place y = uqm_place_add(a->y, p->row * a->ldy + p->col);
+    const uint64_t w_words = uqm_vk_packed_bytes(a->w_dtype, p->n, a->k) / sizeof(uint32_t);
+    uint32_t i = 3;
+
+    l->bindings[0] = uqm_vk_write(y, p->m, p->n, a->ldy);
+    l->bindings[1] = uqm_vk_read(uqm_place_add(a->x, p->row * a->ldx), p->m, a->k, a->ldx);
+    l->bindings[2] = uqm_vk_read(p->slot.place, 1, w_words, w_words);
+    if (p->gemm->path == UQM_VK_GEMM_TEXEL) {
+        l->bindings[1].texel = VK_FORMAT_R32G32B32A32_SFLOAT;
+        l->bindings[2].texel = VK_FORMAT_R32G32B32A32_UINT;
+    }
+    if (p->has_bias) {
+        l->bindings[i] = uqm_vk_read(uqm_place_add(a->bias, p->col), 1, p->n, p->n);
+        push->bias_at = uqm_vk_lead(vk, &l->bindings[i++]);
+    }
+    if (p->has_y)
+        l->bindings[i] = uqm_vk_read(y, p->m, p->n, a->ldy);
+    push->y_at = uqm_vk_lead(vk, &l->bindings[0]);
+    push->x_at = uqm_vk_lead(vk, &l->bindings[1]);
+    push->w_at = uqm_vk_lead(vk, &l->bindings[2]);
+    assert(push->w_at % 4 == 0);
+    push->w_at /= 4;
+}
+
+static int launch_part(struct uqm_vk *vk, const struct part *p, struct uqm_err *err)
+{
+    const struct uqm_linear *a = p->of;
+    char what[64];
+    struct uqm_vk_launch l = {
+        .kernel = uqm_vk_gemm_kernel(vk, p->gemm, p->shape, a->epilogue, p->has_y, p->has_bias),
+        .what = what,
+        .n_groups = uqm_vk_gemm_groups(p->gemm, p->m, p->n),
+        .work = 2 * (uint64_t) p->m * p->n * a->k,
+        .bytes = uqm_dtype_bytes(a->w_dtype, (uint64_t) p->n * a->k) +
+                 4 * (uint64_t) p->m * (p->n + a->k),
+    };
+    struct linear_push push = {
+        .m = (uint32_t) p->m,
+        .n = (uint32_t) p->n,
+        .k = (uint32_t) a->k,
+        .ldy = (uint32_t) a->ldy,
+        .ldx = (uint32_t) a->ldx,
+    };
+    l.kernel.push_bytes = sizeof push;
+    l.push = &push;
+    bind_operands(&l, &push, vk, p);
+    snprintf(what, sizeof what, "linear %zux%zux%zu %s", p->m, p->n, a->k,
+             uqm_dtype_name(a->w_dtype));
+    return uqm_vk_launch(vk, &l, err);
+}
+
+/* --- the residual's bias where a device has too few bindings: y = y + bias first --- */
+
+struct add_rows_push {
+    uint32_t m, n, ldy;
+    uint32_t y_at, bias_at;
+};
+static_assert(sizeof(struct add_rows_push) == 20, "shaders/add_rows.comp");
+
+static int add_bias(struct uqm_vk *vk, const struct part *p, struct uqm_err *err)
+{
+    const struct uqm_linear *a = p->of;
+    const struct uqm_place y = uqm_place_add(a->y, p->row * a->ldy + p->col);
+    const uint32_t local = uqm_vk_flat_local(vk);
+    const uint64_t n_elem = (uint64_t) p->m * p->n;
+    struct uqm_vk_launch l = {
+        .kernel = { .shader = "add_rows",
+                    .spec = { local },
+                    .n_spec = 1,
+                    .n_bindings = 3,
+                    .push_bytes = sizeof(struct add_rows_push) },
+        .what = "bias",
+        .bindings = { uqm_vk_write(y, p->m, p->n, a->ldy), uqm_vk_read(y, p->m, p->n, a->ldy),
+                      uqm_vk_read(uqm_place_add(a->bias, p->col), 1, p->n, p->n) },
+        .n_groups = (n_elem + local - 1) / local,
+        .work = n_elem,
+        .bytes = n_elem * 8,
+    };
+    const struct add_rows_push push = {
+        .m = (uint32_t) p->m,
+        .n = (uint32_t) p->n,
+        .ldy = (uint32_t) a->ldy,
+        .y_at = uqm_vk_lead(vk, &l.bindings[0]),
+        .bias_at = uqm_vk_lead(vk, &l.bindings[2]),
+    };
+    l.push = &push;
+    return uqm_vk_launch(vk, &l, err);
+}
+
+static int run_part(struct uqm_vk *vk, struct part *p, struct uqm_err *err)
+{
+    const bool too_many = p->has_y && p->has_bias && vk->limits.max_bindings < 5;
+    if (!too_many)
+        return launch_part(vk, p, err);
+    if (p->of->epilogue != UQM_EPI_ADD)
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
+                        "linear: %s binds 4 buffers, and a gate with a bias wants 5",
+                        vk->device.name);
+    int ret = add_bias(vk, p, err);
+    p->has_bias = false;
+    if (ret >= 0)
+        ret = launch_part(vk, p, err);
+    p->has_bias = true;
+    return ret;
+}
+
+/* --- the whole --- */
+
+/* Rows of x that one dispatch takes: what can be bound, and what a submit may hold. */
+static int rows_at_a_time(size_t *out, const struct uqm_vk *vk, const struct uqm_linear *a,
+                          const struct uqm_vk_gemm *gemm, size_t n, struct uqm_err *err)
+{
+    const size_t tile = gemm->path == UQM_VK_GEMM_TILE ? gemm->bm : gemm->tm;
+    size_t fit_x, fit_y;
+    int ret = uqm_vk_rows_that_fit(&fit_x, vk, a->k, a->ldx, "linear", err);
+    if (ret >= 0)
+        ret = uqm_vk_rows_that_fit(&fit_y, vk, n, a->ldy, "linear", err);
+    if (ret < 0)
+        return ret;
+    size_t rows = uqm_min_u64(fit_x, fit_y);
+    if (gemm->path == UQM_VK_GEMM_TEXEL)
+        rows = uqm_min_u64(rows, (vk->limits.max_texels * 4 - a->k) / a->ldx);
+    size_t by_work = uqm_vk_work_limit(vk) / (2 * (uint64_t) n * a->k);
+    rows = uqm_min_u64(rows, uqm_align_up(by_work + 1, 8));
+    *out = rows > tile ? rows / tile * tile : rows ? rows : 1;
+    return UQM_OK;
+}
+
+/* Rows of W that one slot takes. */
+static size_t cols_at_a_time(const struct uqm_vk *vk, const struct uqm_linear *a,
+                             const struct uqm_vk_gemm *gemm)
+{
+    uint64_t bytes = vk->ops->slot_bytes;
+    bytes = uqm_min_u64(bytes, uqm_vk_range_words(vk) * sizeof(uint32_t));
+    if (gemm->path == UQM_VK_GEMM_TEXEL)
+        bytes = uqm_min_u64(bytes, (vk->limits.max_texels - vk->limits.offset_align / 16) * 16);
+    return bytes / uqm_vk_packed_bytes(a->w_dtype, UQM_VK_PANEL, a->k) * UQM_VK_PANEL;
+}
+
+static int fill_slot(struct part *p, struct uqm_vk *vk, struct uqm_err *err)
+{
+    const struct uqm_linear *a = p->of;
+    const uint64_t bytes = uqm_vk_packed_bytes(a->w_dtype, p->n, a->k);
+    const uint64_t skip = uqm_dtype_bytes(a->w_dtype, (uint64_t) p->col * a->k);
+    int ret = uqm_vk_slot_take(&p->slot, vk, bytes, err);
+    if (ret < 0)
+        return ret;
+    uqm_vk_pack(p->slot.host, (const unsigned char *) a->w + skip, a->w_dtype, p->n, a->k,
+                vk->threads);
+    return uqm_vk_slot_filled(vk, &p->slot, bytes, err);
+}
+
+static int run_slot(struct uqm_vk *vk, struct part *p, struct uqm_err *err)
+{
+    size_t rows;
+    int ret = rows_at_a_time(&rows, vk, p->of, p->gemm, p->n, err);
+    if (ret >= 0)
+        ret = fill_slot(p, vk, err);
+    for (p->row = 0; ret >= 0 && p->row < p->of->m; p->row += rows) {
+        p->m = uqm_min_u64(rows, p->of->m - p->row);
+        ret = run_part(vk, p, err);
+    }
+    return ret;
+}
+
+static int run_linear(struct uqm_vk *vk, const struct uqm_linear *a,
+                      const struct uqm_vk_gemm_shape *shape, const struct uqm_vk_gemm *gemm,
+                      struct uqm_err *err)
+{
+    struct part p = {
+        .of = a,
+        .gemm = gemm,
+        .shape = shape,
+        .has_y = a->epilogue == UQM_EPI_ADD || a->epilogue == UQM_EPI_SILU_MUL,
+        .has_bias = a->bias.memory,
+    };
+    const size_t cols = cols_at_a_time(vk, a, gemm);
+    if (cols == 0)
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
+                        "linear: 8 rows of %zu weights do not fit a slot of %s", a->k,
+                        vk->device.name);
+    int ret = UQM_OK;
+    for (p.col = 0; ret >= 0 && p.col < a->n; p.col += cols) {
+        p.n = uqm_min_u64(cols, a->n - p.col);
+        ret = run_slot(vk, &p, err);
+    }
+    return ret;
+}
+
+static struct uqm_vk_gemm_shape shape_of(const struct uqm_vk *vk, const struct uqm_linear *a)
+{
+    const struct uqm_vk_binding x = uqm_vk_read(a->x, 1, a->k, a->k);
+    return (struct uqm_vk_gemm_shape){
+        .m = a->m,
+        .n = a->n,
+        .k = a->k,
+        .w_dtype = a->w_dtype,
+        .x_quads = a->k % 4 == 0 && a->ldx % 4 == 0 && uqm_vk_lead(vk, &x) % 4 == 0,
+        .skinny = a->skinny,
+    };
+}
+
+int uqm_vk_linear_by(struct uqm_vk *vk, const struct uqm_linear *args,
+                     const struct uqm_vk_gemm *gemm, struct uqm_err *err)
+{
+    const struct uqm_vk_gemm_shape shape = shape_of(vk, args);
+    return run_linear(vk, args, &shape, gemm, err);
+}
+
+int uqm_vk_linear(struct uqm_vk *vk, const struct uqm_linear *args, struct uqm_err *err)
+{
+    if (args->m == 0 || args->n == 0)
+        return UQM_OK;
+    assert(args->k > 0 && args->ldx >= args->k && args->ldy >= args->n);
+    const struct uqm_vk_gemm_shape shape = shape_of(vk, args);
+    const struct uqm_vk_gemm gemm = uqm_vk_gemm_choose(vk, &shape);
+    return run_linear(vk, args, &shape, &gemm, err);
+}

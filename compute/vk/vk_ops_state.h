@@ -1,0 +1,19 @@
+/* What the operations keep from reserve to release. */
+#ifndef UQM_COMPUTE_VK_VK_OPS_STATE_H
+#define UQM_COMPUTE_VK_VK_OPS_STATE_H
+
+#include "compute/vk/vk.h"
+
+/* Of partial sums of attention while decoding, all prompts of a call; more go in rounds. */
+#define UQM_VK_PARTS_WORDS (UINT64_C(1) << 20)
+
+struct uqm_vk_ops_state {
+    uint64_t slot_bytes;
+    struct uqm_memory *parts;
+    uint64_t parts_words, parts_next; /* where the next prompt's go */
+};
+
+/* vk_linear.c: bytes of a slot for weights of these needs, packed (shaders/weights.glsl). */
+uint64_t uqm_vk_packed_slot_bytes(const struct uqm_vk *vk, const struct uqm_device_needs *needs);
+
+#endif
