@@ -4,7 +4,7 @@
  * same products. One JSON line a case.
  *
  *     bench_uq --model DIR [--prompts 680] [--tokens 120] [--pictures 680] [--memory-mib 512]
- *              [--layer-tokens 650] [--threads 0] [--rounds 3] [--only CASE]
+ *              [--layer-tokens 650] [--threads 0] [--device auto] [--rounds 3] [--only CASE]
  *
  * gflops counts the products and attention's two, of the rows that are asked for; sgemm's is
  * OpenBLAS's own threading over whole matrices.
@@ -19,8 +19,7 @@
 
 struct setup {
     struct uqm_env env;
-    struct uqm_threads *threads;
-    struct uqm_device *device;
+    struct uqm_machine machine;
     uint64_t memory;
     int n_rounds;
 };
@@ -239,9 +238,7 @@ static void bench_model(struct setup *s, int argc, char **argv, const char *path
 
     check(uqm_checkpoint_open(&cp, &s->env, &params, &err), &err);
     read_config(&config, cp);
-    check(uqm_network_create(&network, &s->env, s->threads, s->device, &cp->source, &config,
-                             s->memory, &err),
-          &err);
+    check(uqm_network_create(&network, &s->machine, &cp->source, &config, s->memory, &err), &err);
     const size_t n = (size_t) bench_option(argc, argv, "--prompts", 680);
     const size_t n_pictures = (size_t) bench_option(argc, argv, "--pictures", 680);
     make_questions(&q, &config, n, (size_t) bench_option(argc, argv, "--tokens", 120), 0.1);
@@ -424,9 +421,7 @@ static double time_layers(struct setup *s, uint32_t n_layers, size_t tokens)
 
     init_block_source(&b, &s->env, &config.text);
     make_questions(&q, &config, 1, tokens, 0.1);
-    check(uqm_network_create(&network, &s->env, s->threads, s->device, &b.source, &config,
-                             s->memory, &err),
-          &err);
+    check(uqm_network_create(&network, &s->machine, &b.source, &config, s->memory, &err), &err);
     const double seconds = time_logits(network, &q);
     uqm_network_destroy(&network);
     free_questions(&q);
@@ -468,7 +463,7 @@ static void bench_layer(struct setup *s, size_t tokens)
     static const struct uqm_text_config c = {
         .hidden = 4096, .inner = 11008, .n_heads = 32, .n_kv_heads = 32, .head_dim = 128
     };
-    const int n_threads = uqm_threads_count(s->threads);
+    const int n_threads = uqm_threads_count(s->machine.threads);
     struct bench_times layer = { .n = 0 }, sgemm = { .n = 0 };
     const double products = 2.0 * (double) tokens * 4096.0 * (4 * 4096.0 + 3 * 11008.0);
 
@@ -499,13 +494,13 @@ int main(int argc, char **argv)
     };
     check(uqm_env_init(&s.env, &common, &err), &err);
     s.memory = common.memory - common.memory / 8;
-    check(uqm_threads_create(&s.threads, s.env.n_threads, &err), &err);
-    check(uqm_device_cpu_create(&s.device, &s.env, s.threads, &err), &err);
+    check(uqm_machine_init(&s.machine, &s.env, bench_option_text(argc, argv, "--device", NULL),
+                           NULL, &err),
+          &err);
     if (model && (!only || strcmp(only, "layer_7b") != 0))
         bench_model(&s, argc, argv, model, only);
     if (!only || strcmp(only, "layer_7b") == 0)
         bench_layer(&s, (size_t) bench_option(argc, argv, "--layer-tokens", 650));
-    uqm_device_destroy(&s.device);
-    uqm_threads_destroy(&s.threads);
+    uqm_machine_finish(&s.machine);
     return 0;
 }

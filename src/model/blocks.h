@@ -19,8 +19,7 @@
 
 struct uqm_network {
     struct uqm_env *env;
-    struct uqm_threads *threads;
-    struct uqm_device *device;
+    struct uqm_machine *machine;
     struct uqm_source *source;
     struct uqm_model_config config;
     struct uqm_kernels kernels; /* for what the host widens */
@@ -38,7 +37,7 @@ struct uqm_run_needs {
 
 struct uqm_run {
     struct uqm_network *net;
-    struct uqm_device *device; /* the network's */
+    struct uqm_device *device; /* the machine's */
     struct uqm_device_needs device_needs;
     bool reserved;
     size_t tile_bytes;

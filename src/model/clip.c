@@ -158,7 +158,7 @@ static size_t pixel_elem(const struct uqm_vision_config *c)
 static int take_host(struct clip *clip, struct uqm_network *net, struct uqm_err *err)
 {
     const struct uqm_vision_config *c = clip->config;
-    const size_t n_threads = (size_t) uqm_threads_count(net->threads);
+    const size_t n_threads = (size_t) uqm_threads_count(net->machine->threads);
     const size_t patches = n_patches(c) * patch_elem(c);
 
     clip->n_at_once = (size_t) uqm_min_u64(PICTURES_A_THREAD * n_threads, clip->job->n_images);
@@ -210,7 +210,7 @@ static int load_some(struct clip *clip, size_t n, struct uqm_err *err)
     struct uqm_device *device = clip->run->device;
     assert(clip->errs);
     memset(clip->errs, 0, n * sizeof *clip->errs);
-    uqm_parallel(clip->run->net->threads, n, load_image, clip);
+    uqm_parallel(clip->run->net->machine->threads, n, load_image, clip);
     for (size_t i = 0; i < n; i++)
         if (clip->errs[i].code != UQM_OK) {
             if (err)

@@ -128,7 +128,7 @@ static int take_memory(struct generator *g, struct uqm_err *err)
 
     g->logits = uqm_run_place(&g->run, plan_words(g));
     g->cache = (struct uqm_kv_cache){
-        .device = g->net->device,
+        .device = g->run.device,
         .data = uqm_place_add(g->logits, uqm_part_words(config->text.vocab_size)),
         .n_positions = g->n_positions,
         .width = (size_t) config->text.n_kv_heads * config->text.head_dim,

@@ -86,7 +86,7 @@ static int observe(const struct state *st, const struct uqm_llama *l, uint32_t l
                    struct uqm_err *err)
 {
     const struct uqm_text_config *c = &st->net->config.text;
-    struct uqm_device *device = st->net->device;
+    struct uqm_device *device = st->run.device;
     const bool last = layer == c->n_layers;
     int ret = UQM_OK;
     for (size_t i = 0; ret == UQM_OK && st->job->observe && i < l->plan.n_seqs; i++) {
@@ -122,7 +122,7 @@ static int run_layers(struct state *st, struct uqm_llama *l, size_t first, struc
 static int deliver(const struct state *st, const struct batch *b, struct uqm_place logits,
                    struct uqm_err *err)
 {
-    struct uqm_device *device = st->net->device;
+    struct uqm_device *device = st->run.device;
     const size_t n_tokens = st->head.n_tokens, at_once = st->run.stage_elem / n_tokens;
     for (size_t i = 0; i < b->plan.n_seqs; i++) {
         const size_t n = (size_t) uqm_min_u64(at_once, b->plan.n_seqs - i), k = i % at_once;

@@ -96,17 +96,15 @@ static int check_source(struct uqm_network *net, struct uqm_err *err)
     return ret;
 }
 
-int uqm_network_create(struct uqm_network **out, struct uqm_env *env, struct uqm_threads *threads,
-                       struct uqm_device *device, struct uqm_source *source,
-                       const struct uqm_model_config *config, uint64_t memory_bytes,
-                       struct uqm_err *err)
+int uqm_network_create(struct uqm_network **out, struct uqm_machine *machine,
+                       struct uqm_source *source, const struct uqm_model_config *config,
+                       uint64_t memory_bytes, struct uqm_err *err)
 {
     struct uqm_network *net = calloc(1, sizeof *net);
     if (!net)
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", source->name);
-    net->env = env;
-    net->threads = threads;
-    net->device = device;
+    net->env = machine->env;
+    net->machine = machine;
     net->source = source;
     net->config = *config;
     net->memory_bytes = memory_bytes;

@@ -5,10 +5,10 @@
 #ifndef UQM_MODEL_NETWORK_H
 #define UQM_MODEL_NETWORK_H
 
-#include "compute/device.h"
 #include "src/base/rng.h"
 #include "src/checkpoint/source.h"
 #include "src/format/model_config.h"
+#include "src/model/machine.h"
 
 struct uqm_network;
 
@@ -16,12 +16,11 @@ struct uqm_network;
  * Check that the source has every tensor the config asks for, in the right shape, and no other in
  * the language model or the projector (an error names the tensor), and hold both. The network uses
  * at most memory_bytes of the budget while one of the calls below runs, and next to nothing between
- * them. The device runs the layers; threads are the host's part: pictures and weights on their way.
+ * them. Machine and source are borrowed; the machine's device may change (uqm_machine_fall_back()).
  */
-int uqm_network_create(struct uqm_network **out, struct uqm_env *env, struct uqm_threads *threads,
-                       struct uqm_device *device, struct uqm_source *source,
-                       const struct uqm_model_config *config, uint64_t memory_bytes,
-                       struct uqm_err *err);
+int uqm_network_create(struct uqm_network **out, struct uqm_machine *machine,
+                       struct uqm_source *source, const struct uqm_model_config *config,
+                       uint64_t memory_bytes, struct uqm_err *err);
 void uqm_network_destroy(struct uqm_network **network);
 const struct uqm_model_config *uqm_network_config(const struct uqm_network *network);
 

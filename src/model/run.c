@@ -112,7 +112,7 @@ static void count_fixed(struct uqm_run *run, const struct uqm_run_needs *needs)
 int uqm_run_init(struct uqm_run *run, struct uqm_network *net, const struct uqm_schedule *schedule,
                  const struct uqm_run_needs *needs, struct uqm_err *err)
 {
-    struct uqm_device *device = net->device;
+    struct uqm_device *device = net->machine->device;
     *run = (struct uqm_run){ .net = net, .device = device };
     choose_tiles(run, schedule);
     const uint64_t max_row = uqm_schedule_max_row(schedule);
@@ -201,7 +201,7 @@ int uqm_run_open(struct uqm_run *run, struct uqm_weights *weights,
     const struct uqm_network *net = run->net;
     const struct uqm_weights_params params = {
         .env = net->env,
-        .threads = net->threads,
+        .threads = net->machine->threads,
         .device = run->device,
         .kernels = &net->kernels,
         .source = net->source,

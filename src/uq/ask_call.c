@@ -12,8 +12,7 @@ enum { N_TOP = 10, MAX_TOKENS = 1 << 20 };
 
 struct ask {
     struct uqm_env env;
-    struct uqm_threads *threads;
-    struct uqm_device *device;
+    struct uqm_machine machine;
     const struct uqm_ask_params *params;
     struct uqm_candidate candidate;
     struct uqm_network *network;
@@ -101,17 +100,15 @@ static int open_model(struct ask *a, struct uqm_err *err)
     const struct uqm_ask_params *p = a->params;
     const struct uqm_open_params open = { .vision_tower = p->vision_tower,
                                           .need_vision = p->image != NULL };
-    int ret = uqm_threads_create(&a->threads, a->env.n_threads, err);
-    if (ret == UQM_OK)
-        ret = uqm_device_open(&a->device, &a->env, a->threads, p->common.device, err);
+    int ret = uqm_machine_init(&a->machine, &a->env, p->common.device, NULL, err);
     if (ret == UQM_OK)
         ret = uqm_candidate_open(&a->candidate, &a->env, p->model, &open, err);
     if (ret < 0)
         return ret;
     /* An eighth for the picture, a sixteenth for the rest. */
     const uint64_t left = uqm_budget_left(&a->env);
-    return uqm_network_create(&a->network, &a->env, a->threads, a->device, a->candidate.source,
-                              &a->candidate.config, left - left / 8 - left / 16, err);
+    return uqm_network_create(&a->network, &a->machine, a->candidate.source, &a->candidate.config,
+                              left - left / 8 - left / 16, err);
 }
 
 static int generate(struct ask *a, struct uqm_err *err)
@@ -189,8 +186,7 @@ static void ask_finish(struct ask *a)
     uqm_budget_free(&block, &a->env, a->features_bytes);
     uqm_network_destroy(&a->network);
     uqm_candidate_close(&a->candidate);
-    uqm_device_destroy(&a->device);
-    uqm_threads_destroy(&a->threads);
+    uqm_machine_finish(&a->machine);
 }
 
 int uqm_ask(char **json, const struct uqm_ask_params *params, struct uqm_err *err)

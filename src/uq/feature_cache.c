@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/scratch.h"
 #include "src/base/checked.h"
 #include "src/model/preprocess.h"
 #include "src/uq/augmix.h"
-#include "src/uq/scratch.h"
 
 /* One tower's features of all slots. */
 struct tower {
@@ -241,12 +241,11 @@ static char *tower_key(const struct uqm_model_config *c, const struct uqm_xxh3_h
     return key;
 }
 
-static int look(struct job *job, struct uqm_candidate *c, struct uqm_threads *threads,
-                struct uqm_device *device, uint64_t network_bytes, struct uqm_err *err)
+static int look(struct job *job, struct uqm_candidate *c, struct uqm_machine *machine,
+                uint64_t network_bytes, struct uqm_err *err)
 {
     struct uqm_network *network = NULL;
-    int ret = uqm_network_create(&network, c->env, threads, device, c->source, &c->config,
-                                 network_bytes, err);
+    int ret = uqm_network_create(&network, machine, c->source, &c->config, network_bytes, err);
     if (ret < 0)
         return ret;
     const struct uqm_vision_job vision = {
@@ -271,8 +270,7 @@ static uint64_t picture_share(uint64_t memory_bytes)
 }
 
 static int compute(struct uqm_features *f, struct tower *tower, struct uqm_candidate *c,
-                   struct uqm_threads *threads, struct uqm_device *device, uint64_t memory_bytes,
-                   struct uqm_err *err)
+                   struct uqm_machine *machine, uint64_t memory_bytes, struct uqm_err *err)
 {
     const size_t n_records = uqm_survey_n_records(f->survey);
     const uint64_t share = picture_share(memory_bytes);
@@ -293,7 +291,7 @@ static int compute(struct uqm_features *f, struct tower *tower, struct uqm_candi
                                              (uint64_t) f->n_slots * tower->slot_bytes, err)
                           : uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu records", n_records);
     if (ret == UQM_OK)
-        ret = look(&job, c, threads, device, memory_bytes - share, err);
+        ret = look(&job, c, machine, memory_bytes - share, err);
     if (ret == UQM_OK)
         warn_of_bad(&job);
     for (size_t i = 0; job.reasons && i < n_records; i++)
@@ -305,8 +303,7 @@ static int compute(struct uqm_features *f, struct tower *tower, struct uqm_candi
 }
 
 int uqm_features_prepare(struct uqm_features *features, struct uqm_candidate *candidate,
-                         struct uqm_threads *threads, struct uqm_device *device,
-                         uint64_t memory_bytes, struct uqm_err *err)
+                         struct uqm_machine *machine, uint64_t memory_bytes, struct uqm_err *err)
 {
     struct uqm_xxh3_hex digest;
     if (features->n_slots == 0)
@@ -329,7 +326,7 @@ int uqm_features_prepare(struct uqm_features *features, struct uqm_candidate *ca
             return UQM_OK;
         }
 
-    ret = compute(features, tower, candidate, threads, device, memory_bytes, err);
+    ret = compute(features, tower, candidate, machine, memory_bytes, err);
     if (ret < 0) {
         tower_free(tower);
         return ret;

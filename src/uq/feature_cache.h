@@ -26,8 +26,7 @@ void uqm_features_destroy(struct uqm_features **features);
  * happens. memory_bytes: for network and pictures together.
  */
 int uqm_features_prepare(struct uqm_features *features, struct uqm_candidate *candidate,
-                         struct uqm_threads *threads, struct uqm_device *device,
-                         uint64_t memory_bytes, struct uqm_err *err);
+                         struct uqm_machine *machine, uint64_t memory_bytes, struct uqm_err *err);
 
 /* Features of a record's picture in pass j, (rows, hidden). record: numbered over all sets. */
 int uqm_features_read(const struct uqm_features *features, float *dst, size_t record, uint32_t j,

@@ -20,7 +20,7 @@ struct prompts {
 };
 
 struct asking {
-    const struct uqm_runner *runner;
+    struct uqm_runner *runner;
     const struct prompts *prompts;
     float *logits;
 };
@@ -29,17 +29,14 @@ int uqm_runner_init(struct uqm_runner *out, struct uqm_survey *survey, const cha
                     const char *device, struct uqm_err *err)
 {
     *out = (struct uqm_runner){ .survey = survey };
-    int ret = uqm_threads_create(&out->threads, survey->env->n_threads, err);
-    if (ret == UQM_OK)
-        ret = uqm_device_open(&out->device, survey->env, out->threads, device, err);
+    int ret = uqm_machine_init(&out->machine, survey->env, device, scratch_dir, err);
     return ret < 0 ? ret : uqm_features_create(&out->features, survey, scratch_dir, err);
 }
 
 void uqm_runner_finish(struct uqm_runner *runner)
 {
     uqm_features_destroy(&runner->features);
-    uqm_device_destroy(&runner->device);
-    uqm_threads_destroy(&runner->threads);
+    uqm_machine_finish(&runner->machine);
 }
 
 static void prompts_finish(struct prompts *p)
@@ -169,8 +166,8 @@ static int run_network(struct asking *a, struct uqm_candidate *c, const char *st
     int32_t options[UQM_N_OPTIONS];
     int ret = uqm_tokenizer_option_ids(options, c->tokenizer, err);
     if (ret == UQM_OK)
-        ret = uqm_network_create(&network, c->env, a->runner->threads, a->runner->device, c->source,
-                                 &c->config, memory_bytes, err);
+        ret = uqm_network_create(&network, &a->runner->machine, c->source, &c->config, memory_bytes,
+                                 err);
     if (ret < 0)
         return ret;
     const struct uqm_llm_job job = {
@@ -202,8 +199,7 @@ int uqm_runner_ask(float *logits, struct uqm_runner *runner, struct uqm_candidat
         logits[i] = NAN;
     int ret = network_memory(&memory, runner, &prompts, err);
     if (ret == UQM_OK)
-        ret = uqm_features_prepare(runner->features, candidate, runner->threads, runner->device,
-                                   memory, err);
+        ret = uqm_features_prepare(runner->features, candidate, &runner->machine, memory, err);
     if (ret == UQM_OK)
         ret = make_prompts(&prompts, runner, candidate, err);
     if (ret == UQM_OK)

@@ -9,8 +9,7 @@
 struct uqm_runner {
     struct uqm_survey *survey;
     struct uqm_features *features;
-    struct uqm_threads *threads;
-    struct uqm_device *device;
+    struct uqm_machine machine;
     uint64_t other_bytes; /* memory that its owner needs besides, taken from the network's */
 };
 

@@ -175,7 +175,7 @@ static int write_best(struct uqm_select *s, struct uqm_err *err)
     int ret = uqm_candidate_open_merge(&best, &s->call.env, s->ordered_paths, s->result.best,
                                        &s->call.open, err);
     if (ret == UQM_OK)
-        ret = uqm_merge_write(&result, &s->call.env, s->call.runner.threads, best.source,
+        ret = uqm_merge_write(&result, &s->call.env, s->call.runner.machine.threads, best.source,
                               best.recipe, &write, err);
     json_decref(result);
     uqm_candidate_close(&best);

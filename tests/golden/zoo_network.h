@@ -9,8 +9,7 @@
 
 struct zoo_network {
     struct uqm_env env;
-    struct uqm_threads *threads;
-    struct uqm_device *device;
+    struct uqm_machine machine;
     struct uqm_checkpoint *checkpoint;
     struct uqm_model_config config;
     struct uqm_network *network;
@@ -53,8 +52,8 @@ static inline void zoo_network_again(struct zoo_network *z, uint64_t memory)
 {
     struct uqm_err err = { 0 };
     uqm_network_destroy(&z->network);
-    assert_ok(uqm_network_create(&z->network, &z->env, z->threads, z->device,
-                                 &z->checkpoint->source, &z->config, memory, &err),
+    assert_ok(uqm_network_create(&z->network, &z->machine, &z->checkpoint->source, &z->config,
+                                 memory, &err),
               err);
 }
 
@@ -66,8 +65,7 @@ static inline void zoo_network_open(struct zoo_network *z, const char *path, uin
     const struct uqm_checkpoint_params params = { .path = path, .need_vision = true };
     *z = (struct zoo_network){ 0 };
     assert_ok(uqm_env_init(&z->env, &common, &err), err);
-    assert_ok(uqm_threads_create(&z->threads, n_threads, &err), err);
-    assert_ok(uqm_device_cpu_create(&z->device, &z->env, z->threads, &err), err);
+    assert_ok(uqm_machine_init(&z->machine, &z->env, "cpu", NULL, &err), err);
     assert_ok(uqm_checkpoint_open(&z->checkpoint, &z->env, &params, &err), err);
     zoo_config(&z->config, z->checkpoint);
     zoo_network_again(z, memory);
@@ -77,8 +75,7 @@ static inline void zoo_network_close(struct zoo_network *z)
 {
     uqm_network_destroy(&z->network);
     uqm_checkpoint_close(&z->checkpoint);
-    uqm_device_destroy(&z->device);
-    uqm_threads_destroy(&z->threads);
+    uqm_machine_finish(&z->machine);
     assert_int_equal(atomic_load(&z->env.budget.used_bytes), 0);
 }
 

@@ -49,8 +49,7 @@ static inline struct uqm_model_config odd_config(void)
 /* A model with what it needs, and nine prompts of many lengths. */
 struct fixture {
     struct uqm_env *env;
-    struct uqm_threads *threads;
-    struct uqm_device *device;
+    struct uqm_machine machine;
     struct uqm_model_config config;
     struct memory_source source;
     struct uqm_network *network;
@@ -66,15 +65,13 @@ static inline void open_network(struct fixture *f, uint64_t memory, int n_thread
 {
     struct uqm_err err = { 0 };
     uqm_network_destroy(&f->network);
-    uqm_device_destroy(&f->device);
-    uqm_threads_destroy(&f->threads);
+    uqm_machine_finish(&f->machine);
     f->env = test_env(512 * MIB, n_threads);
     f->source.source.env = f->env;
-    assert_ok(uqm_threads_create(&f->threads, n_threads, &err), err);
-    assert_ok(uqm_device_cpu_create(&f->device, f->env, f->threads, &err), err);
-    assert_ok(uqm_network_create(&f->network, f->env, f->threads, f->device, &f->source.source,
-                                 &f->config, memory, &err),
-              err);
+    assert_ok(uqm_machine_init(&f->machine, f->env, "cpu", NULL, &err), err);
+    assert_ok(
+        uqm_network_create(&f->network, &f->machine, &f->source.source, &f->config, memory, &err),
+        err);
 }
 
 /* Words by a small generator; "picture at" < 0: none. */
@@ -120,8 +117,7 @@ static inline void teardown(struct fixture *f)
     assert_int_equal(atomic_load(&f->env->budget.used_bytes), 0);
     uqm_network_destroy(&f->network);
     assert_null(f->network);
-    uqm_device_destroy(&f->device);
-    uqm_threads_destroy(&f->threads);
+    uqm_machine_finish(&f->machine);
     memory_source_finish(&f->source);
     free(f);
 }

@@ -104,8 +104,7 @@ static void layers_past_the_feature_layer_need_not_be_there(void **state)
     assert_ok(run_vision(f, &p, &err), err);
     f->config.vision.feature_layer = -1;
     struct uqm_network *n = NULL;
-    assert_fails(uqm_network_create(&n, f->env, f->threads, f->device, &f->source.source,
-                                    &f->config, 64 * MIB, &err),
+    assert_fails(uqm_network_create(&n, &f->machine, &f->source.source, &f->config, 64 * MIB, &err),
                  err, UQM_ERR_FORMAT, "layers.2.mlp.fc1.weight is missing");
     teardown(f);
 }

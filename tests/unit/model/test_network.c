@@ -372,8 +372,7 @@ static void refuse(struct fixture *f, enum uqm_status code, const char *text)
 {
     struct uqm_err err = { 0 };
     struct uqm_network *n = NULL;
-    assert_fails(uqm_network_create(&n, f->env, f->threads, f->device, &f->source.source,
-                                    &f->config, 64 * MIB, &err),
+    assert_fails(uqm_network_create(&n, &f->machine, &f->source.source, &f->config, 64 * MIB, &err),
                  err, code, text);
     assert_null(n);
 }

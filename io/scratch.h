@@ -1,6 +1,6 @@
 /* A temporary file without a name: it is gone when it is closed, however the program ends. */
-#ifndef UQM_UQ_SCRATCH_H
-#define UQM_UQ_SCRATCH_H
+#ifndef UQM_IO_SCRATCH_H
+#define UQM_IO_SCRATCH_H
 
 #include "src/base/err.h"
 

@@ -1,6 +1,6 @@
 #include <dirent.h>
 
-#include "src/uq/scratch.h"
+#include "io/scratch.h"
 #include "tests/unit/uq/workdir.h"
 
 static void what_is_written_comes_back_and_no_name_stays(void **state)

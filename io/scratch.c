@@ -1,4 +1,4 @@
-#include "src/uq/scratch.h"
+#include "io/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
