@@ -241,6 +241,9 @@ static int read_modules(struct uqm_recipe_parse *p, const struct uqm_yaml_node *
     if (node->kind != UQM_YAML_MAPPING || node->n == 0)
         return uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT,
                                "modules: a mapping of at least one module is wanted");
+    if (node->n > UQM_RECIPE_MAX_MODULES)
+        return uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT, "more than %d modules",
+                               UQM_RECIPE_MAX_MODULES);
     r->by_module = true;
     r->modules = uqm_arena_alloc(&r->arena, node->n, sizeof *r->modules);
     if (!r->modules)

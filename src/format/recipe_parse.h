@@ -13,7 +13,7 @@ struct uqm_recipe_parse {
     size_t models_cap;
     struct uqm_err *err;
 };
-enum { UQM_RECIPE_MAX_MODELS = 1024, UQM_RECIPE_MAX_INPUTS = 1 << 16 };
+enum { UQM_RECIPE_MAX_MODELS = 1024, UQM_RECIPE_MAX_INPUTS = 1 << 16, UQM_RECIPE_MAX_MODULES = 64 };
 
 /* "where:LINE: WHAT" */
 int uqm_recipe_fail(struct uqm_recipe_parse *p, int line, enum uqm_status code, const char *fmt,

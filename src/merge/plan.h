@@ -8,6 +8,7 @@
 
 #include "src/checkpoint/checkpoint.h"
 #include "src/merge/open.h"
+#include "src/merge/plan_names.h"
 
 enum uqm_fate {
     UQM_FATE_MERGED, /* averaged over its parts */
@@ -18,9 +19,30 @@ enum uqm_fate {
 };
 const char *uqm_fate_name(enum uqm_fate fate); /* "merged", "copied", "equal" */
 
+/* One input of a slice. */
+struct uqm_plan_source {
+    size_t input;
+    bool is_base;
+    const struct uqm_recipe_input *recipe; /* its layers and parameters */
+};
+
+/* A slice of the recipe, its models found. */
+struct uqm_plan_slice {
+    const struct uqm_recipe_module *module;
+    const struct uqm_recipe_slice *recipe;
+    bool is_first, is_last; /* of its module: what lies before and behind the layers */
+    size_t n_sources;
+    struct uqm_plan_source *sources; /* in the order of the arithmetic, every input once */
+    bool has_base;                   /* one of the sources is */
+    /* of a slice that is not whole */
+    const char *prefix;             /* of its layers, canonical: "language_model.model.layers." */
+    uint64_t first_layer, n_layers; /* of the output */
+};
+
 /* One input's share in an output tensor. */
 struct uqm_plan_part {
     size_t input;
+    const struct uqm_recipe_input *source;
     size_t tensor; /* index into that checkpoint's tensors */
     bool is_base;
     /* UQM_FATE_MERGED alone, else NULL: the values that the recipe gives this input, one for each
@@ -34,7 +56,13 @@ struct uqm_plan_part {
 struct uqm_plan_tensor {
     enum uqm_fate fate;
     bool outside; /* a vision tower beside the model: in the source, not in what is written */
-    bool partial; /* some input lacks it */
+    bool partial; /* some input of its slice lacks it */
+    enum uqm_vocabulary_role vocabulary; /* dimension 0 is the vocabulary */
+    bool cut; /* the vocabulary of some part is longer: rows behind the shortest are not read */
+    const struct uqm_plan_slice *slice; /* NULL: `outside`, from the one model that has it */
+    double position;                    /* of its layer in the slice, 0..1 */
+    long same_as;        /* the tensor, earlier in the order of writing, whose inputs, method and
+                            parameters are all equal, so that it has the same bytes; -1: none */
     enum uqm_dtype work; /* the type that inputs are cast to, spec merge.md 1 */
     /* The values per output, in the order of the method's table, NaN for the others; NULL unless
      * UQM_FATE_MERGED. */
@@ -78,10 +106,23 @@ struct uqm_recipe_source {
     struct uqm_arena arena;
     size_t n_inputs, home; /* home: the base, or the first model */
     struct uqm_plan_input *inputs;
+    size_t *input_of; /* [recipe->n_models]: two spellings of one folder are one input */
+    size_t n_slices;
+    struct uqm_plan_slice *slices; /* of all modules, in the recipe's order */
     struct uqm_plan_tensor *plan;
-    size_t max_parts;        /* of any tensor */
-    unsigned widening;       /* most bytes of input an element takes for one of output */
-    size_t n_left_out;       /* input tensors that `vision: copy` leaves unread */
+    size_t n_order;
+    size_t *order;     /* what is written, in the order of writing and of random draws: ascending by
+                          sort_name (spec merge.md 7) */
+    size_t max_parts;  /* of any tensor */
+    unsigned widening; /* most bytes of input an element takes for one of output */
+    size_t n_left_out; /* input tensors that `vision: copy` leaves unread */
+    size_t n_unnamed;  /* input tensors that lie in none of the recipe's modules */
+    size_t n_dropped;  /* output tensors that too few inputs have for the method */
+    struct uqm_plan_layers { /* of the output where slices changed them; n 0: as they were */
+        uint64_t n;
+        const char *prefix; /* canonical */
+    } * layers;
+    size_t n_layers;         /* how many modules have sliced layers */
     const char *vision;      /* what happens to the towers, in words; NULL: there are none */
     size_t vision_owner;     /* the input whose tower is copied; n_inputs: none, or averaged */
     uint64_t digested_bytes; /* read for the plan */
@@ -96,19 +137,47 @@ struct uqm_recipe_source {
 /* The recipe source that `source` is, or NULL for a checkpoint. */
 struct uqm_recipe_source *uqm_recipe_source_of(struct uqm_source *source);
 
-/* plan_vision.c: digest the towers and settle who gives which vision tensors. */
+/* plan_inputs.c: find and open the models, settle what every slice is made of. */
+int uqm_plan_open_inputs(struct uqm_recipe_source *rs, const struct uqm_open_params *params,
+                         struct uqm_err *err);
+
+/* plan_vision.c: digest the towers of a whole slice and settle who gives which vision tensors. */
 struct uqm_vision_plan {
     bool copy;    /* take `from`'s alone */
     bool outside; /* they stay beside the home model */
     size_t from;  /* input; meaningless when there is no vision */
 };
-int uqm_plan_vision(struct uqm_vision_plan *out, struct uqm_recipe_source *rs, struct uqm_err *err);
+int uqm_plan_vision(struct uqm_vision_plan *out, struct uqm_recipe_source *rs,
+                    const struct uqm_plan_slice *slice, struct uqm_err *err);
+
+/* plan_match.c: the output's tensors, each with its parts; ascending by canonical name. */
+int uqm_plan_match(struct uqm_recipe_source *rs, const struct uqm_open_params *params,
+                   struct uqm_err *err);
+
+/* plan_parts.c: what becomes of a tensor whose parts are known: fate, shape. *dropped: too few
+ * inputs have it for the method, which then does without (a warning was left). */
+int uqm_plan_settle_parts(bool *dropped, struct uqm_recipe_source *rs, struct uqm_plan_tensor *pt,
+                          struct uqm_tensor *t, const struct uqm_open_params *params,
+                          struct uqm_err *err);
+
+/* plan_tell.c: nothing is dropped in silence. */
+int uqm_plan_tell(struct uqm_recipe_source *rs, struct uqm_err *err);
+int uqm_plan_tell_dropped(const struct uqm_recipe_source *rs, const struct uqm_tensor *t,
+                          const struct uqm_plan_tensor *pt, struct uqm_err *err);
+
+/* plan_order.c: the order of writing, and tensors that equal an earlier one. */
+int uqm_plan_order(struct uqm_recipe_source *rs, struct uqm_err *err);
 
 /* plan_weights.c: working types and the parameters' values of every tensor. */
 int uqm_plan_weights(struct uqm_recipe_source *rs, struct uqm_err *err);
 /* Whether the tiles of this method can be computed; the plan refuses what cannot. */
 bool uqm_method_is_computed(const struct uqm_method_info *method);
 int uqm_plan_no_memory(const struct uqm_recipe_source *rs, struct uqm_err *err);
+static inline const struct uqm_tensor *uqm_plan_part_tensor(const struct uqm_recipe_source *rs,
+                                                            const struct uqm_plan_part *part)
+{
+    return &rs->inputs[part->input].checkpoint->source.tensors[part->tensor];
+}
 
 /* merge_stream.c: struct uqm_source_ops.open and .min_memory of a recipe. */
 int uqm_merge_stream_open(struct uqm_tile_stream **out, struct uqm_source *source,

@@ -16,12 +16,13 @@ static int digest_input(struct uqm_recipe_source *rs, size_t k, struct uqm_err *
     return ret;
 }
 
-/* *differs: the first input whose tower is not `from`'s, or n_inputs. */
-static int compare_towers(size_t *differs, struct uqm_recipe_source *rs, size_t from,
-                          struct uqm_err *err)
+/* *differs: the first source whose tower is not `from`'s, or n_inputs. */
+static int compare_towers(size_t *differs, struct uqm_recipe_source *rs,
+                          const struct uqm_plan_slice *slice, size_t from, struct uqm_err *err)
 {
     *differs = rs->n_inputs;
-    for (size_t k = 0; k < rs->n_inputs; k++) {
+    for (size_t i = 0; i < slice->n_sources; i++) {
+        size_t k = slice->sources[i].input;
         if (k == from || !rs->inputs[k].has_vision)
             continue;
         int ret = digest_input(rs, from, err);
@@ -38,14 +39,15 @@ static int compare_towers(size_t *differs, struct uqm_recipe_source *rs, size_t 
 }
 
 /* The home model's tower, else the first there is; n_inputs: none. */
-static size_t owner_of(const struct uqm_recipe_source *rs)
+static size_t owner_of(const struct uqm_recipe_source *rs, const struct uqm_plan_slice *slice)
 {
-    if (rs->inputs[rs->home].has_vision)
-        return rs->home;
-    size_t k = 0;
-    while (k < rs->n_inputs && !rs->inputs[k].has_vision)
-        k++;
-    return k;
+    size_t owner = rs->n_inputs;
+    for (size_t i = slice->n_sources; i-- > 0;) {
+        size_t k = slice->sources[i].input;
+        if (rs->inputs[k].has_vision && owner != rs->home)
+            owner = k;
+    }
+    return owner;
 }
 
 static int towers_differ(const struct uqm_recipe_source *rs, size_t a, size_t b,
@@ -59,18 +61,31 @@ static int towers_differ(const struct uqm_recipe_source *rs, size_t a, size_t b,
         rs->inputs[a].digest.text, rs->inputs[b].digest.text, rs->inputs[a].model->path);
 }
 
-static int some_beside(const struct uqm_recipe_source *rs)
+static bool some_beside(const struct uqm_recipe_source *rs, const struct uqm_plan_slice *slice)
 {
-    for (size_t k = 0; k < rs->n_inputs; k++)
-        if (rs->inputs[k].has_vision && rs->inputs[k].vision_beside)
+    for (size_t i = 0; i < slice->n_sources; i++) {
+        const struct uqm_plan_input *in = &rs->inputs[slice->sources[i].input];
+        if (in->has_vision && in->vision_beside)
             return true;
+    }
     return false;
 }
 
-int uqm_plan_vision(struct uqm_vision_plan *out, struct uqm_recipe_source *rs, struct uqm_err *err)
+/* A recipe that names the tower's module says that it is to be merged. */
+static enum uqm_vision_policy policy_of(const struct uqm_recipe_source *rs,
+                                        const struct uqm_plan_slice *slice)
 {
-    enum uqm_vision_policy policy = rs->recipe->vision;
-    size_t from = owner_of(rs), differs;
+    const char *module = slice->module->name;
+    if (rs->recipe->vision == UQM_VISION_MUST_AGREE && module && strcmp(module, "default") != 0)
+        return UQM_VISION_MERGE;
+    return rs->recipe->vision;
+}
+
+int uqm_plan_vision(struct uqm_vision_plan *out, struct uqm_recipe_source *rs,
+                    const struct uqm_plan_slice *slice, struct uqm_err *err)
+{
+    enum uqm_vision_policy policy = policy_of(rs, slice);
+    size_t from = owner_of(rs, slice), differs;
 
     *out = (struct uqm_vision_plan){ .copy = true, .from = from };
     rs->vision_owner = from;
@@ -81,7 +96,7 @@ int uqm_plan_vision(struct uqm_vision_plan *out, struct uqm_recipe_source *rs, s
     if (policy == UQM_VISION_COPY)
         return UQM_OK;
 
-    int ret = compare_towers(&differs, rs, from, err);
+    int ret = compare_towers(&differs, rs, slice, from, err);
     if (ret < 0)
         return ret;
     if (differs == rs->n_inputs) {
@@ -91,7 +106,7 @@ int uqm_plan_vision(struct uqm_vision_plan *out, struct uqm_recipe_source *rs, s
     }
     if (policy == UQM_VISION_MUST_AGREE)
         return towers_differ(rs, from, differs, err);
-    if (some_beside(rs))
+    if (some_beside(rs, slice))
         return uqm_fail(err, UQM_ERR_UNSUPPORTED,
                         "%s: uqmerge vision: merge: towers that lie beside their models are not "
                         "part of the merge; give {vision: copy}",

@@ -3,47 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/merge/method_ops.h"
 #include "src/merge/plan.h"
 
-static const struct uqm_tensor *part_tensor(const struct uqm_recipe_source *rs,
-                                            const struct uqm_plan_part *p)
-{
-    return &rs->inputs[p->input].checkpoint->source.tensors[p->tensor];
-}
-
-/* --- where a tensor stands among its layers --- */
+/* --- where a tensor stands among the layers of models that are merged whole --- */
 
 struct position {
     size_t tensor;
     const char *prefix; /* not terminated: prefix_len bytes up to the number */
     size_t prefix_len;
-    unsigned long layer;
+    uint64_t layer;
 };
-
-/* The longest prefix that ends in "layers." or "blocks." with a number and a dot behind. */
-static bool find_layer(struct position *out, const char *name)
-{
-    static const char *const words[] = { "layers.", "blocks." };
-    bool found = false;
-    for (const char *p = name; *p; p++) {
-        if (p != name && p[-1] != '.')
-            continue;
-        for (size_t w = 0; w < 2; w++) {
-            size_t n = strlen(words[w]);
-            if (strncmp(p, words[w], n) != 0 || p[n] < '0' || p[n] > '9')
-                continue;
-            char *end;
-            unsigned long layer = strtoul(p + n, &end, 10);
-            if (*end != '.' || layer > 1000000)
-                continue;
-            out->prefix = name;
-            out->prefix_len = (size_t) (p - name) + n;
-            out->layer = layer;
-            found = true;
-        }
-    }
-    return found;
-}
 
 static int by_prefix(const void *a, const void *b)
 {
@@ -53,28 +23,28 @@ static int by_prefix(const void *a, const void *b)
     return c ? c : (x->prefix_len > y->prefix_len) - (x->prefix_len < y->prefix_len);
 }
 
-/* t[i] = k/(L-1) for the k-th of L layers, 1 where L is 1, 0 outside the layers. */
-static int find_positions(double *t, const struct uqm_recipe_source *rs, struct uqm_err *err)
+/* k/(L-1) for the k-th of L layers, 1 where L is 1, 0 outside the layers. */
+static int find_positions(struct uqm_recipe_source *rs, struct uqm_err *err)
 {
     size_t n = 0, total = rs->source.n_tensors;
     struct position *v = malloc((total + 1) * sizeof *v);
     if (!v)
         return uqm_plan_no_memory(rs, err);
     for (size_t i = 0; i < total; i++) {
-        t[i] = 0;
-        v[n].tensor = i;
-        if (find_layer(&v[n], rs->source.tensors[i].canonical))
-            n++;
+        const char *name = rs->source.tensors[i].canonical;
+        struct uqm_layer_name at;
+        if (rs->plan[i].slice && rs->plan[i].slice->recipe->whole && uqm_name_layer(&at, name))
+            v[n++] = (struct position){ i, name, at.prefix_len, at.layer };
     }
     if (n > 1)
         qsort(v, n, sizeof *v, by_prefix);
     for (size_t begin = 0, end; begin < n; begin = end) {
-        unsigned long last = 0;
+        uint64_t last = 0;
         for (end = begin; end < n && by_prefix(&v[begin], &v[end]) == 0; end++)
             if (v[end].layer > last)
                 last = v[end].layer;
         for (size_t i = begin; i < end; i++)
-            t[v[i].tensor] = last ? (double) v[i].layer / (double) last : 1;
+            rs->plan[v[i].tensor].position = last ? (double) v[i].layer / (double) last : 1;
     }
     free(v);
     return UQM_OK;
@@ -89,22 +59,31 @@ static enum uqm_dtype promote(enum uqm_dtype a, enum uqm_dtype b)
     return a == UQM_F64 || b == UQM_F64 ? UQM_F64 : UQM_F32;
 }
 
+/* Methods whose result is f32 whatever they work in (spec merge.md 3.2). */
+static bool makes_f32(const struct uqm_method_info *method)
+{
+    const struct uqm_method_ops *ops = uqm_method_ops_of(method->id);
+    return ops && ops->result_is_f32;
+}
+
 static void settle_types(struct uqm_recipe_source *rs, struct uqm_plan_tensor *pt,
                          struct uqm_tensor *t)
 {
     const struct uqm_recipe *r = rs->recipe;
-    enum uqm_dtype work = part_tensor(rs, &pt->parts[0])->dtype;
+    enum uqm_dtype work = uqm_plan_part_tensor(rs, &pt->parts[0])->dtype;
     if (pt->fate != UQM_FATE_EQUAL) {
         for (size_t i = 1; i < pt->n_parts; i++)
-            work = promote(work, part_tensor(rs, &pt->parts[i])->dtype);
+            work = promote(work, uqm_plan_part_tensor(rs, &pt->parts[i])->dtype);
         if (r->has_dtype)
             work = r->dtype;
     }
     pt->work = work;
     t->dtype = pt->fate != UQM_FATE_EQUAL && r->has_out_dtype ? r->out_dtype : work;
+    if (pt->fate == UQM_FATE_MERGED && !r->has_out_dtype && makes_f32(r->method))
+        t->dtype = UQM_F32;
     t->n_bytes = uqm_dtype_bytes(t->dtype, t->n_elem);
     for (size_t i = 0; i < pt->n_parts; i++) {
-        unsigned in = uqm_dtype_bits(part_tensor(rs, &pt->parts[i])->dtype);
+        unsigned in = uqm_dtype_bits(uqm_plan_part_tensor(rs, &pt->parts[i])->dtype);
         unsigned ratio = in / uqm_dtype_bits(t->dtype);
         if (ratio > rs->widening)
             rs->widening = ratio;
@@ -174,20 +153,20 @@ static int settle_sum(const struct uqm_recipe_source *rs, struct uqm_plan_tensor
 }
 
 static int settle_params(struct uqm_recipe_source *rs, struct uqm_plan_tensor *pt,
-                         const struct uqm_tensor *t, double position, struct uqm_err *err)
+                         const struct uqm_tensor *t, struct uqm_err *err)
 {
     int weight = uqm_method_param_index(rs->recipe->method, "weight");
     struct uqm_recipe_place place = {
-        .module = rs->recipe->modules,
-        .slice = rs->recipe->modules->slices,
+        .module = pt->slice->module,
+        .slice = pt->slice->recipe,
         .tensor = t->name,
-        .t = position,
+        .t = pt->position,
     };
     int ret = resolve(&pt->params, rs, &place, false, err);
     for (size_t i = 0; i < pt->n_parts && ret == UQM_OK; i++) {
         struct uqm_plan_part *p = &pt->parts[i];
-        place.input = &place.slice->inputs[rs->inputs[p->input].model - rs->recipe->models];
-        place.tensor = part_tensor(rs, p)->name;
+        place.input = p->source;
+        place.tensor = uqm_plan_part_tensor(rs, p)->name;
         ret = resolve(&p->params, rs, &place, p->is_base, err);
         if (ret == UQM_OK && weight >= 0 && !isnan(p->params[weight]))
             p->weight = p->params[weight];
@@ -200,16 +179,14 @@ static int settle_params(struct uqm_recipe_source *rs, struct uqm_plan_tensor *p
 int uqm_plan_weights(struct uqm_recipe_source *rs, struct uqm_err *err)
 {
     struct uqm_tensor *tensors = (struct uqm_tensor *) (uintptr_t) rs->source.tensors;
-    double *t = calloc(rs->source.n_tensors + 1, sizeof *t);
-    int ret = t ? find_positions(t, rs, err) : uqm_plan_no_memory(rs, err);
+    int ret = find_positions(rs, err);
     for (size_t i = 0; i < rs->source.n_tensors && ret == UQM_OK; i++) {
         ret = check_size(rs, &tensors[i], err);
         if (ret < 0)
             break;
         settle_types(rs, &rs->plan[i], &tensors[i]);
         if (rs->plan[i].fate == UQM_FATE_MERGED)
-            ret = settle_params(rs, &rs->plan[i], &tensors[i], t[i], err);
+            ret = settle_params(rs, &rs->plan[i], &tensors[i], err);
     }
-    free(t);
     return ret;
 }

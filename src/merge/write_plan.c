@@ -11,30 +11,6 @@ enum { MIB = 1 << 20, MOST_TILE_BYTES = 4 * MIB, LEAST_TILE_BYTES = 4096 };
 
 /* --- order and shards (spec merge.md 7, 11) --- */
 
-static int by_sort_name(const void *a, const void *b, void *ctx)
-{
-    const struct uqm_recipe_source *rs = ctx;
-    size_t x = *(const size_t *) a, y = *(const size_t *) b;
-    int c = strcmp(rs->plan[x].sort_name, rs->plan[y].sort_name);
-    return c ? c : strcmp(rs->source.tensors[x].name, rs->source.tensors[y].name);
-}
-
-static int order_tensors(struct uqm_write_plan *w, struct uqm_recipe_source *rs,
-                         struct uqm_err *err)
-{
-    w->order = uqm_arena_alloc(&w->arena, rs->source.n_tensors + 1, sizeof *w->order);
-    if (!w->order)
-        return uqm_plan_no_memory(rs, err);
-    for (size_t i = 0; i < rs->source.n_tensors; i++)
-        if (!rs->plan[i].outside)
-            w->order[w->n_order++] = i;
-    if (w->n_order == 0)
-        return uqm_fail(err, UQM_ERR_FORMAT, "%s: the models have no tensors to merge",
-                        rs->recipe->where);
-    qsort_r(w->order, w->n_order, sizeof *w->order, by_sort_name, rs);
-    return UQM_OK;
-}
-
 /* How many of order[first...] go into one shard: at least one, no more than fit. */
 static size_t shard_length(const struct uqm_write_plan *w, const struct uqm_recipe_source *rs,
                            size_t first, uint64_t limit)
@@ -172,7 +148,12 @@ int uqm_write_plan_init(struct uqm_write_plan *out, struct uqm_recipe_source *rs
                         const struct uqm_write_params *params, struct uqm_err *err)
 {
     struct uqm_write_plan w = { 0 };
-    int ret = order_tensors(&w, rs, err);
+    int ret = UQM_OK;
+    w.n_order = rs->n_order;
+    w.order = rs->order;
+    if (w.n_order == 0)
+        ret = uqm_fail(err, UQM_ERR_FORMAT, "%s: the models have no tensors to merge",
+                       rs->recipe->where);
     if (ret == UQM_OK)
         ret = plan_shards(&w, rs, params->shard_bytes ? params->shard_bytes : SHARD_BYTES, err);
     count_reads(&w, rs);

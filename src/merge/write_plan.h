@@ -21,7 +21,7 @@ struct uqm_shard_plan {
 struct uqm_write_plan {
     struct uqm_arena arena;
     size_t n_order;
-    size_t *order; /* source indices in the order of writing: ascending by the inputs' names */
+    const size_t *order; /* source indices in the order of writing: the plan's */
     size_t n_shards;
     struct uqm_shard_plan *shards;
     uint64_t tensor_bytes; /* of all shards, without headers */

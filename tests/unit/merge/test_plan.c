@@ -194,13 +194,13 @@ static void required_tensors_must_be_everywhere_and_others_are_told(void **state
     struct uqm_open_params crimes = { .allow_crimes = true };
     start(&p);
     struct made_tensor a[] = { vector("model.norm.weight", UQM_F32), vector("extra", UQM_F32),
-                               vector("model.layers.0.mlp.up_proj.bias", UQM_F32) };
+                               vector("model.layers.0.mlp.up_proj.weight", UQM_F32) };
     make_model(p.dir, "a", NULL, a, 3);
     make_model(p.dir, "b", NULL, a, 1);
     assert_fails(try_plan(&p, TWO, NULL, &err), err, UQM_ERR_FORMAT,
-                 "tensor model.layers.0.mlp.up_proj.bias is in a, but not in b");
+                 "tensor model.layers.0.mlp.up_proj.weight is in a, but not in b");
     assert_fails(try_plan(&p, HEAD "  - model: b\n  - model: a\n", NULL, &err), err, UQM_ERR_FORMAT,
-                 "up_proj.bias is in a, but not in b");
+                 "up_proj.weight is in a, but not in b");
     assert_ok(try_plan(&p, TWO, &crimes, &err), err);
     assert_true(of(&p, "extra")->partial);
     assert_int_equal(of(&p, "extra")->n_parts, 1);
