@@ -45,7 +45,7 @@ void *uqm_arena_alloc(struct uqm_arena *a, size_t n, size_t size)
 char *uqm_arena_strndup(struct uqm_arena *a, const char *s, size_t len)
 {
     char *p = uqm_arena_alloc(a, len + 1, 1);
-    if (p)
+    if (p && len > 0) /* s may be NULL then */
         memcpy(p, s, len);
     return p;
 }

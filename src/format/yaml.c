@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/utf8.h"
+
 struct anchor {
     const char *name;
     const struct uqm_yaml_node *node;
@@ -340,6 +342,22 @@ static int open_parser(struct builder *b, const char *text, size_t len)
     return UQM_OK;
 }
 
+/* Only what YAML calls printable: libfyaml 0.7.12 does not come back from a directive with a byte
+ * that is no UTF-8 in it. */
+static int check_text(const char *text, size_t len, const char *where, struct uqm_err *err)
+{
+    int line = 1;
+    for (size_t i = 0, n; i < len; i += n) {
+        const uint8_t c = (uint8_t) text[i];
+        n = uqm_utf8_len((const uint8_t *) text + i, len - i);
+        if (n == 0 || (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f)
+            return uqm_fail(err, UQM_ERR_FORMAT, "%s:%d: byte 0x%02x is no text in UTF-8", where,
+                            line, c);
+        line += c == '\n';
+    }
+    return UQM_OK;
+}
+
 int uqm_yaml_parse(const struct uqm_yaml_node **root, struct uqm_arena *arena, const char *text,
                    size_t len, const char *where, struct uqm_err *err)
 {
@@ -351,7 +369,9 @@ int uqm_yaml_parse(const struct uqm_yaml_node **root, struct uqm_arena *arena, c
     if (strspn(text, " \t\r\n") == len)
         return uqm_fail(err, UQM_ERR_FORMAT, "%s:1: the document is empty", where);
 
-    int ret = open_parser(&b, text, len);
+    int ret = check_text(text, len, where, err);
+    if (ret == UQM_OK)
+        ret = open_parser(&b, text, len);
     if (ret == UQM_OK)
         ret = build_document(root, &b);
     fy_parser_destroy(b.parser);
