@@ -414,6 +414,10 @@ static void binary_bytes_are_refused(void **state)
     static const char bad_utf8[] = "merge_method: \xC0\xAF\n";
     assert_int_equal(uqm_recipe_parse(&r, bad_utf8, sizeof bad_utf8 - 1, "f.yml", hear, &h, &err),
                      UQM_ERR_FORMAT);
+    static const char directive[] = "merge_method: linear\n%models: \xFF\n"; /* no end of scanning */
+    err = (struct uqm_err){ 0 };
+    assert_fails(uqm_recipe_parse(&r, directive, sizeof directive - 1, "f.yml", hear, &h, &err),
+                 err, UQM_ERR_FORMAT, "f.yml:2: byte 0xff is no text in UTF-8");
     assert_null(r);
 }
 
