@@ -27,7 +27,7 @@ int uqm_job_init(struct uqm_job *job, struct uqm_err *err)
         if (job->inputs[i].is_base)
             job->base = (long) i;
     job->n_others = job->n_inputs - (job->base >= 0);
-    job->result = ops->result_is_f32 ? UQM_F32 : job->work;
+    job->result = ops->result_is_f32 && job->work != UQM_F64 ? UQM_F32 : job->work;
     int ret = ops->check ? ops->check(job, err) : UQM_OK;
     if (ret < 0)
         return ret;

@@ -95,7 +95,7 @@ struct uqm_job_state {
 };
 
 struct uqm_method_ops {
-    bool result_is_f32; /* whatever the working type is, unless the recipe has an out_dtype */
+    bool result_is_f32; /* unless the working type is F64, or the recipe has an out_dtype */
 
     /* From the plan, before anything is read: UQM_ERR_FORMAT for a parameter out of its domain,
      * UQM_ERR_UNSUPPORTED for what cannot be computed. NULL: nothing to check. */

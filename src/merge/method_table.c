@@ -1,8 +1,17 @@
 /* Which functions compute which method. linear has a file of its own (linear.h). */
-#include "src/merge/method_ops.h"
+#include "src/merge/methods/methods.h"
 
 static const struct uqm_method_ops *const table[UQM_N_METHODS] = {
     [UQM_METHOD_LINEAR] = NULL,
+    [UQM_METHOD_SLERP] = &uqm_slerp_ops,
+    [UQM_METHOD_NUSLERP] = &uqm_nuslerp_ops,
+    [UQM_METHOD_MULTISLERP] = &uqm_multislerp_ops,
+    [UQM_METHOD_KARCHER] = &uqm_karcher_ops,
+    [UQM_METHOD_MODEL_STOCK] = &uqm_model_stock_ops,
+    [UQM_METHOD_NEARSWAP] = &uqm_nearswap_ops,
+    [UQM_METHOD_RAM] = &uqm_ram_ops,
+    [UQM_METHOD_RAMPLUS_TL] = &uqm_ramplus_tl_ops,
+    [UQM_METHOD_PASSTHROUGH] = &uqm_passthrough_ops,
 };
 
 const struct uqm_method_ops *uqm_method_ops_of(enum uqm_method_id id)

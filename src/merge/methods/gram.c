@@ -1,0 +1,100 @@
+#include "src/merge/methods/gram.h"
+
+#include <string.h>
+
+size_t uqm_vectors_count(const struct uqm_vectors *v)
+{
+    return v->with_base ? v->job->n_inputs : v->job->n_others;
+}
+
+size_t uqm_vectors_input(const struct uqm_vectors *v, size_t i)
+{
+    bool past = !v->with_base && v->job->base >= 0 && i >= (size_t) v->job->base;
+    return i + past;
+}
+
+static bool takes_off(const struct uqm_vectors *v)
+{
+    return !v->with_base && v->job->base >= 0;
+}
+
+size_t uqm_vectors_lanes(const struct uqm_vectors *v)
+{
+    return 1 + uqm_vectors_count(v);
+}
+
+void uqm_vectors_load(const struct uqm_vectors *v, const struct uqm_arith *a,
+                      const struct uqm_span *span, size_t at, size_t n)
+{
+    void *base = takes_off(v) ? uqm_lane(a, 0) : NULL;
+    if (base)
+        uqm_arith_load(a, base, span, (size_t) v->job->base, at, n);
+    for (size_t i = 0; i < uqm_vectors_count(v); i++)
+        uqm_arith_offset(a, uqm_lane(a, 1 + i), base, span, uqm_vectors_input(v, i), at, n);
+}
+
+size_t uqm_gram_count(const struct uqm_vectors *v)
+{
+    size_t n = uqm_vectors_count(v);
+    return n * (n + 1) / 2;
+}
+
+double uqm_gram_at(const struct uqm_vectors *v, const double *g, size_t i, size_t j)
+{
+    size_t n = uqm_vectors_count(v), row = i < j ? i : j, col = i < j ? j : i;
+    return g[row * n - row * (row + 1) / 2 + col];
+}
+
+static void add_chunk(const struct uqm_vectors *v, const struct uqm_arith *a, double *g, size_t n)
+{
+    size_t count = uqm_vectors_count(v), at = 0;
+    void *product = uqm_lane(a, uqm_vectors_lanes(v));
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = i; j < count; j++, at++) {
+            const void *x = uqm_lane(a, 1 + i), *y = uqm_lane(a, 1 + j);
+            if (a->wide || i == j) {
+                g[at] += uqm_arith_dot(a, x, y, n);
+            } else {
+                uqm_arith_mul(a, product, x, y, n);
+                g[at] += uqm_arith_sum(a, product, n);
+            }
+        }
+}
+
+void uqm_gram_add(const struct uqm_vectors *v, const struct uqm_arith *a, double *g,
+                  const struct uqm_span *span, size_t at, size_t n)
+{
+    for (size_t done = 0; done < n; done += UQM_CHUNK) {
+        size_t now = n - done < UQM_CHUNK ? n - done : UQM_CHUNK;
+        uqm_vectors_load(v, a, span, at + done, now);
+        add_chunk(v, a, g, now);
+    }
+}
+
+void uqm_combine(const struct uqm_arith *a, void *dst, const double *coef,
+                 const struct uqm_span *span, size_t at, size_t n)
+{
+    double *sum = uqm_lane(a, 0), *x = uqm_lane(a, 1);
+    for (size_t done = 0; done < n; done += UQM_CHUNK) {
+        size_t now = n - done < UQM_CHUNK ? n - done : UQM_CHUNK;
+        uqm_arith_zero(a, sum, now);
+        for (size_t i = 0; i < a->job->n_inputs; i++) {
+            uqm_arith_load(a, x, span, i, at + done, now);
+            for (size_t e = 0; e < now; e++)
+                sum[e] += coef[i] * x[e];
+        }
+        uqm_arith_store(a, dst, at + done, sum, now);
+    }
+}
+
+void uqm_vectors_coef(const struct uqm_vectors *v, double *coef, const double *of_vectors)
+{
+    memset(coef, 0, v->job->n_inputs * sizeof *coef);
+    double rest = 1;
+    for (size_t i = 0; i < uqm_vectors_count(v); i++) {
+        coef[uqm_vectors_input(v, i)] = of_vectors[i];
+        rest -= of_vectors[i];
+    }
+    if (takes_off(v))
+        coef[v->job->base] = rest;
+}
