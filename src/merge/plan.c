@@ -44,13 +44,19 @@ bool uqm_method_is_computed(const struct uqm_method_info *method)
     return method->id == UQM_METHOD_LINEAR;
 }
 
-static int check_method(const struct uqm_recipe *r, struct uqm_err *err)
+static int check_tokenizer(const struct uqm_recipe *r, struct uqm_err *err)
 {
     if (r->tokenizer.line || r->chat_template)
         return uqm_fail(err, UQM_ERR_UNSUPPORTED,
                         "%s:%d: tokenizers and chat templates are not merged by this version; "
                         "without the key the tokenizer's files are copied",
                         r->where, r->tokenizer.line ? r->tokenizer.line : r->chat_template_line);
+    return UQM_OK;
+}
+
+/* Asked last: what is wrong with a recipe is better known first. */
+static int check_computed(const struct uqm_recipe *r, struct uqm_err *err)
+{
     if (uqm_method_is_computed(r->method))
         return UQM_OK;
     return uqm_fail(err, UQM_ERR_UNSUPPORTED, "%s: merge method %s is not computed by this version",
@@ -70,7 +76,7 @@ int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct u
     rs->widening = 1;
     rs->digests = params->digests ? params->digests : &rs->own_digests;
 
-    int ret = check_method(recipe, err);
+    int ret = check_tokenizer(recipe, err);
     if (ret == UQM_OK)
         ret = uqm_plan_open_inputs(rs, params, err);
     if (ret == UQM_OK) {
@@ -83,6 +89,8 @@ int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct u
         ret = uqm_plan_weights(rs, err);
     if (ret == UQM_OK)
         ret = uqm_plan_order(rs, err);
+    if (ret == UQM_OK)
+        ret = check_computed(recipe, err);
     if (ret < 0) {
         destroy_source(&rs->source);
         return ret;

@@ -1,60 +1,11 @@
-#include "src/merge/plan.h"
-
 #include <math.h>
 
-#include "tests/unit/merge/merge_test.h"
+#include "tests/unit/merge/plan_test.h"
 
 #define LLAMA   "{\"architectures\":[\"LlamaForCausalLM\"],\"torch_dtype\":\"float32\"}"
 #define MISTRAL "{\"architectures\":[\"MistralForCausalLM\"]}"
 #define HEAD    "merge_method: linear\nparameters: {weight: 1}\nmodels:\n"
 #define TWO     HEAD "  - model: a\n  - model: b\n"
-
-static float numbers[64] = { 1, 2, 3, 4, 5, 6, 7, 8 };
-static struct uqm_env *env;
-
-struct plan {
-    char *dir;
-    struct uqm_recipe *recipe;
-    struct uqm_source *source;
-    struct uqm_recipe_source *rs;
-};
-
-static int try_plan(struct plan *p, const char *text, const struct uqm_open_params *params,
-                    struct uqm_err *err)
-{
-    struct uqm_open_params none = { 0 };
-    p->recipe = make_recipe(in_dir(p->dir, "r.yml"), text);
-    p->source = NULL;
-    int ret = uqm_recipe_open(&p->source, env, p->recipe, params ? params : &none, err);
-    if (ret < 0)
-        uqm_recipe_free(&p->recipe);
-    else
-        p->rs = uqm_recipe_source_of(p->source);
-    return ret;
-}
-
-static void plan(struct plan *p, const char *text)
-{
-    struct uqm_err err = { 0 };
-    assert_ok(try_plan(p, text, NULL, &err), err);
-}
-
-static void done(struct plan *p)
-{
-    uqm_source_destroy(&p->source);
-    uqm_recipe_free(&p->recipe);
-}
-
-static void start(struct plan *p)
-{
-    *p = (struct plan){ .dir = test_mkdtemp() };
-    env = test_env(64 << 20, 1);
-}
-
-static struct made_tensor vector(const char *name, enum uqm_dtype dtype)
-{
-    return (struct made_tensor){ name, dtype, 1, { 4 }, numbers };
-}
 
 /* Models a and b, of one tensor w each. */
 static void make_twins(const struct plan *p)
@@ -62,20 +13,6 @@ static void make_twins(const struct plan *p)
     struct made_tensor t = vector("w", UQM_F32);
     make_model(p->dir, "a", NULL, &t, 1);
     make_model(p->dir, "b", NULL, &t, 1);
-}
-
-static const struct uqm_plan_tensor *of(const struct plan *p, const char *canonical)
-{
-    long i = uqm_source_find(p->source, canonical);
-    if (i < 0)
-        fail_msg("no tensor %s", canonical);
-    return &p->rs->plan[i];
-}
-
-static const struct uqm_tensor *tensor(const struct plan *p, const char *canonical)
-{
-    of(p, canonical);
-    return &p->source->tensors[uqm_source_find(p->source, canonical)];
 }
 
 static void shapes_that_differ_are_named_with_both_models(void **state)
