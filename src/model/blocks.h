@@ -58,6 +58,8 @@ int uqm_run_init(struct uqm_run *run, struct uqm_network *net, const struct uqm_
                  const struct uqm_run_needs *needs, struct uqm_err *err);
 /* Bytes that memory_bytes, and the device, leave for the arena. */
 uint64_t uqm_run_arena_room(const struct uqm_run *run);
+/* Bytes that memory_bytes leaves of the host's memory. */
+uint64_t uqm_run_host_room(const struct uqm_run *run);
 /* Take the arena (once). `what`, e.g. "a prompt of 80 tokens", names what does not fit. */
 int uqm_run_take_arena(struct uqm_run *run, uint64_t bytes, const char *what, struct uqm_err *err);
 int uqm_run_no_room(const struct uqm_run *run, uint64_t bytes, const char *what,
@@ -187,7 +189,8 @@ struct uqm_llama {
     struct uqm_parts parts;
     struct uqm_attend *attention; /* n_seqs */
     uint64_t seed;
-    struct uqm_kv_cache *cache; /* NULL, or where K and V of the one sequence are kept */
+    struct uqm_kv_cache *cache; /* NULL, or where K and V are kept (decode.h); ... */
+    size_t first_slot;          /* ... the i-th sequence's in slot first_slot + i */
 };
 /* From the arena's start. */
 int uqm_llama_init(struct uqm_llama *llama, struct uqm_run *run, const struct uqm_llama_plan *plan,
@@ -203,9 +206,10 @@ int uqm_llama_schedule(struct uqm_schedule *schedule, const struct uqm_text_conf
 /* hidden through one layer. The last one leaves the sequences' last rows alone, packed. */
 int uqm_llama_layer(struct uqm_llama *llama, uint32_t layer, struct uqm_err *err);
 
-/* Keep n_rows rows of a layer's K and V, from position `first` on (generate.c). */
-int uqm_kv_store(struct uqm_kv_cache *cache, uint32_t layer, size_t first, struct uqm_place k,
-                 struct uqm_place v, size_t n_rows, struct uqm_err *err);
+/* Keep n_rows rows of a slot's K and V in a layer, from `position` on, rounded to F16
+ * (kv_cache.c). */
+int uqm_kv_store(struct uqm_kv_cache *cache, uint32_t layer, size_t slot, size_t position,
+                 struct uqm_place k, struct uqm_place v, size_t n_rows, struct uqm_err *err);
 
 /* Threshold and scale of spec 2; UQM_ERR_ARG unless 0 <= p < 1. */
 int uqm_dropout_init(uint32_t *threshold, float *keep_scale, double p, struct uqm_err *err);

@@ -1,428 +1,143 @@
-/*
- * Greedy generation: one prefill that keeps K and V of all layers, then token by token, all weights
- * streamed for each.
- *
- * The cache holds fp16: half a MiB a token of a 7B model, where f32 would take a whole one and half
- * the prompts we should serve would not fit. The prefill itself attends to the unrounded values, so
- * the first token's logits are those of uqm_network_logits() to the bit.
- */
-#include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
+/* Greedy answers of many prompts, group by group. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "src/base/checked.h"
-#include "src/model/blocks.h"
+#include "src/model/generate.h"
 
-/* (layer, K or V, position, kv width) in F16, in the arena behind everything else. */
-struct uqm_kv_cache {
-    struct uqm_device *device;
-    struct uqm_place data;
-    size_t n_positions, width;
-};
+/* As for logits: a batch whose activations take so much is large enough. */
+enum { ENOUGH_TIMES = 8, ENOUGH_BYTES = 16 << 20 };
 
-static uint64_t rows_words(size_t n_rows, size_t width)
+/* Memory gives weights about so many times as fast as a drive: a group that is smaller by more than
+ * that is no longer worth keeping them for. */
+enum { MEMORY_SPEED = 4 };
+
+enum { STAGE_ROWS = 16 }; /* of logits that are fetched at once */
+
+static int measure(struct uqm_generator *g, struct uqm_run_needs *needs, struct uqm_err *err)
 {
-    return (uint64_t) n_rows * width / 2; /* a row of whole heads is even */
-}
-
-static struct uqm_place cache_rows(const struct uqm_kv_cache *c, uint32_t layer, int which)
-{
-    const uint64_t block = 2 * (uint64_t) layer + (uint64_t) which;
-    return uqm_place_add(c->data, block * rows_words(c->n_positions, c->width));
-}
-
-int uqm_kv_store(struct uqm_kv_cache *cache, uint32_t layer, size_t first, struct uqm_place k,
-                 struct uqm_place v, size_t n_rows, struct uqm_err *err)
-{
-    struct uqm_device *device = cache->device;
-    const uint64_t at = rows_words(first, cache->width);
-    const size_t n = n_rows * cache->width;
-    int ret =
-        device->ops->narrow(device, uqm_place_add(cache_rows(cache, layer, 0), at), k, n, err);
-    if (ret == UQM_OK)
-        ret =
-            device->ops->narrow(device, uqm_place_add(cache_rows(cache, layer, 1), at), v, n, err);
-    return ret;
-}
-
-/* One token's rows in the arena. */
-struct token_parts {
-    struct uqm_place hidden, normed, q, k, v, inner, position;
-};
-
-struct generator {
-    struct uqm_network *net;
-    const struct uqm_generate_job *job;
-    struct uqm_run run;
-    struct uqm_sequence seq;
-    struct uqm_head head;
-    struct uqm_kv_cache cache;
-    struct uqm_llama_plan plan; /* of the prefill */
-    size_t n_positions;         /* prompt and new tokens */
-    struct token_parts token;   /* in the prefill's place */
-    struct uqm_place logits;
-};
-
-/* ---- memory ---- */
-
-static uint64_t place_token(struct token_parts *t, const struct generator *g)
-{
-    const struct uqm_text_config *c = &g->net->config.text;
-    const uint64_t q = (uint64_t) c->n_heads * c->head_dim;
-    const uint64_t kv = (uint64_t) c->n_kv_heads * c->head_dim;
-    const struct {
-        struct uqm_place *place;
-        uint64_t n_words;
-    } parts[] = {
-        { &t->hidden, c->hidden },
-        { &t->normed, uqm_max_u64(c->hidden, q) },
-        { &t->q, q },
-        { &t->k, kv },
-        { &t->v, kv },
-        { &t->inner, c->inner },
-        { &t->position, 1 },
-    };
-    uint64_t at = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        *parts[i].place = uqm_run_place(&g->run, at);
-        at += uqm_part_words(parts[i].n_words);
+    const struct uqm_generate_job *job = g->job;
+    const struct uqm_model_config *c = &g->net.config;
+    const size_t picture = uqm_network_feature_rows(c) * c->vision.hidden;
+    g->seqs = calloc(job->n_prompts, sizeof *g->seqs);
+    g->n_new = calloc(job->n_prompts, sizeof *g->n_new);
+    if (!g->seqs || !g->n_new)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu prompts", job->n_prompts);
+    for (size_t i = 0; i < job->n_prompts; i++) {
+        int ret = uqm_sequence_init(&g->seqs[i], &g->net, &job->prompts[i], i, err);
+        if (ret < 0)
+            return ret;
+        /* No position past those the model knows. */
+        const size_t rows = g->seqs[i].n_rows, most = uqm_max_u64(c->text.max_positions, rows);
+        g->n_new[i] = (uint32_t) uqm_min_u64(job->max_tokens[i], most - rows);
+        needs->max_kv = (size_t) uqm_max_u64(needs->max_kv, uqm_prompt_positions(g, i));
     }
-    return at;
-}
-
-static uint64_t plan_words(const struct generator *g)
-{
-    struct token_parts parts;
-    return uqm_max_u64(uqm_llama_plan_words(&g->plan), place_token(&parts, g));
-}
-
-static uint64_t cache_words(const struct generator *g)
-{
-    const struct uqm_text_config *c = &g->net->config.text;
-    return 2 * (uint64_t) c->n_layers *
-           rows_words(g->n_positions, (size_t) c->n_kv_heads * c->head_dim);
-}
-
-static uint64_t total_bytes(const struct generator *g)
-{
-    const uint64_t vocab = uqm_part_words(g->net->config.text.vocab_size);
-    return (plan_words(g) + vocab + uqm_part_words(cache_words(g))) * sizeof(float);
-}
-
-static int take_memory(struct generator *g, struct uqm_err *err)
-{
-    const struct uqm_model_config *config = &g->net->config;
-    const size_t pictures = g->seq.n_pictures * uqm_network_feature_rows(config);
-    char what[96];
-
-    uqm_llama_plan(&g->plan, config, g->seq.n_rows, 1, pictures, false);
-    if (total_bytes(g) > uqm_run_arena_room(&g->run))
-        uqm_llama_plan(&g->plan, config, g->seq.n_rows, 1, pictures, true);
-    snprintf(what, sizeof what, "a prompt of %zu tokens and %zu new ones", g->seq.n_rows,
-             g->n_positions - g->seq.n_rows);
-    int ret = uqm_run_take_arena(&g->run, total_bytes(g), what, err);
-    if (ret < 0)
-        return ret;
-
-    g->logits = uqm_run_place(&g->run, plan_words(g));
-    g->cache = (struct uqm_kv_cache){
-        .device = g->run.device,
-        .data = uqm_place_add(g->logits, uqm_part_words(config->text.vocab_size)),
-        .n_positions = g->n_positions,
-        .width = (size_t) config->text.n_kv_heads * config->text.head_dim,
-    };
-    place_token(&g->token, g);
+    const uint64_t rows = uqm_min_u64(STAGE_ROWS, job->n_prompts);
+    needs->n_positions = needs->max_kv;
+    needs->stage_elem = (size_t) uqm_max_u64(rows * c->text.vocab_size, picture);
     return UQM_OK;
 }
 
-/* ---- prefill ---- */
-
-static int prefill(struct generator *g, struct uqm_err *err)
+static void find_room(struct uqm_generator *g)
 {
-    const struct uqm_text_config *c = &g->net->config.text;
-    struct uqm_schedule schedule = { .source = g->net->source };
-    struct uqm_weights weights = { 0 };
-    struct uqm_splice *splice = NULL;
-    struct uqm_llama l = { 0 };
-
-    int ret = uqm_splice_create(&splice, &schedule, g->net, &g->seq, 1, err);
-    if (ret == UQM_OK)
-        ret = uqm_llama_schedule(&schedule, c, &g->plan, err);
-    if (ret == UQM_OK)
-        ret = uqm_head_schedule(&schedule, g->net, &g->head, err);
-    if (ret == UQM_OK)
-        ret = uqm_llama_init(&l, &g->run, &g->plan, &g->seq, g->net->env->seed, err);
-    if (ret == UQM_OK)
-        ret = uqm_run_open(&g->run, &weights, &schedule, err);
-    if (ret == UQM_OK) {
-        l.weights = &weights;
-        l.cache = &g->cache;
-        ret =
-            uqm_splice_run(splice, &g->run, &weights, &l.parts, g->job->features, g->job->ctx, err);
+    const struct uqm_device_limits *limits = &g->run.device->limits;
+    const uint64_t used = g->run.device_bytes;
+    if (limits->on_host) {
+        g->room = uqm_run_arena_room(&g->run) / sizeof(float);
+        g->largest = g->room;
+    } else {
+        g->room = (limits->memory_bytes > used ? limits->memory_bytes - used : 0) / sizeof(float);
+        g->largest = limits->largest_bytes / sizeof(float);
     }
-    for (uint32_t i = 0; ret == UQM_OK && i < c->n_layers; i++) {
-        uqm_report(g->net->env, "reading the prompt", "layers", i, c->n_layers);
-        ret = uqm_llama_layer(&l, i, err);
+}
+
+/* In how many groups the prompts are answered; 0: one does not fit by itself. */
+static size_t count_groups(const struct uqm_generator *g)
+{
+    size_t n_groups = 0;
+    for (size_t first = 0; first < g->job->n_prompts; n_groups++) {
+        const struct uqm_prompt_group group = uqm_prompt_group_choose(g, first);
+        if (group.n == 0)
+            return 0;
+        first += group.n;
     }
-    if (ret == UQM_OK)
-        ret = uqm_head_run(&g->head, &g->run, &weights, g->logits, l.parts.normed, l.parts.hidden,
-                           1, err);
-    uqm_weights_close(&weights);
-    uqm_llama_finish(&l);
-    uqm_splice_destroy(&splice);
-    uqm_schedule_finish(&schedule);
-    return ret;
+    return n_groups;
 }
 
-/* ---- one token more ---- */
-
-struct step {
-    struct generator *g;
-    struct uqm_weights weights;
-    size_t position;
-};
-
-static int linear1(struct step *s, struct uqm_place y, struct uqm_place x, size_t n, size_t k,
-                   enum uqm_epilogue epilogue, struct uqm_err *err)
+/*
+ * Whether the weights stay in memory: if there do not become so many more groups by it that reading
+ * them from the drive for fewer ones is faster.
+ */
+static bool worth_keeping(struct uqm_generator *g)
 {
-    const struct uqm_linear product = {
-        .y = y,
-        .x = x,
-        .ldy = n,
-        .ldx = k,
-        .m = 1,
-        .n = n,
-        .k = k,
-        .epilogue = epilogue,
-        .skinny = true,
-    };
-    return uqm_weights_linear(&s->weights, &product, err);
+    const uint64_t bytes = uqm_resident_bytes(&g->whole), room = g->room;
+    if (bytes > uqm_run_host_room(&g->run))
+        return false;
+    const size_t without = count_groups(g);
+    if (g->run.device->limits.on_host)
+        g->room -= uqm_min_u64(room, bytes / sizeof(float) + 1);
+    const size_t with = count_groups(g);
+    g->room = room;
+    return with > 0 && with <= without * MEMORY_SPEED;
 }
 
-static int norm1(struct step *s, struct uqm_err *err)
+/* The network that is run from here on reads its weights from memory. */
+static int keep_weights(struct uqm_generator *g, struct uqm_err *err)
 {
-    struct uqm_run *run = &s->g->run;
-    const struct uqm_text_config *c = &s->g->net->config.text;
-    const struct uqm_norm args = {
-        .y = s->g->token.normed,
-        .x = s->g->token.hidden,
-        .weight = run->norm_w,
-        .eps = c->rms_eps,
-        .n_rows = 1,
-        .width = c->hidden,
-    };
-    int ret = uqm_weights_vector(&s->weights, run->norm_w, c->hidden, err);
-    return ret < 0 ? ret : run->device->ops->norm(run->device, &args, err);
+    int ret = uqm_resident_create(&g->resident, g->given->source, &g->whole, g->net.machine->threads,
+                                  g->run.tile_bytes, g->run.stream_bytes, err);
+    if (ret < 0)
+        return ret;
+    g->net.source = uqm_resident_source(g->resident);
+    g->net.memory_bytes -= uqm_min_u64(g->net.memory_bytes, uqm_resident_bytes(&g->whole));
+    find_room(g);
+    return UQM_OK;
 }
 
-static int rotate1(struct step *s, struct uqm_place x, size_t n_heads, struct uqm_err *err)
+static int generate(struct uqm_generator *g, struct uqm_err *err)
 {
-    struct uqm_run *run = &s->g->run;
-    const struct uqm_rotate args = {
-        .x = x,
-        .cos = run->cos,
-        .sin = run->sin,
-        .positions = s->g->token.position,
-        .n_rows = 1,
-        .n_heads = n_heads,
-        .head_dim = s->g->net->config.text.head_dim,
-    };
-    return run->device->ops->rotate(run->device, &args, err);
-}
-
-/* The new position attends to all that the cache holds, itself included. */
-static int attend1(struct step *s, uint32_t layer, struct uqm_err *err)
-{
-    struct generator *g = s->g;
-    const struct uqm_text_config *c = &g->net->config.text;
-    const size_t kv = g->cache.width, q = (size_t) c->n_heads * c->head_dim;
-    const struct uqm_attend a = {
-        .q = g->token.q,
-        .k = cache_rows(&g->cache, layer, 0),
-        .v = cache_rows(&g->cache, layer, 1),
-        .out = g->token.normed,
-        .ldq = q,
-        .ldk = kv,
-        .ldv = kv,
-        .ldo = q,
-        .half_kv = true,
-        .n_q = 1,
-        .n_kv = s->position + 1,
-        .n_heads = c->n_heads,
-        .n_kv_heads = c->n_kv_heads,
-        .head_dim = c->head_dim,
-        .scale = (float) (1.0 / sqrt((double) c->head_dim)),
-        .causal = true,
-    };
-    int ret = rotate1(s, g->token.k, c->n_kv_heads, err);
-    if (ret == UQM_OK)
-        ret = rotate1(s, g->token.q, c->n_heads, err);
-    if (ret == UQM_OK)
-        ret = uqm_kv_store(&g->cache, layer, s->position, g->token.k, g->token.v, 1, err);
-    return ret < 0 ? ret : g->run.device->ops->attend(g->run.device, &a, 1, err);
-}
-
-static int layer1(struct step *s, uint32_t layer, struct uqm_err *err)
-{
-    const struct generator *g = s->g;
-    const struct token_parts *t = &g->token;
-    const struct uqm_text_config *c = &g->net->config.text;
-    const size_t h = c->hidden, q = (size_t) c->n_heads * c->head_dim, kv = g->cache.width;
-
-    int ret = norm1(s, err);
-    if (ret == UQM_OK)
-        ret = linear1(s, t->k, t->normed, kv, h, UQM_EPI_STORE, err);
-    if (ret == UQM_OK)
-        ret = linear1(s, t->v, t->normed, kv, h, UQM_EPI_STORE, err);
-    if (ret == UQM_OK)
-        ret = linear1(s, t->q, t->normed, q, h, UQM_EPI_STORE, err);
-    if (ret == UQM_OK)
-        ret = attend1(s, layer, err);
-    if (ret == UQM_OK)
-        ret = linear1(s, t->hidden, t->normed, h, q, UQM_EPI_ADD, err);
-    if (ret == UQM_OK)
-        ret = norm1(s, err);
-    if (ret == UQM_OK)
-        ret = linear1(s, t->inner, t->normed, c->inner, h, UQM_EPI_STORE, err);
-    if (ret == UQM_OK)
-        ret = linear1(s, t->inner, t->normed, c->inner, h, UQM_EPI_SILU_MUL, err);
-    if (ret == UQM_OK)
-        ret = linear1(s, t->hidden, t->inner, h, c->inner, UQM_EPI_ADD, err);
-    return ret;
-}
-
-static int schedule_decode(struct uqm_schedule *schedule, struct generator *g, int32_t id,
-                           struct uqm_err *err)
-{
-    const struct uqm_text_config *c = &g->net->config.text;
-    int ret = uqm_schedule_rows(schedule, &g->net->embed, (uint64_t) id, 1, err);
-    for (uint32_t i = 0; ret == UQM_OK && i < c->n_layers; i++)
-        ret = uqm_llama_schedule_layer(schedule, c, i, 1, err);
-    return ret < 0 ? ret : uqm_head_schedule(schedule, g->net, &g->head, err);
-}
-
-/* logits after token `id` at `position`. */
-static int decode(struct generator *g, int32_t id, size_t position, struct uqm_err *err)
-{
-    struct uqm_device *device = g->run.device;
-    const struct uqm_text_config *c = &g->net->config.text;
-    const uint32_t at = (uint32_t) position;
-    struct uqm_schedule schedule = { .source = g->net->source };
-    struct step s = { .g = g, .position = position };
-
-    int ret = schedule_decode(&schedule, g, id, err);
-    if (ret == UQM_OK)
-        ret = device->ops->upload(device, g->token.position, &at, 1, err);
-    if (ret == UQM_OK)
-        ret = uqm_run_open(&g->run, &s.weights, &schedule, err);
-    if (ret == UQM_OK)
-        ret = uqm_weights_vector(&s.weights, g->token.hidden, c->hidden, err);
-    for (uint32_t i = 0; ret == UQM_OK && i < c->n_layers; i++)
-        ret = layer1(&s, i, err);
-    if (ret == UQM_OK)
-        ret = norm1(&s, err);
-    if (ret == UQM_OK)
-        ret = linear1(&s, g->logits, g->token.normed, c->vocab_size, c->hidden, UQM_EPI_STORE, err);
-    uqm_weights_close(&s.weights);
-    uqm_schedule_finish(&schedule);
-    return ret;
-}
-
-/* ---- the loop ---- */
-
-/* The lowest id of the largest logit; NaN never wins. -1: there is no number among them. */
-static int32_t argmax(const float *logits, uint32_t n)
-{
-    int32_t best = -1;
-    for (uint32_t i = 0; i < n; i++)
-        if (!isnan(logits[i]) && (best < 0 || logits[i] > logits[best]))
-            best = (int32_t) i;
-    return best;
-}
-
-static bool is_eos(const struct uqm_model_config *c, int32_t id)
-{
-    for (uint32_t i = 0; i < c->n_eos; i++)
-        if (c->eos_ids[i] == id)
-            return true;
-    return false;
-}
-
-/* The last logits, in the run's stage. */
-static int fetch_logits(struct generator *g, struct uqm_err *err)
-{
-    struct uqm_device *device = g->run.device;
-    return device->ops->download(device, g->run.stage, g->logits, g->net->config.text.vocab_size,
-                                 err);
-}
-
-static int generate(struct generator *g, int32_t *ids, size_t *n_ids, float *first_logits,
-                    struct uqm_err *err)
-{
-    const struct uqm_model_config *c = &g->net->config;
-    int ret = prefill(g, err);
-    if (ret == UQM_OK)
-        ret = fetch_logits(g, err);
-    if (ret == UQM_OK && first_logits)
-        memcpy(first_logits, g->run.stage, c->text.vocab_size * sizeof *first_logits);
-
-    const size_t room = g->n_positions - g->seq.n_rows;
-    while (ret == UQM_OK && *n_ids < room) {
-        uqm_report(g->net->env, "answering", "tokens", *n_ids, room);
-        const int32_t id = argmax(g->run.stage, c->n_real_tokens);
-        if (id < 0)
-            return uqm_fail(err, UQM_ERR_FORMAT, "%s: the logits of token %zu are not numbers",
-                            g->net->source->name, *n_ids);
-        if (is_eos(c, id))
-            break;
-        ids[(*n_ids)++] = id;
-        if (*n_ids < room)
-            ret = decode(g, id, g->seq.n_rows + *n_ids - 1, err);
-        if (ret == UQM_OK && *n_ids < room)
-            ret = fetch_logits(g, err);
+    const size_t n = g->job->n_prompts;
+    int ret = UQM_OK;
+    find_room(g);
+    g->enough = uqm_max_u64(ENOUGH_BYTES, ENOUGH_TIMES * uqm_schedule_bytes(&g->whole));
+    g->enough /= sizeof(float);
+    if (worth_keeping(g))
+        ret = keep_weights(g, err);
+    for (size_t first = 0; ret == UQM_OK && first < n;) {
+        const struct uqm_prompt_group group = uqm_prompt_group_choose(g, first);
+        if (group.n == 0)
+            return uqm_prompt_group_no_room(g, first, err);
+        ret = uqm_answer_group(g, &group, err);
+        first += group.n;
     }
+    if (ret == UQM_OK && n > 1)
+        uqm_report(g->net.env, g->job->stage, "prompts", n, n);
     return ret;
-}
-
-static int init_run(struct generator *g, const struct uqm_schedule *whole, struct uqm_err *err)
-{
-    const struct uqm_model_config *c = &g->net->config;
-    const size_t picture = uqm_network_feature_rows(c) * c->vision.hidden;
-    const struct uqm_run_needs needs = {
-        .max_kv = g->n_positions,
-        .n_positions = g->n_positions,
-        .stage_elem = (size_t) uqm_max_u64(c->text.vocab_size, picture),
-    };
-    return uqm_run_init(&g->run, g->net, whole, &needs, err);
 }
 
 int uqm_network_generate(struct uqm_network *network, const struct uqm_generate_job *job,
-                         int32_t *ids, size_t *n_ids, float *first_logits, struct uqm_err *err)
+                         struct uqm_err *err)
 {
-    struct generator g = { .net = network, .job = job };
-    struct uqm_schedule whole = { .source = network->source };
+    struct uqm_generator g = {
+        .given = network, .net = *network, .job = job, .whole = { .source = network->source }
+    };
+    struct uqm_run_needs needs = { 0 };
 
-    *n_ids = 0;
-    int ret = uqm_sequence_init(&g.seq, network, job->prompt, 0, err);
-    if (ret < 0)
-        return ret;
-    /* No position past those the model knows. */
-    const size_t limit = uqm_max_u64(network->config.text.max_positions, g.seq.n_rows);
-    g.n_positions = g.seq.n_rows + (size_t) uqm_min_u64(job->max_tokens, limit - g.seq.n_rows);
-
-    ret = uqm_head_init(&g.head, network, NULL, 0, err);
+    if (job->n_prompts == 0)
+        return UQM_OK;
+    int ret = measure(&g, &needs, err);
     if (ret == UQM_OK)
-        ret = uqm_network_schedule_text(&whole, network, err);
+        ret = uqm_head_init(&g.head, network, NULL, 0, err);
     if (ret == UQM_OK)
-        ret = init_run(&g, &whole, err);
+        ret = uqm_network_schedule_text(&g.whole, network, err);
     if (ret == UQM_OK)
-        ret = take_memory(&g, err);
+        ret = uqm_run_init(&g.run, &g.net, &g.whole, &needs, err);
     if (ret == UQM_OK)
-        ret = generate(&g, ids, n_ids, first_logits, err);
+        ret = generate(&g, err);
     uqm_run_finish(&g.run);
-    uqm_schedule_finish(&whole);
+    uqm_resident_destroy(&g.resident);
+    uqm_schedule_finish(&g.whole);
     uqm_head_finish(&g.head);
+    free(g.seqs);
+    free(g.n_new);
     return ret;
 }

@@ -291,8 +291,11 @@ static int keys_and_values(struct uqm_llama *l, uint32_t layer, struct uqm_place
         ret = linear(l, v, l->parts.normed, n_rows, kvw, h, UQM_EPI_STORE, err);
     if (ret == UQM_OK)
         ret = rotate(l, k, positions(l), n_rows, c->n_kv_heads, err);
-    if (ret == UQM_OK && l->cache)
-        ret = uqm_kv_store(l->cache, layer, 0, k, v, n_rows, err);
+    for (size_t i = 0; ret == UQM_OK && l->cache && i < l->plan.n_seqs; i++) {
+        const struct uqm_sequence *s = &l->seqs[i];
+        ret = uqm_kv_store(l->cache, layer, l->first_slot + i, 0, uqm_place_add(k, s->row * kvw),
+                           uqm_place_add(v, s->row * kvw), s->n_rows, err);
+    }
     return ret;
 }
 

@@ -78,17 +78,28 @@ int uqm_network_logits(struct uqm_network *network, const struct uqm_llm_job *jo
                        struct uqm_err *err);
 
 struct uqm_generate_job {
-    const struct uqm_llm_prompt *prompt;
+    size_t n_prompts;
+    const struct uqm_llm_prompt *prompts;
+    const uint32_t *max_tokens; /* (n_prompts): how long each answer may become; at least 1 */
+    /* As in struct uqm_llm_job. */
     int (*features)(void *ctx, size_t prompt, size_t k, float *dst, struct uqm_err *err);
+    /* Called for each prompt, in order, as soon as the answers of its group are complete. */
+    int (*answer)(void *ctx, size_t prompt, const int32_t *ids, size_t n_ids, struct uqm_err *err);
+    /* NULL, or called for each prompt with the (vocab_size) logits of its first new token. */
+    int (*first_logits)(void *ctx, size_t prompt, const float *logits, struct uqm_err *err);
     void *ctx;
-    size_t max_tokens;
+    const char *stage;
+    uint64_t seed;
 };
+
 /*
  * Greedy: argmax (lowest id on ties, ids >= n_real_tokens never), stop at an EOS id (not included)
- * or max_tokens or the model's last position. Keeps K and V of all layers, in fp16. first_logits:
- * NULL, or (vocab_size) of the first new token. ids: room for max_tokens.
+ * or max_tokens or the model's last position. Prompts go in groups whose K and V of all layers, in
+ * F16, fit the memory; one pass over the weights reads them, one more each adds a token to all
+ * answers of the group that are not complete. Where the model fits beside them its weights stay in
+ * memory. An answer depends on its prompt alone.
  */
 int uqm_network_generate(struct uqm_network *network, const struct uqm_generate_job *job,
-                         int32_t *ids, size_t *n_ids, float *first_logits, struct uqm_err *err);
+                         struct uqm_err *err);
 
 #endif

@@ -141,11 +141,15 @@ int uqm_run_init(struct uqm_run *run, struct uqm_network *net, const struct uqm_
 uint64_t uqm_run_arena_room(const struct uqm_run *run)
 {
     const struct uqm_device_limits *limits = &run->device->limits;
-    if (!limits->on_host) {
-        const uint64_t used = run->device_bytes;
-        const uint64_t left = limits->memory_bytes > used ? limits->memory_bytes - used : 0;
-        return uqm_min_u64(left, limits->largest_bytes);
-    }
+    if (limits->on_host)
+        return uqm_run_host_room(run);
+    const uint64_t used = run->device_bytes;
+    const uint64_t left = limits->memory_bytes > used ? limits->memory_bytes - used : 0;
+    return uqm_min_u64(left, limits->largest_bytes);
+}
+
+uint64_t uqm_run_host_room(const struct uqm_run *run)
+{
     /* What the budget has left counts too: memory_bytes may promise more than that. */
     const uint64_t m = run->net->memory_bytes, left = uqm_budget_left(run->net->env);
     const uint64_t promised = m > run->fixed_bytes ? m - run->fixed_bytes : 0;

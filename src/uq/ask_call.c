@@ -111,21 +111,46 @@ static int open_model(struct ask *a, struct uqm_err *err)
                               left - left / 8 - left / 16, err);
 }
 
+static int take_answer(void *ctx, size_t prompt, const int32_t *ids, size_t n_ids,
+                       struct uqm_err *err)
+{
+    struct ask *a = ctx;
+    (void) prompt;
+    (void) err;
+    memcpy(a->ids, ids, n_ids * sizeof *ids);
+    a->n_ids = n_ids;
+    return UQM_OK;
+}
+
+static int take_first_logits(void *ctx, size_t prompt, const float *logits, struct uqm_err *err)
+{
+    struct ask *a = ctx;
+    (void) prompt;
+    (void) err;
+    memcpy(a->first_logits, logits, a->candidate.config.text.vocab_size * sizeof *logits);
+    return UQM_OK;
+}
+
 static int generate(struct ask *a, struct uqm_err *err)
 {
-    const size_t max_tokens = a->params->max_tokens ? (size_t) a->params->max_tokens : 64;
+    const uint32_t max_tokens = a->params->max_tokens ? (uint32_t) a->params->max_tokens : 64;
     const struct uqm_llm_prompt prompt = { .ids = a->prompt.v, .n_ids = a->prompt.n };
     const struct uqm_generate_job job = {
-        .prompt = &prompt,
+        .n_prompts = 1,
+        .prompts = &prompt,
+        .max_tokens = &max_tokens,
         .features = give_features,
+        .answer = take_answer,
+        .first_logits = take_first_logits,
         .ctx = a,
-        .max_tokens = max_tokens,
+        .stage = "answering",
+        .seed = a->env.seed,
     };
     a->ids = calloc(max_tokens, sizeof *a->ids);
     a->first_logits = calloc(a->candidate.config.text.vocab_size, sizeof *a->first_logits);
     if (!a->ids || !a->first_logits)
-        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu tokens", max_tokens);
-    return uqm_network_generate(a->network, &job, a->ids, &a->n_ids, a->first_logits, err);
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %u tokens", (unsigned) max_tokens);
+    return uqm_network_generate(a->network, &job, err);
 }
 
 /* The largest logits among the tokens that can be said, largest first, lowest id on ties. */

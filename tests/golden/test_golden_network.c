@@ -316,27 +316,63 @@ static void option_probabilities_are_the_stored_ones(void **state)
     for_each_sample(check_options);
 }
 
+struct greedy {
+    struct sample *sample;
+    int32_t ids[12];
+    size_t n;
+    float first[VOCAB];
+};
+
+static int greedy_features(void *ctx, size_t prompt, size_t k, float *dst, struct uqm_err *err)
+{
+    const struct greedy *g = ctx;
+    return give_features(g->sample, prompt, k, dst, err);
+}
+
+static int keep_answer(void *ctx, size_t prompt, const int32_t *ids, size_t n_ids,
+                       struct uqm_err *err)
+{
+    struct greedy *g = ctx;
+    (void) err;
+    assert_int_equal(prompt, 0);
+    memcpy(g->ids, ids, n_ids * sizeof *ids);
+    g->n = n_ids;
+    return UQM_OK;
+}
+
+static int keep_first(void *ctx, size_t prompt, const float *logits, struct uqm_err *err)
+{
+    struct greedy *g = ctx;
+    (void) prompt;
+    (void) err;
+    memcpy(g->first, logits, g->sample->z.config.text.vocab_size * sizeof *logits);
+    return UQM_OK;
+}
+
 static void check_greedy(struct sample *s)
 {
     const json_t *stored = json_object_get(s->json, "generated_ids");
     const struct uqm_llm_prompt prompt = { .ids = s->ids, .n_ids = s->n_ids };
+    const uint32_t max_tokens = 12;
+    struct greedy g = { .sample = s };
     const struct uqm_generate_job job = {
-        .prompt = &prompt,
-        .features = give_features,
-        .ctx = s,
-        .max_tokens = 12,
+        .n_prompts = 1,
+        .prompts = &prompt,
+        .max_tokens = &max_tokens,
+        .features = greedy_features,
+        .answer = keep_answer,
+        .first_logits = keep_first,
+        .ctx = &g,
+        .stage = "answering",
     };
     struct uqm_err err = { 0 };
-    int32_t ids[12];
-    float first[VOCAB];
-    size_t n;
 
-    assert_ok(uqm_network_generate(s->z.network, &job, ids, &n, first, &err), err);
-    assert_int_equal(n, json_array_size(stored));
-    for (size_t i = 0; i < n; i++)
-        assert_int_equal(ids[i], json_integer_value(json_array_get(stored, i)));
+    assert_ok(uqm_network_generate(s->z.network, &job, &err), err);
+    assert_int_equal(g.n, json_array_size(stored));
+    for (size_t i = 0; i < g.n; i++)
+        assert_int_equal(g.ids[i], json_integer_value(json_array_get(stored, i)));
     run_logits(s, NULL, 0);
-    assert_memory_equal(first, s->logits, sizeof first);
+    assert_memory_equal(g.first, s->logits, sizeof g.first);
 }
 
 static void greedy_answers_are_the_stored_ones(void **state)
