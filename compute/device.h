@@ -7,7 +7,7 @@
  * error of the device may therefore surface in a later call than the one that caused it, and then
  * names the operation: UQM_ERR_NOMEM when its memory does not suffice (the caller may free, release
  * and try with less), UQM_ERR_DEVICE when it is lost (nothing but free, release, renew and destroy
- * makes sense then). UQM_ERR_NOMEM: the device has not the memory; a smaller plan may work.
+ * makes sense then).
  * Results depend on a row's own inputs alone: never on the batch, on how weights are cut into
  * tiles, or on timing.
  *
@@ -157,13 +157,10 @@ struct uqm_device_ops {
 
     /* Wait until nothing is under way; the first error that is still unreported. */
     int (*finish)(struct uqm_device *device, struct uqm_err *err);
-    /* After UQM_ERR_DEVICE, everything freed and released: make it anew, for shorter submits. NULL
-     * where a device cannot be lost. */
+    /* After UQM_ERR_DEVICE, everything freed and released: make it anew, for shorter submits;
+     * limits may have changed. UQM_ERR_DEVICE: it was lost a second time. NULL where a device
+     * cannot be lost. */
     int (*renew)(struct uqm_device *device, struct uqm_err *err);
-    /* After an operation failed and left device->lost: make the device anew, once. Every memory
-     * must have been freed and release() called before; limits may have changed. Fails when the
-     * device is lost a second time. NULL: this device cannot be lost. */
-    int (*revive)(struct uqm_device *device, struct uqm_err *err);
     void (*destroy)(struct uqm_device *device);
 };
 
@@ -173,7 +170,6 @@ struct uqm_device {
     struct uqm_device_limits limits;
     char id[32];    /* "cpu", "vulkan:0" */
     char name[256]; /* as drivers call it */
-    bool lost;      /* the device was lost, with all that its memory held; see revive */
 };
 
 /* The CPU: OpenBLAS or packed kernels on `threads`, memory from the environment's budget. threads

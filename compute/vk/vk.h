@@ -115,8 +115,9 @@ int uqm_vk_dispatch(struct uqm_vk *vk, const struct uqm_vk_dispatch *dispatch, s
  * is measured and after a loss. */
 uint64_t uqm_vk_work_limit(const struct uqm_vk *vk);
 
-/* A small table for the dispatches that follow (row starts, prompt lengths), in memory that is
- * recycled by itself. n_words <= UQM_VK_MAX_TABLE. */
+/* A small table (row starts, prompt lengths) for the dispatches of the operation under way; its
+ * memory is recycled by itself. n_words <= UQM_VK_MAX_TABLE, an operation's in all at most 32 times
+ * that. */
 enum { UQM_VK_MAX_TABLE = 16384 };
 int uqm_vk_table(struct uqm_place *out, struct uqm_vk *vk, const void *src, size_t n_words,
                  struct uqm_err *err);
@@ -131,12 +132,17 @@ struct uqm_vk_slot {
     void *host;
     struct uqm_place place;
     uint64_t n_bytes; /* room */
+    unsigned index;
 };
 /* n_bytes <= what uqm_vk_ops_slot_bytes() asked for. */
 int uqm_vk_slot_take(struct uqm_vk_slot *out, struct uqm_vk *vk, uint64_t n_bytes,
                      struct uqm_err *err);
 int uqm_vk_slot_filled(struct uqm_vk *vk, const struct uqm_vk_slot *slot, uint64_t n_bytes,
                        struct uqm_err *err);
+
+/* The tuner's choices, kept with the pipeline cache. A key has at most 59 characters. */
+bool uqm_vk_tuned_get(uint32_t *value, const struct uqm_vk *vk, const char *key);
+void uqm_vk_tuned_set(struct uqm_vk *vk, const char *key, uint32_t value);
 
 /* As the operations of the same name of compute/device.h. */
 int uqm_vk_alloc(struct uqm_memory **out, struct uqm_vk *vk, uint64_t n_words, const char *what,
@@ -152,12 +158,16 @@ int uqm_vk_finish(struct uqm_vk *vk, struct uqm_err *err);
 
 struct uqm_vk_ops_state; /* the operations' own (vk_ops.c) */
 struct uqm_vk_core;      /* the device layer's own (vk_core.h) */
+struct uqm_vk_instance;
 struct uqm_vk {
     struct uqm_device device; /* first: a pointer to it is one to the whole */
     struct uqm_vk_limits limits;
     struct uqm_threads *threads; /* for packing weights; may be NULL */
     struct uqm_vk_ops_state *ops;
-    struct uqm_vk_core *core;
+    struct uqm_vk_instance *instance;
+    struct uqm_vk_core *core; /* NULL: a lost device that could not be made anew */
+    bool lost;                /* until it is renewed, every operation fails */
+    unsigned n_renewed;
 };
 
 #endif

@@ -111,17 +111,10 @@ uint64_t uqm_budget_left(const struct uqm_env *env)
     return used < env->budget.limit_bytes ? env->budget.limit_bytes - used : 0;
 }
 
-/* mmap rather than malloc: what is freed goes back to the system at once, so that the
- * resident size follows the budget. */
-int uqm_budget_alloc(void **out, struct uqm_env *env, size_t bytes, size_t align, const char *what,
-                     struct uqm_err *err)
+int uqm_budget_take(struct uqm_env *env, uint64_t bytes, const char *what, struct uqm_err *err)
 {
     struct uqm_budget *b = &env->budget;
     uint64_t used = atomic_load(&b->used_bytes), want;
-
-    *out = NULL;
-    if (bytes == 0)
-        bytes = 1;
     do {
         if (!uqm_add_u64(&want, used, bytes) || want > b->limit_bytes)
             return uqm_fail(err, UQM_ERR_NOMEM,
@@ -136,12 +129,30 @@ int uqm_budget_alloc(void **out, struct uqm_env *env, size_t bytes, size_t align
     uint64_t peak = atomic_load(&b->peak_bytes);
     while (peak < want && !atomic_compare_exchange_weak(&b->peak_bytes, &peak, want))
         ;
+    return UQM_OK;
+}
 
+void uqm_budget_give(struct uqm_env *env, uint64_t bytes)
+{
+    atomic_fetch_sub(&env->budget.used_bytes, bytes);
+}
+
+/* mmap rather than malloc: what is freed goes back to the system at once, so that the
+ * resident size follows the budget. */
+int uqm_budget_alloc(void **out, struct uqm_env *env, size_t bytes, size_t align, const char *what,
+                     struct uqm_err *err)
+{
+    *out = NULL;
+    if (bytes == 0)
+        bytes = 1;
+    int ret = uqm_budget_take(env, bytes, what, err);
+    if (ret < 0)
+        return ret;
     void *p = align <= 4096
                   ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
                   : MAP_FAILED;
     if (p == MAP_FAILED) {
-        atomic_fetch_sub(&b->used_bytes, bytes);
+        uqm_budget_give(env, bytes);
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: the system has no %.1f MiB left", what,
                         (double) bytes / (double) MIB);
     }
@@ -157,5 +168,5 @@ void uqm_budget_free(void **p, struct uqm_env *env, size_t bytes)
         bytes = 1;
     munmap(*p, bytes);
     *p = NULL;
-    atomic_fetch_sub(&env->budget.used_bytes, bytes);
+    uqm_budget_give(env, bytes);
 }

@@ -60,6 +60,10 @@ int uqm_check_cancel(const struct uqm_env *env, struct uqm_err *err);
 /* Bytes that are still free in the budget. */
 uint64_t uqm_budget_left(const struct uqm_env *env);
 
+/* Count bytes that are allocated elsewhere (by a driver, in the host's memory). Errors as below. */
+int uqm_budget_take(struct uqm_env *env, uint64_t bytes, const char *what, struct uqm_err *err);
+void uqm_budget_give(struct uqm_env *env, uint64_t bytes);
+
 /*
  * Aligned, zeroed memory taken from the budget. `what` names it in the error ("the tile
  * buffers"). UQM_ERR_NOMEM names what was wanted, what is left and the ceiling.
