@@ -244,13 +244,13 @@ static int op_renew(struct uqm_device *device, struct uqm_err *err)
     return ret;
 }
 
-/* "auto" has nothing to say when there is no Vulkan or no GPU: the CPU does it. */
-static int give_up(struct uqm_env *env, const char *spec, int ret, struct uqm_err *err)
+/* "auto" takes the CPU instead: quietly where there is no GPU, with a warning where one is but
+ * cannot be opened. */
+static int give_up(struct uqm_env *env, const char *spec, bool found, int ret, struct uqm_err *err)
 {
     if (strcmp(spec, "auto") != 0 || ret == UQM_ERR_NOMEM)
         return ret;
-    uqm_log(env, UQM_LOG_DEBUG, "the CPU is used: %s", err->msg);
-    *err = (struct uqm_err){ 0 };
+    uqm_log(env, found ? UQM_LOG_WARN : UQM_LOG_DEBUG, "the CPU is used: %s", err->msg);
     return UQM_OK;
 }
 
@@ -277,7 +277,7 @@ int uqm_vk_open_hooked(struct uqm_device **out, struct uqm_env *env, struct uqm_
     if (ret < 0) {
         struct uqm_device *device = &vk->device;
         uqm_device_destroy(&device);
-        ret = give_up(env, spec, ret, &why);
+        ret = give_up(env, spec, info, ret, &why);
         if (ret < 0 && err)
             *err = why;
         return ret;
