@@ -11,8 +11,9 @@
 #include "io/pool.h"
 #include "src/base/checked.h"
 
-/* More reads than this under way gain nothing on any disk we know. */
-enum { MAX_BUFFERS = 256 };
+/* More reads than this under way gain nothing on any disk we know; a consumer that keeps what it has
+ * read has use for more buffers. */
+enum { MAX_BUFFERS = 4096, MAX_UNDER_WAY = 256 };
 
 /*
  * One buffer and what is in it. free -> reading -> read -> held by the consumer -> free, and only
@@ -37,6 +38,7 @@ struct uqm_stream {
     uqm_next_piece_fn next;
     void *ctx;
     bool planned_all;
+    size_t n_under_way, most_under_way;
     uint64_t n_submitted;
     struct uqm_err failure; /* once set, all there is to say */
 };
@@ -75,7 +77,8 @@ int uqm_stream_create_with(struct uqm_stream **out, struct uqm_env *env, size_t 
         ret = uqm_fail(err, UQM_ERR_NOMEM, "the reading stream: no memory");
         goto fail;
     }
-    ret = uqm_io_create_with(&s->io, env, (unsigned) n, faults, err);
+    s->most_under_way = n < MAX_UNDER_WAY ? n : MAX_UNDER_WAY;
+    ret = uqm_io_create_with(&s->io, env, (unsigned) s->most_under_way, faults, err);
     if (ret < 0)
         goto fail;
     *out = s;
@@ -136,7 +139,14 @@ static int submit(struct uqm_stream *s, struct slot *slot, bool direct, struct u
     assert(slot->op.len <= s->pool.buf_bytes);
     if (s->n_submitted++ == UQM_ROUNDS_BEFORE_REGISTERING * s->pool.n_bufs)
         uqm_io_register(s->io, s->pool.bufs, s->pool.buf_bytes, s->pool.n_bufs);
-    return uqm_io_submit(s->io, &slot->op, err);
+    int ret = uqm_io_submit(s->io, &slot->op, err);
+    s->n_under_way += ret == UQM_OK;
+    return ret;
+}
+
+size_t uqm_stream_n_buffers(const struct uqm_stream *stream)
+{
+    return stream->pool.n_bufs;
 }
 
 static void append(struct uqm_stream *s, struct slot *slot)
@@ -157,10 +167,11 @@ static void append(struct uqm_stream *s, struct slot *slot)
 static bool read_ahead(struct uqm_stream *s)
 {
     struct uqm_piece piece = { 0 };
-    if (s->planned_all || s->pool.n_free == 0)
+    if (s->planned_all || s->pool.n_free == 0 || s->n_under_way == s->most_under_way)
         return false;
-    if (!s->next(s->ctx, &piece)) {
-        s->planned_all = true;
+    int ret = s->next(s->ctx, &piece);
+    if (ret != 1) {
+        s->planned_all = ret == 0;
         return false;
     }
     assert(piece.n_bytes > 0 && piece.n_bytes <= s->piece_bytes);
@@ -188,6 +199,7 @@ static void take_back(struct uqm_stream *s, struct uqm_op *op)
     const struct uqm_piece *p = &slot->piece;
     uint64_t end = p->off_bytes + p->n_bytes;
 
+    s->n_under_way--;
     /* Some file systems take O_DIRECT and then refuse single extents (inline, compressed). */
     if (op->sys_errno == EINVAL && op->align > 1 && s->env->direct != UQM_DIRECT_ON &&
         submit(s, slot, false, &slot->failure) == UQM_OK)
@@ -210,6 +222,12 @@ static void take_back(struct uqm_stream *s, struct uqm_op *op)
                       p->file->name, p->off_bytes, end);
 }
 
+void uqm_stream_read_ahead(struct uqm_stream *stream)
+{
+    while (read_ahead(stream))
+        ;
+}
+
 static void hand_out(struct uqm_stream *s, struct uqm_view *view)
 {
     struct slot *head = s->first;
@@ -230,8 +248,7 @@ static int next_view(struct uqm_stream *s, struct uqm_view *view, struct uqm_err
         int ret = uqm_check_cancel(s->env, err);
         if (ret < 0)
             return ret;
-        while (read_ahead(s))
-            ;
+        uqm_stream_read_ahead(s);
         struct slot *head = s->first;
         if (!head) {
             assert(s->planned_all); /* else the consumer holds every buffer and waits for one */

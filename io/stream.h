@@ -15,7 +15,13 @@ struct uqm_piece {
     void *user;     /* comes back in the view */
 };
 
-/* Fill in the next piece: 1, or 0 at the end. Called ahead of the consumer, in order. */
+/*
+ * Fill in the next piece: 1, or 0 at the end. Called ahead of the consumer, in order.
+ * UQM_PIECE_LATER: what comes next depends on pieces that are still on their way; it is asked again
+ * with each uqm_stream_next(), and a consumer that has taken all it planned calls that no more until
+ * it knows.
+ */
+enum { UQM_PIECE_LATER = 2 };
 typedef int (*uqm_next_piece_fn)(void *ctx, struct uqm_piece *piece);
 
 struct uqm_view {
@@ -37,6 +43,11 @@ struct uqm_stream;
 int uqm_stream_create(struct uqm_stream **out, struct uqm_env *env, size_t piece_bytes,
                       size_t min_pieces, uint64_t memory_bytes, uqm_next_piece_fn next, void *ctx,
                       struct uqm_err *err);
+/* Ask for what there are free buffers for, as uqm_stream_next() does: for a consumer that has given
+ * some back and will not call that soon. */
+void uqm_stream_read_ahead(struct uqm_stream *stream);
+/* How many buffers there are. */
+size_t uqm_stream_n_buffers(const struct uqm_stream *stream);
 /* Safe with reads under way and views held. Takes NULL. */
 void uqm_stream_destroy(struct uqm_stream **stream);
 

@@ -94,7 +94,8 @@ static const struct cli_option table[] = {
       .set = cli_set_choice,
       .choices = numerics,
       .field = FIELD(numerics),
-      .help = "for linear, this version's one method, both give the same bytes" },
+      .help = "accurate: widen once, round once. mergekit: its roundings and random stream, "
+              "operation by operation. Default accurate" },
     { .name = "device", .value = "auto|cpu", .set = set_device, .state = CLI_SILENT },
     { .name = "no-safe-serialization", .set = set_safe_only, .state = CLI_SILENT },
     { .name = "no-write-model-card", .set = set_card_always, .state = CLI_SILENT },
@@ -140,6 +141,7 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
         .no_copy_tokenizer = o->no_copy_tokenizer,
         .allow_crimes = o->allow_crimes,
         .vision_tower = o->vision_tower,
+        .numerics = (enum uqm_numerics) o->numerics,
     };
     int ret = uqm_merge(&json, &params, &err);
     return session_finish(&s, ret, &json, o->dry_run ? print_plan : print_merge, 0, &err);

@@ -22,7 +22,8 @@ enum uqm_rng_purpose {
     UQM_RNG_TEXT = 2,
     UQM_RNG_DROPOUT = 3,
     UQM_RNG_SAMPLE = 4,
-    UQM_RNG_GUESS = 5
+    UQM_RNG_GUESS = 5,
+    UQM_RNG_MERGE = 6 /* dataset: the output tensor, j: the input */
 };
 
 /*

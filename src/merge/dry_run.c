@@ -104,13 +104,13 @@ static json_t *describe(const struct uqm_writer *w, uint64_t read_bytes, uint64_
     for (size_t s = 0; s < w->plan.n_shards; s++)
         write_bytes += w->plan.shards[s].n_bytes;
     uint64_t memory = w->plan.stream_bytes + w->plan.sink_bytes;
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "out",
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "out",
                      w->params->out_dir, "method", rs->recipe->method->name, "tensors",
                      (json_int_t) w->plan.n_order, "bytes_read", (json_int_t) read_bytes,
                      "bytes_write", (json_int_t) (write_bytes + uqm_writer_copied_bytes(w)),
-                     "passes", 1, "peak_memory", (json_int_t) memory, "disk_needed",
-                     (json_int_t) needed, "disk_free", (json_int_t) available, "parts",
-                     describe_parts(rs), "tensors_by_fate", describe_fates(rs), "inputs",
+                     "passes", (json_int_t) w->plan.n_passes, "peak_memory", (json_int_t) memory,
+                     "disk_needed", (json_int_t) needed, "disk_free", (json_int_t) available,
+                     "parts", describe_parts(rs), "tensors_by_fate", describe_fates(rs), "inputs",
                      describe_inputs(rs), "shards", describe_shards(&w->plan));
 }
 
@@ -122,6 +122,7 @@ int uqm_merge_dry_run(json_t **result, struct uqm_env *env, struct uqm_source *s
     struct uqm_writer w = {
         .env = env, .rs = uqm_recipe_source_of(source), .recipe = recipe, .params = params
     };
+    w.rs->states_once = true; /* as the writer does */
     int ret = uqm_write_plan_init(&w.plan, w.rs, params, err);
     if (ret == UQM_OK)
         ret = uqm_writer_check_target(w.rs, params->out_dir, err);

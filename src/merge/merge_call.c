@@ -35,7 +35,8 @@ UQM_API int uqm_merge(char **json, const struct uqm_merge_params *params, struct
     struct uqm_source *source = NULL;
     json_t *result = NULL;
     const struct uqm_open_params open = { .allow_crimes = params->allow_crimes,
-                                          .vision_tower = params->vision_tower };
+                                          .vision_tower = params->vision_tower,
+                                          .numerics = params->numerics };
 
     *json = NULL;
     int ret = uqm_env_init(&env, &params->common, err);

@@ -1,8 +1,7 @@
 /*
- * A recipe as a source of tiles. For each range the same elements of every part are read through
- * one io stream, in the order tile, then part; when all parts of a tile are there they are merged
- * chunk by chunk on all threads into one buffer. A tile that is only copied is handed on where it
- * was read.
+ * A recipe as a source of tiles. The parts of a tensor are read through one io stream in the order
+ * that read_steps.h plans; when all parts of a step are there they are scanned, for a pass, or
+ * merged on all threads into one buffer. A tile that is only copied is handed on where it was read.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -10,171 +9,273 @@
 #include <string.h>
 
 #include "compute/threads.h"
-#include "io/stream.h"
 #include "src/base/checked.h"
-#include "src/checkpoint/range_queue.h"
-#include "src/merge/linear.h"
-#include "src/merge/plan.h"
+#include "src/merge/read_steps.h"
 
 enum {
     PAGE_BYTES = 4096,
-    N_AHEAD = 2,         /* tiles: one in hand, one on its way */
-    MOST_AHEAD = 4,      /* more memory than for these ... */
+    MOST_AHEAD = 4,      /* tiles: more memory than for these ... */
     ENOUGH_BUFFERS = 32, /* ... or for this many reads under way gains nothing */
-    FEWEST_PARALLEL = 4, /* chunks: below, waking the threads costs more than it saves */
 };
 
 struct merge_stream {
     struct uqm_tile_stream stream; /* first: what the consumer holds */
     struct uqm_recipe_source *rs;
-    struct uqm_threads *threads;
-    struct uqm_kernels kernels;
-    uqm_next_range_fn next;
-    void *ctx;
+    struct uqm_exec *exec;
+    struct uqm_cut cut;
+    struct uqm_steps steps;
     struct uqm_stream *pieces;
 
-    struct uqm_range_queue queue; /* ranges whose pieces were asked for */
-    struct uqm_range planning;    /* the range whose parts are being asked for */
-    size_t planning_part;
-    bool has_planning, ended, out_of_memory;
+    size_t tensor;        /* of the last step; n_tensors: none yet */
+    struct uqm_pass pass; /* under way */
+    uint64_t shown;       /* elements of the tensor that were shown to rs->seen */
 
-    size_t n_views; /* of the tile in hand */
+    /* Steps whose buffers stay filled: chunks of the tensor, in order. The last one is the step's
+     * in hand. views[chunk * n_parts + part]; chunks before first_kept are given back. */
     struct uqm_view *views;
-    struct uqm_linear_input *inputs;
-    struct uqm_seen *seen;
-    void *out, *scratch;
-    size_t out_bytes, scratch_bytes;
+    size_t views_cap, n_chunks, first_kept;
+
+    const void **data;     /* [max_parts] of the run in hand */
+    struct uqm_seen *seen; /* [max_parts] */
+    void *out;
+    size_t out_bytes;
 };
+
+static const struct uqm_plan_tensor *plan_of(const struct merge_stream *s, size_t tensor)
+{
+    return &s->rs->plan[tensor];
+}
 
 /* --- memory --- */
 
-static size_t piece_bytes_of(const struct uqm_recipe_source *rs, size_t tile_bytes)
-{
-    return tile_bytes * rs->widening;
-}
-
 /* As io/stream.h rounds its buffers. */
-static uint64_t buffer_bytes(const struct uqm_recipe_source *rs, size_t tile_bytes)
+static uint64_t buffer_bytes(const struct uqm_cut *cut)
 {
-    return uqm_align_up(piece_bytes_of(rs, tile_bytes), PAGE_BYTES) + PAGE_BYTES;
+    return uqm_align_up(cut->piece_bytes, PAGE_BYTES) + PAGE_BYTES;
 }
 
-static uint64_t own_bytes(const struct uqm_recipe_source *rs, size_t tile_bytes, size_t n_threads)
+static uint64_t own_bytes(const struct uqm_recipe_source *rs, const struct uqm_cut *cut,
+                          size_t n_threads)
 {
-    (void) rs;
-    return uqm_align_up(tile_bytes, PAGE_BYTES) + n_threads * (uint64_t) UQM_LINEAR_SCRATCH_BYTES;
+    return uqm_align_up(cut->out_bytes, PAGE_BYTES) + uqm_exec_bytes(&rs->needs, n_threads) +
+           (rs->states_once ? rs->most_result_bytes : rs->result_bytes);
 }
 
 uint64_t uqm_merge_stream_min_memory(const struct uqm_source *source, size_t tile_bytes)
 {
     const struct uqm_recipe_source *rs = (const struct uqm_recipe_source *) source;
-    uint64_t n_parts = rs->max_parts ? rs->max_parts : 1;
-    return N_AHEAD * n_parts * buffer_bytes(rs, tile_bytes) +
-           own_bytes(rs, tile_bytes, (size_t) source->env->n_threads);
+    struct uqm_cut cut;
+    uqm_cut_init(&cut, rs, tile_bytes, 0);
+    return cut.n_buffers * buffer_bytes(&cut) +
+           own_bytes(rs, &cut, (size_t) source->env->n_threads);
 }
 
-/* --- asking ahead --- */
-
-/* Where part p of a range lies. */
-static void locate(struct uqm_seen *out, const struct uqm_recipe_source *rs,
-                   const struct uqm_plan_part *p, const struct uqm_range *range)
+/* Buffers that this much memory pays for, and no more than are of use. */
+static size_t count_buffers(const struct uqm_recipe_source *rs, const struct uqm_cut *cut,
+                            size_t n_threads, uint64_t memory_bytes)
 {
-    const struct uqm_checkpoint *cp = rs->inputs[p->input].checkpoint;
-    const struct uqm_tensor *t = &cp->source.tensors[p->tensor];
-    const struct uqm_location *at = &cp->locations[p->tensor];
-    *out = (struct uqm_seen){
-        .input = p->input,
-        .file = at->file,
-        .off_bytes = at->off_bytes + uqm_dtype_bytes(t->dtype, range->first_elem),
-        .n_bytes = (size_t) uqm_dtype_bytes(t->dtype, range->n_elem),
-    };
+    uint64_t own = own_bytes(rs, cut, n_threads), n_parts = rs->max_parts ? rs->max_parts : 1;
+    uint64_t rest = memory_bytes > own ? (memory_bytes - own) / buffer_bytes(cut) : 0;
+    uint64_t useful = uqm_max_u64(MOST_AHEAD * n_parts, ENOUGH_BUFFERS), keep = 0;
+    for (size_t i = 0; i < rs->source.n_tensors; i++)
+        if (rs->plan[i].job && rs->plan[i].job->n_passes > 0) {
+            uint64_t n = uqm_cut_buffers(cut, rs, i);
+            if (n + UQM_TILES_AHEAD * n_parts <= rest)
+                keep = uqm_max_u64(keep, n);
+        }
+    return (size_t) uqm_min_u64(rest, keep + useful);
 }
 
-/* Queue the consumer's next range, whose parts are then asked for. false: there is none. */
-static bool plan_range(struct merge_stream *s)
+uint64_t uqm_merge_stream_useful_memory(const struct uqm_recipe_source *rs, size_t tile_bytes,
+                                        uint64_t memory_bytes)
 {
-    if (s->ended || s->out_of_memory)
-        return false;
-    struct uqm_range range;
-    if (!s->next(s->ctx, &range)) {
-        s->ended = true;
-        return false;
-    }
-    assert(range.tensor < s->rs->source.n_tensors);
-    assert(range.n_elem <= s->rs->source.tensors[range.tensor].n_elem);
-    assert(range.first_elem <= s->rs->source.tensors[range.tensor].n_elem - range.n_elem);
-    if (!uqm_range_queue_push(&s->queue, &range)) {
-        s->out_of_memory = true;
-        return false;
-    }
-    s->planning = range;
-    s->planning_part = 0;
-    s->has_planning = range.n_elem > 0;
-    return true;
+    struct uqm_cut cut;
+    size_t n_threads = (size_t) rs->source.env->n_threads;
+    uqm_cut_init(&cut, rs, tile_bytes, 0);
+    uint64_t n = count_buffers(rs, &cut, n_threads, memory_bytes);
+    return uqm_max_u64(n, cut.n_buffers) * buffer_bytes(&cut) + own_bytes(rs, &cut, n_threads);
 }
 
-static int next_piece(void *ctx, struct uqm_piece *piece)
+void uqm_merge_stream_cut(struct uqm_cut *cut, const struct uqm_recipe_source *rs,
+                          size_t tile_bytes, uint64_t memory_bytes)
 {
-    struct merge_stream *s = ctx;
-    while (!s->has_planning) {
-        if (!plan_range(s))
-            return 0;
-    }
-    const struct uqm_plan_tensor *pt = &s->rs->plan[s->planning.tensor];
-    const struct uqm_plan_part *p = &pt->parts[s->planning_part];
-    struct uqm_seen at;
-    locate(&at, s->rs, p, &s->planning);
-    *piece = (struct uqm_piece){
-        .file = s->rs->inputs[p->input].checkpoint->files[at.file],
-        .off_bytes = at.off_bytes,
-        .n_bytes = at.n_bytes,
-    };
-    if (++s->planning_part == pt->n_parts)
-        s->has_planning = false;
-    return 1;
+    size_t n_threads = (size_t) rs->source.env->n_threads;
+    uqm_cut_init(cut, rs, tile_bytes, 0);
+    cut->n_buffers =
+        (size_t) uqm_max_u64(cut->n_buffers, count_buffers(rs, cut, n_threads, memory_bytes));
 }
 
-/* --- the tile in hand --- */
+/* --- what is in hand --- */
 
-static void release_views(struct merge_stream *s, size_t keep)
+static void release_chunks(struct merge_stream *s, size_t end)
 {
-    for (size_t i = keep; i < s->n_views; i++)
-        uqm_stream_release(s->pieces, &s->views[i]);
-    s->n_views = keep < s->n_views ? keep : s->n_views;
+    size_t n_parts = s->tensor < s->rs->source.n_tensors ? plan_of(s, s->tensor)->n_parts : 0;
+    for (; s->first_kept < end; s->first_kept++)
+        for (size_t i = 0; i < n_parts; i++) {
+            struct uqm_view *v = &s->views[s->first_kept * n_parts + i];
+            if (v->slot)
+                uqm_stream_release(s->pieces, v);
+        }
+    if (s->first_kept == s->n_chunks)
+        s->first_kept = s->n_chunks = 0;
 }
 
-/* All parts of one range. */
-static int take_views(struct merge_stream *s, const struct uqm_range *range, struct uqm_err *err)
+static int grow_views(struct merge_stream *s, size_t n, struct uqm_err *err)
 {
-    const struct uqm_plan_tensor *pt = &s->rs->plan[range->tensor];
-    for (size_t i = 0; i < pt->n_parts; i++) {
-        int ret = uqm_stream_next(s->pieces, &s->views[i], err);
-        if (ret < 0)
-            return ret;
-        assert(ret == 1);
-        s->n_views = i + 1;
-        const struct uqm_plan_part *p = &pt->parts[i];
-        locate(&s->seen[i], s->rs, p, range);
-        assert(s->seen[i].n_bytes == s->views[i].n_bytes);
-        s->seen[i].data = s->views[i].data;
-        s->inputs[i] = (struct uqm_linear_input){
-            .data = s->views[i].data,
-            .dtype = s->rs->inputs[p->input].checkpoint->source.tensors[p->tensor].dtype,
-            .weight = p->weight,
-        };
-    }
-    if (s->rs->seen)
-        s->rs->seen(s->rs->seen_ctx, s->seen, pt->n_parts);
+    if (n <= s->views_cap)
+        return UQM_OK;
+    size_t cap = 2 * n;
+    struct uqm_view *grown = realloc(s->views, cap * sizeof *grown);
+    if (!grown)
+        return uqm_plan_no_memory(s->rs, err);
+    s->views = grown;
+    s->views_cap = cap;
     return UQM_OK;
 }
 
+/* What of the step nobody has seen yet goes to the listener, who wants every byte once. */
+static void show(struct merge_stream *s, const struct uqm_step *step)
+{
+    const struct uqm_plan_tensor *pt = plan_of(s, step->tensor);
+    const struct uqm_view *views = &s->views[(s->n_chunks - 1) * pt->n_parts];
+    uint64_t end = step->first + step->n_elem, from = uqm_max_u64(step->first, s->shown);
+    if (from >= end)
+        return;
+    for (size_t i = 0; i < pt->n_parts; i++) {
+        uqm_part_locate(&s->seen[i], s->rs, &pt->parts[i], from, (size_t) (end - from));
+        s->seen[i].data = views[i].data + views[i].n_bytes - s->seen[i].n_bytes;
+    }
+    s->shown = end;
+    s->rs->seen(s->rs->seen_ctx, s->seen, pt->n_parts);
+}
+
+/* All parts of one step, as one more chunk. */
+static int take_chunk(struct merge_stream *s, const struct uqm_step *step, struct uqm_err *err)
+{
+    const struct uqm_plan_tensor *pt = plan_of(s, step->tensor);
+    int ret = grow_views(s, (s->n_chunks + 1) * pt->n_parts, err);
+    if (ret < 0)
+        return ret;
+    struct uqm_view *views = &s->views[s->n_chunks * pt->n_parts];
+    memset(views, 0, pt->n_parts * sizeof *views);
+    s->n_chunks++;
+    for (size_t i = 0; i < pt->n_parts; i++) {
+        ret = uqm_stream_next(s->pieces, &views[i], err);
+        if (ret < 0)
+            return ret;
+        assert(ret == 1);
+    }
+    if (s->rs->seen)
+        show(s, step);
+    return UQM_OK;
+}
+
+/* Elements [first, first + n) of all parts, which lie in this chunk; it begins with `begin`. */
+static struct uqm_span span_of(struct merge_stream *s, size_t chunk, uint64_t begin, uint64_t first,
+                               size_t n)
+{
+    const struct uqm_plan_tensor *pt = plan_of(s, s->tensor);
+    for (size_t i = 0; i < pt->n_parts; i++) {
+        enum uqm_dtype dtype = pt->job->inputs[i].dtype;
+        s->data[i] = s->views[chunk * pt->n_parts + i].data + uqm_dtype_bytes(dtype, first - begin);
+    }
+    return (struct uqm_span){ .first = first, .n_elem = n, .data = s->data };
+}
+
+/* --- passes --- */
+
+static void drop_state(struct merge_stream *s, size_t tensor)
+{
+    struct uqm_plan_tensor *pt = &s->rs->plan[tensor];
+    if (pt->state.result)
+        uqm_budget_free(&pt->state.result, s->rs->source.env, pt->job->ops->result_bytes(pt->job));
+    pt->ready = false;
+}
+
+static int begin_passes(struct merge_stream *s, size_t tensor, struct uqm_err *err)
+{
+    struct uqm_plan_tensor *pt = &s->rs->plan[tensor];
+    const struct uqm_job *job = pt->job;
+    size_t n = job->ops->result_bytes ? job->ops->result_bytes(job) : 0;
+    drop_state(s, tensor); /* what an earlier stream left unfinished */
+    if (n > 0) {
+        int ret = uqm_budget_alloc(&pt->state.result, s->rs->source.env, n, 64,
+                                   "the statistics of a tensor", err);
+        if (ret < 0)
+            return ret;
+    }
+    uqm_exec_begin(s->exec, job, &pt->state, &s->pass);
+    assert(s->pass.number == 0 && s->pass.n_blocks == job->n_blocks);
+    return UQM_OK;
+}
+
+static int end_pass(struct merge_stream *s, size_t tensor, struct uqm_err *err)
+{
+    struct uqm_plan_tensor *pt = &s->rs->plan[tensor];
+    int ret = uqm_exec_end_pass(s->exec, pt->job, &pt->state, &s->pass, err);
+    pt->ready = ret == UQM_OK && s->pass.number == pt->job->n_passes;
+    return ret;
+}
+
+/* The passes behind the first, over a tensor that is kept whole. */
+static int pass_over_kept(struct merge_stream *s, size_t tensor, struct uqm_err *err)
+{
+    const struct uqm_job *job = plan_of(s, tensor)->job;
+    uint64_t cut = uqm_cut_elem(&s->cut, s->rs, tensor);
+    while (s->pass.number < job->n_passes) {
+        uint64_t at = s->pass.first_block * job->block_elem;
+        uint64_t end = at + s->pass.n_blocks * job->block_elem;
+        end = uqm_min_u64(end, job->n_elem);
+        int ret = uqm_check_cancel(s->rs->source.env, err);
+        if (ret < 0)
+            return ret;
+        while (at < end) {
+            uint64_t chunk = at / cut, n = uqm_min_u64((chunk + 1) * cut, end) - at;
+            struct uqm_span span = span_of(s, (size_t) chunk, chunk * cut, at, (size_t) n);
+            uqm_stream_read_ahead(s->pieces);
+            uqm_exec_scan(s->exec, job, &s->rs->plan[tensor].state, &s->pass, &span);
+            at += n;
+        }
+        ret = end_pass(s, tensor, err);
+        if (ret < 0)
+            return ret;
+    }
+    return UQM_OK;
+}
+
+static int do_pass(struct merge_stream *s, const struct uqm_step *step, struct uqm_err *err)
+{
+    struct uqm_plan_tensor *pt = &s->rs->plan[step->tensor];
+    int ret = UQM_OK;
+    if (step->pass.number == 0 && step->first == 0)
+        ret = begin_passes(s, step->tensor, err);
+    if (ret == UQM_OK)
+        ret = take_chunk(s, step, err);
+    if (ret < 0)
+        return ret;
+    struct uqm_span span = span_of(s, s->n_chunks - 1, step->first, step->first, step->n_elem);
+    uqm_exec_scan(s->exec, pt->job, &pt->state, &s->pass, &span);
+    if (!step->keeps)
+        release_chunks(s, s->n_chunks);
+    if (!step->last)
+        return UQM_OK;
+    ret = end_pass(s, step->tensor, err);
+    if (ret == UQM_OK && step->keeps)
+        return pass_over_kept(s, step->tensor, err);
+    if (ret == UQM_OK && s->steps.waiting)
+        uqm_steps_go_on(&s->steps, &s->pass);
+    return ret;
+}
+
+/* --- ranges --- */
+
 static int compare_parts(struct merge_stream *s, const struct uqm_range *range, struct uqm_err *err)
 {
-    const struct uqm_plan_tensor *pt = &s->rs->plan[range->tensor];
-    const uint8_t *a = s->views[0].data;
+    const struct uqm_plan_tensor *pt = plan_of(s, range->tensor);
+    const struct uqm_view *views = s->views; /* the one chunk there is */
     for (size_t i = 1; i < pt->n_parts; i++) {
-        const uint8_t *b = s->views[i].data;
-        if (memcmp(a, b, s->views[0].n_bytes) == 0)
+        const uint8_t *a = views[0].data, *b = views[i].data;
+        if (memcmp(a, b, views[0].n_bytes) == 0)
             continue;
         const struct uqm_tensor *t = &s->rs->source.tensors[range->tensor];
         size_t at = 0;
@@ -192,95 +293,128 @@ static int compare_parts(struct merge_stream *s, const struct uqm_range *range, 
     return UQM_OK;
 }
 
-struct chunks {
-    struct merge_stream *s;
-    const struct uqm_linear_job *job;
-    size_t n_elem;
-    bool merge;
-};
-
-static void do_chunk(void *ctx, size_t item, int worker)
+/* Tell the listener of a run of merged elements, as far as they are the consumer's. */
+static void tell_merged(struct merge_stream *s, const struct uqm_step *step,
+                        const struct uqm_span *span, const void *out)
 {
-    struct chunks *c = ctx;
-    size_t first = item * UQM_LINEAR_CHUNK;
-    size_t n = c->n_elem - first < UQM_LINEAR_CHUNK ? c->n_elem - first : UQM_LINEAR_CHUNK;
-    char *dst = (char *) c->s->out + first * (uqm_dtype_bits(c->job->out) / 8);
-    char *scratch = (char *) c->s->scratch + (size_t) worker * UQM_LINEAR_SCRATCH_BYTES;
-    if (c->merge)
-        uqm_linear_merge(dst, c->job, first, n, scratch);
-    else
-        uqm_linear_convert(dst, c->job, first, n, scratch);
+    const struct uqm_plan_tensor *pt = plan_of(s, step->tensor);
+    uint64_t from = uqm_max_u64(span->first, step->range.first_elem);
+    uint64_t end =
+        uqm_min_u64(span->first + span->n_elem, step->range.first_elem + step->range.n_elem);
+    if (!s->rs->merged || pt->fate != UQM_FATE_MERGED || from >= end)
+        return;
+    const struct uqm_range range = { step->tensor, from, (size_t) (end - from) };
+    for (size_t i = 0; i < pt->n_parts; i++) {
+        uqm_part_locate(&s->seen[i], s->rs, &pt->parts[i], from, range.n_elem);
+        s->seen[i].data = (const char *) span->data[i] +
+                          uqm_dtype_bytes(pt->job->inputs[i].dtype, from - span->first);
+    }
+    s->rs->merged(s->rs->merged_ctx, &range, s->seen,
+                  (const char *) out + uqm_dtype_bytes(pt->job->out, from - span->first));
 }
 
-static void compute(struct merge_stream *s, const struct uqm_range *range)
+/* Merge elements that lie in one chunk, to their place in the buffer of the whole range. */
+static void merge_run(struct merge_stream *s, const struct uqm_step *step,
+                      const struct uqm_span *span)
 {
-    const struct uqm_plan_tensor *pt = &s->rs->plan[range->tensor];
-    const struct uqm_linear_job job = {
-        .kernels = &s->kernels,
-        .n_inputs = pt->n_parts,
-        .inputs = s->inputs,
-        .work = pt->work,
-        .out = s->rs->source.tensors[range->tensor].dtype,
-        .normalize = pt->normalize,
-        .sum = pt->sum,
-    };
-    struct chunks c = {
-        .s = s, .job = &job, .n_elem = range->n_elem, .merge = pt->fate == UQM_FATE_MERGED
-    };
-    size_t n_chunks = (range->n_elem + UQM_LINEAR_CHUNK - 1) / UQM_LINEAR_CHUNK;
-    uqm_parallel(n_chunks < FEWEST_PARALLEL ? NULL : s->threads, n_chunks, do_chunk, &c);
+    const struct uqm_plan_tensor *pt = plan_of(s, step->tensor);
+    uint64_t origin = step->range.first_elem / pt->job->unit_elem * pt->job->unit_elem;
+    char *dst = (char *) s->out + uqm_dtype_bytes(pt->job->out, span->first - origin);
+    assert((size_t) (dst - (char *) s->out) + uqm_dtype_bytes(pt->job->out, span->n_elem) <=
+           s->out_bytes);
+    uqm_exec_merge(s->exec, pt->job, &pt->state, dst, span);
+    tell_merged(s, step, span, dst);
 }
 
-/* The range whose turn it is. 0: the end. The io stream queues ranges as it asks for pieces; while
- * it has not been asked yet, or there are only ranges without bytes, the queue is filled here. */
-static int take_range(struct merge_stream *s, struct uqm_range *range, struct uqm_err *err)
+/* A range of a tensor that is kept; chunks are given back as they are done with. */
+static void merge_kept(struct merge_stream *s, const struct uqm_step *step)
 {
-    if (!uqm_range_queue_first(&s->queue) && !plan_range(s))
-        return s->out_of_memory ? uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory to plan reads",
-                                           s->rs->recipe->where)
-                                : 0;
-    *range = uqm_range_queue_pop(&s->queue);
-    return 1;
+    uint64_t cut = uqm_cut_elem(&s->cut, s->rs, step->tensor), at = step->first;
+    uint64_t end = at + step->n_elem, n_elem = s->rs->source.tensors[step->tensor].n_elem;
+    while (at < end) {
+        uint64_t chunk = at / cut, n = uqm_min_u64((chunk + 1) * cut, end) - at;
+        struct uqm_span span = span_of(s, (size_t) chunk, chunk * cut, at, (size_t) n);
+        merge_run(s, step, &span);
+        at += n;
+        release_chunks(s, at == n_elem ? s->n_chunks : (size_t) (at / cut));
+        uqm_stream_read_ahead(s->pieces);
+    }
+}
+
+/* Where the tile lies when all of its steps are done. */
+static void fill_tile(struct merge_stream *s, const struct uqm_step *step, struct uqm_tile *tile)
+{
+    const struct uqm_plan_tensor *pt = plan_of(s, step->tensor);
+    const struct uqm_tensor *t = &s->rs->source.tensors[step->tensor];
+    *tile = (struct uqm_tile){ .range = step->range, .data = "" };
+    tile->n_bytes = (size_t) uqm_dtype_bytes(t->dtype, step->range.n_elem);
+    if (step->range.n_elem == 0)
+        return;
+    if (!pt->job) {
+        tile->data = s->views[0].data; /* released with the tile */
+        return;
+    }
+    uint64_t skip = step->range.first_elem % pt->job->unit_elem;
+    tile->data = (const char *) s->out + uqm_dtype_bytes(t->dtype, skip);
+}
+
+static int do_range(struct merge_stream *s, const struct uqm_step *step, struct uqm_tile *tile,
+                    struct uqm_err *err)
+{
+    const struct uqm_plan_tensor *pt = plan_of(s, step->tensor);
+    int ret = UQM_OK;
+    if (step->reads) {
+        release_chunks(s, s->n_chunks);
+        ret = take_chunk(s, step, err);
+        if (ret == UQM_OK && pt->fate == UQM_FATE_EQUAL)
+            ret = compare_parts(s, &step->range, err);
+        if (ret == UQM_OK && pt->job) {
+            struct uqm_span span = span_of(s, 0, step->first, step->first, step->n_elem);
+            merge_run(s, step, &span);
+            release_chunks(s, s->n_chunks);
+        }
+    } else if (step->n_elem > 0) {
+        merge_kept(s, step);
+    }
+    if (ret == UQM_OK && step->last)
+        fill_tile(s, step, tile);
+    return ret;
+}
+
+/* --- the stream --- */
+
+static void enter_tensor(struct merge_stream *s, size_t tensor)
+{
+    if (s->tensor == tensor)
+        return;
+    release_chunks(s, s->n_chunks);
+    if (s->tensor < s->rs->source.n_tensors && s->rs->states_once)
+        drop_state(s, s->tensor);
+    s->tensor = tensor;
+    s->shown = 0;
 }
 
 static int next_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile, struct uqm_err *err)
 {
     struct merge_stream *s = (struct merge_stream *) stream;
-    struct uqm_range range;
-    int ret = take_range(s, &range, err);
-    if (ret <= 0)
-        return ret;
-    const struct uqm_plan_tensor *pt = &s->rs->plan[range.tensor];
-    const struct uqm_tensor *t = &s->rs->source.tensors[range.tensor];
-    *tile = (struct uqm_tile){ .range = range, .data = "" };
-    if (range.n_elem == 0)
-        return 1;
-    ret = take_views(s, &range, err);
-    if (ret == UQM_OK && pt->fate == UQM_FATE_EQUAL)
-        ret = compare_parts(s, &range, err);
-    if (ret < 0)
-        return ret;
-    tile->n_bytes = (size_t) uqm_dtype_bytes(t->dtype, range.n_elem);
-    assert(tile->n_bytes <= s->out_bytes);
-    bool as_it_is =
-        pt->fate == UQM_FATE_EQUAL ||
-        (pt->fate == UQM_FATE_COPIED && s->inputs[0].dtype == pt->work && pt->work == t->dtype);
-    if (as_it_is) {
-        release_views(s, 1);
-        tile->data = s->views[0].data;
-    } else {
-        compute(s, &range);
-        if (s->rs->merged && pt->fate == UQM_FATE_MERGED)
-            s->rs->merged(s->rs->merged_ctx, &range, s->seen, s->out);
-        release_views(s, 0);
-        tile->data = s->out;
-    }
+    struct uqm_step step;
+    do {
+        int ret = uqm_steps_take(&s->steps, &step, err);
+        if (ret <= 0)
+            return ret;
+        enter_tensor(s, step.tensor);
+        ret = step.is_pass ? do_pass(s, &step, err) : do_range(s, &step, tile, err);
+        if (ret < 0)
+            return ret;
+    } while (step.is_pass || !step.last);
     return 1;
 }
 
 static void release_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile)
 {
-    release_views((struct merge_stream *) stream, 0);
+    struct merge_stream *s = (struct merge_stream *) stream;
+    if (!plan_of(s, s->tensor)->job)
+        release_chunks(s, s->n_chunks);
     *tile = (struct uqm_tile){ 0 };
 }
 
@@ -288,12 +422,15 @@ static void destroy_stream(struct uqm_tile_stream *stream)
 {
     struct merge_stream *s = (struct merge_stream *) stream;
     struct uqm_env *env = s->rs->source.env;
+    if (s->tensor < s->rs->source.n_tensors &&
+        (s->rs->states_once || !s->rs->plan[s->tensor].ready))
+        drop_state(s, s->tensor);
     uqm_stream_destroy(&s->pieces);
+    uqm_exec_destroy(&s->exec);
+    uqm_steps_finish(&s->steps);
     uqm_budget_free(&s->out, env, s->out_bytes);
-    uqm_budget_free(&s->scratch, env, s->scratch_bytes);
-    uqm_range_queue_finish(&s->queue);
     free(s->views);
-    free(s->inputs);
+    free(s->data);
     free(s->seen);
     free(s);
 }
@@ -304,28 +441,28 @@ static const struct uqm_tile_stream_ops stream_ops = {
     .destroy = destroy_stream,
 };
 
-static int allocate(struct merge_stream *s, size_t tile_bytes, uint64_t memory_bytes,
+static int allocate(struct merge_stream *s, struct uqm_threads *threads, uint64_t memory_bytes,
                     struct uqm_err *err)
 {
-    struct uqm_env *env = s->rs->source.env;
-    size_t n_parts = s->rs->max_parts ? s->rs->max_parts : 1;
-    size_t n_threads = s->threads ? (size_t) uqm_threads_count(s->threads) : 1;
-    s->out_bytes = (size_t) uqm_align_up(tile_bytes, PAGE_BYTES);
-    s->scratch_bytes = n_threads * UQM_LINEAR_SCRATCH_BYTES;
-    s->views = calloc(n_parts, sizeof *s->views);
-    s->inputs = calloc(n_parts, sizeof *s->inputs);
+    struct uqm_recipe_source *rs = s->rs;
+    struct uqm_env *env = rs->source.env;
+    size_t n_parts = rs->max_parts ? rs->max_parts : 1, least = s->cut.n_buffers;
+    size_t n_threads = (size_t) uqm_threads_count(threads);
+    size_t n_buffers = count_buffers(rs, &s->cut, n_threads, memory_bytes);
+    s->out_bytes = (size_t) uqm_align_up(s->cut.out_bytes, PAGE_BYTES);
+    s->data = calloc(n_parts, sizeof *s->data);
     s->seen = calloc(n_parts, sizeof *s->seen);
-    if (!s->views || !s->inputs || !s->seen)
-        return uqm_plan_no_memory(s->rs, err);
-    uint64_t most =
-        uqm_max_u64(MOST_AHEAD * n_parts, ENOUGH_BUFFERS) * buffer_bytes(s->rs, tile_bytes);
-    uint64_t rest = memory_bytes - own_bytes(s->rs, tile_bytes, n_threads);
+    if (!s->data || !s->seen)
+        return uqm_plan_no_memory(rs, err);
     int ret = uqm_budget_alloc(&s->out, env, s->out_bytes, 64, "the merged tile", err);
     if (ret == UQM_OK)
-        ret = uqm_budget_alloc(&s->scratch, env, s->scratch_bytes, 64, "the accumulators", err);
+        ret = uqm_exec_create(&s->exec, env, threads, &rs->needs, env->seed, err);
     if (ret == UQM_OK)
-        ret = uqm_stream_create(&s->pieces, env, piece_bytes_of(s->rs, tile_bytes),
-                                N_AHEAD * n_parts, uqm_min_u64(rest, most), next_piece, s, err);
+        ret = uqm_stream_create(&s->pieces, env, s->cut.piece_bytes, least,
+                                n_buffers * buffer_bytes(&s->cut), uqm_steps_next_piece, &s->steps,
+                                err);
+    if (ret == UQM_OK)
+        s->cut.n_buffers = uqm_stream_n_buffers(s->pieces);
     return ret;
 }
 
@@ -345,11 +482,12 @@ int uqm_merge_stream_open(struct uqm_tile_stream **out, struct uqm_source *sourc
         return uqm_plan_no_memory(rs, err);
     s->stream.ops = &stream_ops;
     s->rs = rs;
-    s->threads = threads;
-    s->next = next;
-    s->ctx = ctx;
-    uqm_kernels_init(&s->kernels, uqm_cpu_flags());
-    int ret = allocate(s, tile_bytes, memory_bytes, err);
+    s->tensor = rs->source.n_tensors;
+    uqm_cut_init(&s->cut, rs, tile_bytes, 0);
+    s->steps = (struct uqm_steps){ .rs = rs, .cut = &s->cut, .next = next, .ctx = ctx };
+    int ret = uqm_steps_init(&s->steps, err);
+    if (ret == UQM_OK)
+        ret = allocate(s, threads, memory_bytes, err);
     if (ret < 0)
         destroy_stream(&s->stream);
     else

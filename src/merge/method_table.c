@@ -1,8 +1,9 @@
-/* Which functions compute which method. linear has a file of its own (linear.h). */
+/* Which functions compute which method. */
+#include "src/merge/linear.h"
 #include "src/merge/methods/methods.h"
 
 static const struct uqm_method_ops *const table[UQM_N_METHODS] = {
-    [UQM_METHOD_LINEAR] = NULL,
+    [UQM_METHOD_LINEAR] = &uqm_linear_ops,
     [UQM_METHOD_SLERP] = &uqm_slerp_ops,
     [UQM_METHOD_NUSLERP] = &uqm_nuslerp_ops,
     [UQM_METHOD_MULTISLERP] = &uqm_multislerp_ops,

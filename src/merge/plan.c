@@ -22,6 +22,7 @@ static void destroy_source(struct uqm_source *source)
     struct uqm_recipe_source *rs = (struct uqm_recipe_source *) source;
     for (size_t k = 0; k < rs->n_inputs; k++)
         uqm_checkpoint_close(&rs->inputs[k].checkpoint);
+    uqm_plan_jobs_finish(rs);
     uqm_digest_cache_finish(&rs->own_digests);
     uqm_arena_finish(&rs->arena);
     uqm_recipe_free(&rs->owned);
@@ -39,11 +40,6 @@ struct uqm_recipe_source *uqm_recipe_source_of(struct uqm_source *source)
     return source->ops == &recipe_ops ? (struct uqm_recipe_source *) source : NULL;
 }
 
-bool uqm_method_is_computed(const struct uqm_method_info *method)
-{
-    return method->id == UQM_METHOD_LINEAR;
-}
-
 static int check_tokenizer(const struct uqm_recipe *r, struct uqm_err *err)
 {
     if (r->tokenizer.line || r->chat_template)
@@ -57,7 +53,7 @@ static int check_tokenizer(const struct uqm_recipe *r, struct uqm_err *err)
 /* Asked last: what is wrong with a recipe is better known first. */
 static int check_computed(const struct uqm_recipe *r, struct uqm_err *err)
 {
-    if (uqm_method_is_computed(r->method))
+    if (uqm_method_ops_of(r->method->id))
         return UQM_OK;
     return uqm_fail(err, UQM_ERR_UNSUPPORTED, "%s: merge method %s is not computed by this version",
                     r->where, r->method->name);
@@ -73,7 +69,9 @@ int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct u
     rs->source.env = env;
     rs->source.name = recipe->name;
     rs->recipe = recipe;
+    rs->numerics = params->numerics;
     rs->widening = 1;
+    uqm_kernels_init(&rs->kernels, uqm_cpu_flags());
     rs->digests = params->digests ? params->digests : &rs->own_digests;
 
     int ret = check_tokenizer(recipe, err);
@@ -91,6 +89,8 @@ int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct u
         ret = uqm_plan_order(rs, err);
     if (ret == UQM_OK)
         ret = check_computed(recipe, err);
+    if (ret == UQM_OK)
+        ret = uqm_plan_jobs(rs, err);
     if (ret < 0) {
         destroy_source(&rs->source);
         return ret;

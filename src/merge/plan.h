@@ -7,6 +7,7 @@
 #define UQM_MERGE_PLAN_H
 
 #include "src/checkpoint/checkpoint.h"
+#include "src/merge/exec.h"
 #include "src/merge/open.h"
 #include "src/merge/plan_names.h"
 
@@ -72,6 +73,9 @@ struct uqm_plan_tensor {
     size_t n_parts;
     struct uqm_plan_part *parts; /* in recipe order */
     const char *sort_name;       /* the greatest of the parts' names: the order of writing */
+    struct uqm_job *job;         /* its arithmetic; NULL where bytes are handed on as they are */
+    bool ready;                  /* the job's passes are over, state.result holds what they found */
+    struct uqm_job_state state;
 };
 
 struct uqm_plan_input {
@@ -132,6 +136,16 @@ struct uqm_recipe_source {
     void *seen_ctx;
     uqm_merged_fn merged; /* NULL, or set like seen */
     void *merged_ctx;
+    enum uqm_numerics numerics;
+    struct uqm_kernels kernels;
+    struct uqm_exec_needs needs; /* of all jobs */
+    size_t block_bytes;          /* of one input, in a block of a job that works in whole ones */
+    size_t unit_bytes;           /* of the output, in a job's unit */
+    uint64_t result_bytes;       /* of all jobs' passes */
+    size_t most_result_bytes;    /* of one job's */
+    /* What the passes of a tensor found is forgotten when the stream goes on to another one: for
+     * who asks for every tensor once. Else it stays as long as the source. */
+    bool states_once;
 };
 
 /* The recipe source that `source` is, or NULL for a checkpoint. */
@@ -170,14 +184,16 @@ int uqm_plan_order(struct uqm_recipe_source *rs, struct uqm_err *err);
 
 /* plan_weights.c: working types and the parameters' values of every tensor. */
 int uqm_plan_weights(struct uqm_recipe_source *rs, struct uqm_err *err);
-/* Whether the tiles of this method can be computed; the plan refuses what cannot. */
-bool uqm_method_is_computed(const struct uqm_method_info *method);
 int uqm_plan_no_memory(const struct uqm_recipe_source *rs, struct uqm_err *err);
 static inline const struct uqm_tensor *uqm_plan_part_tensor(const struct uqm_recipe_source *rs,
                                                             const struct uqm_plan_part *part)
 {
     return &rs->inputs[part->input].checkpoint->source.tensors[part->tensor];
 }
+
+/* plan_jobs.c: the arithmetic of every tensor, the random numbers it draws, the memory it takes. */
+int uqm_plan_jobs(struct uqm_recipe_source *rs, struct uqm_err *err);
+void uqm_plan_jobs_finish(struct uqm_recipe_source *rs);
 
 /* merge_stream.c: struct uqm_source_ops.open and .min_memory of a recipe. */
 int uqm_merge_stream_open(struct uqm_tile_stream **out, struct uqm_source *source,

@@ -60,6 +60,9 @@ static int next_range(void *ctx, struct uqm_range *range)
     const struct uqm_tensor *t = &c->w->rs->source.tensors[index];
     /* a multiple of 8 elements is a whole number of bytes in every type */
     uint64_t most = (uint64_t) p->tile_bytes * 8 / uqm_dtype_bits(t->dtype) & ~UINT64_C(7);
+    const struct uqm_job *job = c->w->rs->plan[index].job;
+    if (job && job->unit_elem > 1 && most > job->unit_elem)
+        most = most / job->unit_elem * job->unit_elem; /* nothing is merged twice */
     *range = (struct uqm_range){
         .tensor = index,
         .first_elem = c->elem,
@@ -267,6 +270,7 @@ int uqm_merge_write(json_t **result, struct uqm_env *env, struct uqm_threads *th
         .params = params,
     };
     assert(w.rs && w.rs->recipe == recipe);
+    w.rs->states_once = true;
     clock_gettime(CLOCK_MONOTONIC, &t0);
     int ret = write_all(&w, err);
     if (ret == UQM_OK && !(*result = describe(&w, &t0)))

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/checked.h"
+#include "src/merge/read_steps.h"
 
 enum { MIB = 1 << 20, MOST_TILE_BYTES = 4 * MIB, LEAST_TILE_BYTES = 4096 };
 #define SHARD_BYTES UINT64_C(5000000000)
@@ -98,17 +99,6 @@ static int plan_shards(struct uqm_write_plan *w, struct uqm_recipe_source *rs, u
     return name_shards(w, rs, err);
 }
 
-static void count_reads(struct uqm_write_plan *w, const struct uqm_recipe_source *rs)
-{
-    for (size_t i = 0; i < w->n_order; i++) {
-        const struct uqm_plan_tensor *pt = &rs->plan[w->order[i]];
-        for (size_t p = 0; p < pt->n_parts; p++)
-            w->read_bytes += rs->inputs[pt->parts[p].input]
-                                 .checkpoint->source.tensors[pt->parts[p].tensor]
-                                 .n_bytes;
-    }
-}
-
 /* --- memory --- */
 
 static uint64_t largest_tensor(const struct uqm_recipe_source *rs)
@@ -140,8 +130,28 @@ static int divide_memory(struct uqm_write_plan *w, struct uqm_recipe_source *rs,
                         "give more memory",
                         rs->n_inputs, (double) (least + w->sink_bytes) / MIB, (double) left / MIB);
     w->tile_bytes = tile;
-    w->stream_bytes = uqm_min_u64(rest, least + uqm_min_u64(3 * least, 2 * w->read_bytes));
+    w->stream_bytes = uqm_merge_stream_useful_memory(rs, tile, rest);
     return UQM_OK;
+}
+
+/* What the merge reads, tensor by tensor, with the memory it has. */
+static void count_reads(struct uqm_write_plan *w, const struct uqm_recipe_source *rs)
+{
+    struct uqm_cut cut;
+    uqm_merge_stream_cut(&cut, rs, w->tile_bytes, w->stream_bytes);
+    w->n_passes = 1;
+    for (size_t i = 0; i < w->n_order; i++) {
+        const struct uqm_plan_tensor *pt = &rs->plan[w->order[i]];
+        uint64_t n_elem = uqm_cut_reads(&cut, rs, w->order[i]);
+        uint64_t once = rs->source.tensors[w->order[i]].n_elem;
+        if (once > 0)
+            w->n_passes = uqm_max_u64(w->n_passes, (n_elem + once - 1) / once);
+        for (size_t p = 0; p < pt->n_parts; p++)
+            w->read_bytes += uqm_dtype_bytes(rs->inputs[pt->parts[p].input]
+                                                 .checkpoint->source.tensors[pt->parts[p].tensor]
+                                                 .dtype,
+                                             n_elem);
+    }
 }
 
 int uqm_write_plan_init(struct uqm_write_plan *out, struct uqm_recipe_source *rs,
@@ -156,9 +166,10 @@ int uqm_write_plan_init(struct uqm_write_plan *out, struct uqm_recipe_source *rs
                        rs->recipe->where);
     if (ret == UQM_OK)
         ret = plan_shards(&w, rs, params->shard_bytes ? params->shard_bytes : SHARD_BYTES, err);
-    count_reads(&w, rs);
     if (ret == UQM_OK)
         ret = divide_memory(&w, rs, err);
+    if (ret == UQM_OK)
+        count_reads(&w, rs);
     if (ret < 0)
         uqm_write_plan_finish(&w);
     else

@@ -25,7 +25,9 @@ struct uqm_write_plan {
     size_t n_shards;
     struct uqm_shard_plan *shards;
     uint64_t tensor_bytes; /* of all shards, without headers */
-    uint64_t read_bytes;   /* of the inputs, by the merge itself */
+    uint64_t read_bytes;   /* of the inputs, by the merge itself: at most, where what a pass finds
+                              decides how much is read once more */
+    uint64_t n_passes;     /* how often the tensor that is read most is read */
     size_t tile_bytes;
     uint64_t stream_bytes, sink_bytes; /* memory */
 };
