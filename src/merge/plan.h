@@ -182,6 +182,12 @@ int uqm_plan_tell_dropped(const struct uqm_recipe_source *rs, const struct uqm_t
 /* plan_order.c: the order of writing, and tensors that equal an earlier one. */
 int uqm_plan_order(struct uqm_recipe_source *rs, struct uqm_err *err);
 
+/* plan_config.c: which layers the output has, for config.json; a warning where the home model's has
+ * no key for their number. The stacks live in the arena. */
+struct uqm_config_change;
+int uqm_plan_config(struct uqm_config_change *change, const struct uqm_recipe_source *rs,
+                    struct uqm_arena *arena, struct uqm_err *err);
+
 /* plan_weights.c: working types and the parameters' values of every tensor. */
 int uqm_plan_weights(struct uqm_recipe_source *rs, struct uqm_err *err);
 int uqm_plan_no_memory(const struct uqm_recipe_source *rs, struct uqm_err *err);

@@ -263,9 +263,12 @@ static int write_config(struct uqm_writer *w, struct uqm_err *err)
         .vision_dtype = main_dtype(w, true),
         .has_head = uqm_source_find(&w->rs->source, "language_model.lm_head.weight") >= 0,
     };
+    int ret = uqm_plan_config(&change, w->rs, &w->arena, err);
+    if (ret < 0)
+        return ret;
     char *patched = uqm_config_patch(text, &change);
-    int ret = patched ? put(w, "config.json", patched, strlen(patched), err)
-                      : uqm_writer_no_memory(w, err);
+    ret = patched ? put(w, "config.json", patched, strlen(patched), err)
+                  : uqm_writer_no_memory(w, err);
     free(patched);
     return ret;
 }
