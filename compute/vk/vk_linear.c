@@ -44,7 +44,11 @@ static void bind_operands(struct uqm_vk_launch *l, struct linear_push *push,
     const uint64_t w_words = uqm_vk_packed_bytes(a->w_dtype, p->n, a->k) / sizeof(uint32_t);
     uint32_t i = 3;
 
-    l->bindings[0] = uqm_vk_write(y, p->m, p->n, a->ldy);
+    /* Whoever reads what neighbouring columns' dispatches write binds the same words between the
+     * rows: there the whole range is named, and a barrier comes between them. */
+    const size_t y_words = (p->m - 1) * a->ldy + p->n;
+    l->bindings[0] =
+        p->has_y ? uqm_vk_write(y, 1, y_words, y_words) : uqm_vk_write(y, p->m, p->n, a->ldy);
     l->bindings[1] = uqm_vk_read(uqm_place_add(a->x, p->row * a->ldx), p->m, a->k, a->ldx);
     l->bindings[2] = uqm_vk_read(p->slot.place, 1, w_words, w_words);
     if (p->gemm->path == UQM_VK_GEMM_TEXEL) {
@@ -56,7 +60,7 @@ static void bind_operands(struct uqm_vk_launch *l, struct linear_push *push,
         push->bias_at = uqm_vk_lead(vk, &l->bindings[i++]);
     }
     if (p->has_y)
-        l->bindings[i] = uqm_vk_read(y, p->m, p->n, a->ldy);
+        l->bindings[i] = uqm_vk_read(y, 1, y_words, y_words);
     push->y_at = uqm_vk_lead(vk, &l->bindings[0]);
     push->x_at = uqm_vk_lead(vk, &l->bindings[1]);
     push->w_at = uqm_vk_lead(vk, &l->bindings[2]);

@@ -1,0 +1,371 @@
+/* Products in every kernel that the device can run, against double. */
+#include "compute/kernels.h"
+#include "compute/vk/vk_gemm.h"
+#include "tests/kernels/vk/vk_fixture.h"
+
+static const enum uqm_dtype dtypes[] = { UQM_F16, UQM_BF16, UQM_F32 };
+
+struct shape {
+    size_t m, n, k;
+};
+
+/* A product with everything it points to, in the host's memory and the device's. */
+struct product {
+    struct shape s;
+    enum uqm_dtype dtype;
+    enum uqm_epilogue epilogue;
+    size_t ldx, ldy;
+    float *x, *y, *bias, *wide; /* wide: W as f32 */
+    void *w;
+    struct vk_array dx, dy, dbias;
+};
+
+static float half_way_numbers(struct random *r)
+{
+    return random_f32(r, 1);
+}
+
+static struct product product_make(struct vk_fixture *f, struct shape s, enum uqm_dtype dtype,
+                                   enum uqm_epilogue epilogue, bool bias, bool quads, uint64_t seed)
+{
+    struct random r = { seed };
+    struct uqm_kernels kernels;
+    uqm_kernels_init(&kernels, 0);
+    struct product p = { .s = s, .dtype = dtype, .epilogue = epilogue };
+    p.ldx = quads ? (s.k + 7) / 4 * 4 : s.k + 3;
+    p.ldy = s.n + 5;
+    p.x = random_floats(&r, s.m * p.ldx, 1);
+    p.y = random_floats(&r, s.m * p.ldy, 1);
+    p.bias = bias ? random_floats(&r, s.n, 1) : NULL;
+    p.wide = malloc(s.n * s.k * sizeof(float));
+    p.w = malloc(s.n * s.k * sizeof(float));
+    assert_true(p.wide && p.w);
+    for (size_t i = 0; i < s.n * s.k; i++)
+        p.wide[i] = half_way_numbers(&r) * 0.05f;
+    uqm_narrow(&kernels, p.w, dtype, p.wide, s.n * s.k);
+    uqm_widen(&kernels, p.wide, p.w, dtype, s.n * s.k);
+    p.dx = vk_array_make(f, s.m * p.ldx, quads ? 4 : 1, p.x);
+    p.dy = vk_array_make(f, s.m * p.ldy, 3, p.y);
+    p.dbias = bias ? vk_array_make(f, s.n, 2, p.bias) : (struct vk_array){ 0 };
+    return p;
+}
+
+static void product_finish(struct vk_fixture *f, struct product *p)
+{
+    vk_array_free(f, &p->dx);
+    vk_array_free(f, &p->dy);
+    if (p->bias)
+        vk_array_free(f, &p->dbias);
+    free(p->x);
+    free(p->y);
+    free(p->bias);
+    free(p->wide);
+    free(p->w);
+}
+
+static struct uqm_linear linear_of(const struct product *p, bool skinny)
+{
+    return (struct uqm_linear){
+        .y = p->dy.place,
+        .x = p->dx.place,
+        .ldy = p->ldy,
+        .ldx = p->ldx,
+        .m = p->s.m,
+        .n = p->s.n,
+        .k = p->s.k,
+        .w = p->w,
+        .w_dtype = p->dtype,
+        .bias = p->bias ? p->dbias.place : (struct uqm_place){ 0 },
+        .epilogue = p->epilogue,
+        .skinny = skinny,
+    };
+}
+
+static double silu(double v)
+{
+    return v / (1 + exp(-v));
+}
+
+static double finish(enum uqm_epilogue epilogue, double v, double y)
+{
+    switch (epilogue) {
+    case UQM_EPI_ADD: return y + v;
+    case UQM_EPI_SILU_MUL: return silu(y) * v;
+    case UQM_EPI_QUICK_GELU: return v / (1 + exp(-1.702 * v));
+    case UQM_EPI_GELU: return v / 2 * (1 + erf(v / sqrt(2)));
+    default: return v;
+    }
+}
+
+/* |y - ref| <= sqrt(K) 2^-24 sum |x w|, and what bias and epilogue round; every activation's slope
+ * is below 1.2. */
+static void check_product(const struct product *p, const float *got, const char *variant)
+{
+    for (size_t r = 0; r < p->s.m; r++) {
+        for (size_t i = 0; i < p->ldy; i++) {
+            double before = (double) p->y[r * p->ldy + i], y = (double) got[r * p->ldy + i];
+            if (i >= p->s.n) {
+                assert_true(y == before); /* between the rows */
+                continue;
+            }
+            double v = p->bias ? (double) p->bias[i] : 0, size = 0;
+            for (size_t j = 0; j < p->s.k; j++) {
+                double t = (double) p->x[r * p->ldx + j] * (double) p->wide[i * p->s.k + j];
+                v += t;
+                size += fabs(t);
+            }
+            double want = finish(p->epilogue, v, before);
+            double gate = p->epilogue == UQM_EPI_SILU_MUL ? fabs(silu(before)) : 1.2;
+            double bound = (sqrt((double) p->s.k) * size + 2 * fabs(v)) * gate +
+                           8 * (fabs(want) + fabs(before)) + 2;
+            if (!(fabs(y - want) <= bound * 0x1p-24))
+                fail_msg("%s, %zux%zux%zu %s, epilogue %d: y[%zu, %zu] is %.9g, not %.9g (%.2f of "
+                         "the bound)",
+                         variant, p->s.m, p->s.n, p->s.k, uqm_dtype_name(p->dtype),
+                         (int) p->epilogue, r, i, y, want, fabs(y - want) / (bound * 0x1p-24));
+        }
+    }
+}
+
+static const char *name_of(const struct uqm_vk_gemm *g)
+{
+    static const char *const paths[] = { "texel", "panel", "tile", "skinny" };
+    static char text[64];
+    snprintf(text, sizeof text, "%s %ux%ux%u", paths[g->path], g->path == 2 ? g->bm : g->tm, g->bn,
+             g->bk);
+    return text;
+}
+
+/* All kernels of a product; the ones that are not skinny agree to the bit. */
+static void run_all(struct vk_fixture *f, struct product *p, bool skinny)
+{
+    const struct uqm_linear args = linear_of(p, skinny);
+    const struct uqm_vk_binding x = uqm_vk_read(args.x, 1, args.k, args.k);
+    const struct uqm_vk_gemm_shape shape = {
+        .m = args.m,
+        .n = args.n,
+        .k = args.k,
+        .w_dtype = args.w_dtype,
+        .x_quads = args.k % 4 == 0 && args.ldx % 4 == 0 && uqm_vk_lead(f->vk, &x) % 4 == 0,
+        .skinny = skinny,
+    };
+    struct uqm_vk_gemm all[UQM_VK_MAX_GEMMS];
+    struct uqm_err err = { 0 };
+    size_t n = uqm_vk_gemm_candidates(all, f->vk, &shape);
+    float *first = NULL;
+    for (size_t c = 0; c < n; c++) {
+        assert_ok(f->ops->upload(f->device, args.y, p->y, p->s.m * p->ldy, &err), err);
+        assert_ok(uqm_vk_linear_by(f->vk, &args, &all[c], &err), err);
+        float *got = vk_array_get(f, &p->dy);
+        check_product(p, got, name_of(&all[c]));
+        if (first && all[c].path != UQM_VK_GEMM_SKINNY && all[0].path != UQM_VK_GEMM_SKINNY)
+            assert_memory_equal(got, first, p->s.m * p->ldy * sizeof *got);
+        if (first)
+            free(got);
+        else
+            first = got;
+    }
+    free(first);
+}
+
+static const struct uqm_device_needs needs = {
+    .tile_bytes = 4 << 20, .tile_elem = 1 << 20, .max_k = 4100, .max_kv = 0
+};
+
+static void every_kernel_agrees_with_double(void **state)
+{
+    (void) state;
+    static const struct shape shapes[] = {
+        { 1, 1, 1 },    { 7, 63, 65 },   { 65, 67, 129 }, { 9, 129, 7 },   { 63, 65, 64 },
+        { 3, 4097, 8 }, { 4097, 5, 12 }, { 5, 9, 4097 },  { 70, 130, 68 }, { 2, 7, 4096 },
+    };
+    struct vk_fixture f;
+    if (!vk_fixture_open(&f, NULL))
+        test_skip("no Vulkan device");
+    vk_fixture_reserve(&f, &needs);
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        enum uqm_dtype dtype = dtypes[s % 3];
+        bool quads = shapes[s].k % 4 == 0;
+        struct product p = product_make(&f, shapes[s], dtype, UQM_EPI_STORE, false, quads, s + 1);
+        run_all(&f, &p, false);
+        run_all(&f, &p, true);
+        product_finish(&f, &p);
+    }
+    vk_fixture_close(&f);
+}
+
+static void every_type_and_epilogue_agrees_with_double(void **state)
+{
+    (void) state;
+    const struct shape s = { 19, 77, 36 };
+    struct vk_fixture f;
+    if (!vk_fixture_open(&f, NULL))
+        test_skip("no Vulkan device");
+    vk_fixture_reserve(&f, &needs);
+    for (unsigned c = 0; c < 3 * 5 * 2; c++) {
+        struct product p = product_make(&f, s, dtypes[c % 3], (enum uqm_epilogue)(c / 3 % 5),
+                                        c / 15, true, c + 100);
+        struct uqm_linear args = linear_of(&p, false);
+        struct uqm_err err = { 0 };
+        for (int skinny = 0; skinny < 2; skinny++) {
+            args.skinny = skinny;
+            assert_ok(f.ops->upload(f.device, args.y, p.y, s.m * p.ldy, &err), err);
+            assert_ok(f.ops->linear(f.device, &args, &err), err);
+            float *got = vk_array_get(&f, &p.dy);
+            check_product(&p, got, skinny ? "chosen skinny" : "chosen");
+            free(got);
+        }
+        product_finish(&f, &p);
+    }
+    vk_fixture_close(&f);
+}
+
+/* Weights that arithmetic trips over, one column of W each; x is 1 there and 0 elsewhere, so the
+ * result is the weight itself. */
+static void odd_weights_come_through(void **state)
+{
+    (void) state;
+    static const uint16_t halves[] = { 0x0001, 0x8001, 0x03FF, 0x83FF, 0x0400, 0x7BFF, 0xFBFF,
+                                       0x7C00, 0xFC00, 0x7E01, 0x0000, 0x8000, 0x3C01, 0x0200 };
+    enum { N = sizeof halves / sizeof *halves };
+    struct vk_fixture f;
+    struct uqm_err err = { 0 };
+    if (!vk_fixture_open(&f, NULL))
+        test_skip("no Vulkan device");
+    vk_fixture_reserve(&f, &needs);
+    for (int integers = 0; integers < 2; integers++) {
+        f.vk->limits.unpack_half = !integers && f.vk->limits.unpack_half;
+        for (size_t d = 0; d < 3; d++) {
+            struct product p = product_make(&f, (struct shape){ 4, N, 4 }, dtypes[d], UQM_EPI_STORE,
+                                            false, true, d + 7);
+            struct uqm_kernels kernels;
+            uqm_kernels_init(&kernels, 0);
+            for (size_t i = 0; i < (size_t) N * 4; i++) {
+                p.wide[i] = i % 4 ? 0 : uqm_f32_of_f16(halves[i / 4]);
+                if (dtypes[d] == UQM_F16)
+                    ((uint16_t *) p.w)[i] = i % 4 ? 0 : halves[i / 4];
+            }
+            if (dtypes[d] != UQM_F16)
+                uqm_narrow(&kernels, p.w, dtypes[d], p.wide, (size_t) N * 4);
+            uqm_widen(&kernels, p.wide, p.w, dtypes[d], (size_t) N * 4);
+            for (size_t i = 0; i < 4 * p.ldx; i++)
+                p.x[i] = i % p.ldx == 0;
+            assert_ok(f.ops->upload(f.device, p.dx.place, p.x, 4 * p.ldx, &err), err);
+            const struct uqm_linear args = linear_of(&p, false);
+            assert_ok(f.ops->linear(f.device, &args, &err), err);
+            float *got = vk_array_get(&f, &p.dy);
+            for (size_t i = 0; i < (size_t) 4 * N; i++) {
+                float want = p.wide[i % N * 4], y = got[i / N * p.ldy + i % N];
+                if (!(y == want || (isnan(y) && isnan(want))))
+                    fail_msg("%s weight %zu came out as %.9g, not %.9g", uqm_dtype_name(dtypes[d]),
+                             i % N, (double) y, (double) want);
+            }
+            free(got);
+            product_finish(&f, &p);
+        }
+    }
+    vk_fixture_close(&f);
+}
+
+/* One row alone, nine rows, the nine in another order: the same bits. */
+static void a_row_does_not_know_its_batch(void **state)
+{
+    (void) state;
+    const struct shape s = { 9, 100, 132 };
+    struct vk_fixture f;
+    struct uqm_err err = { 0 };
+    if (!vk_fixture_open(&f, NULL))
+        test_skip("no Vulkan device");
+    vk_fixture_reserve(&f, &needs);
+    for (int skinny = 0; skinny < 2; skinny++) {
+        struct product p = product_make(&f, s, UQM_F16, UQM_EPI_STORE, true, true, 9);
+        struct uqm_linear args = linear_of(&p, skinny);
+        assert_ok(f.ops->linear(f.device, &args, &err), err);
+        float *nine = vk_array_get(&f, &p.dy);
+        for (size_t r = 0; r < s.m; r++) /* row r of x to place 4 r + 2 mod 9 */
+            assert_ok(f.ops->upload(f.device, uqm_place_add(args.x, (4 * r + 2) % s.m * p.ldx),
+                                    p.x + r * p.ldx, p.ldx, &err),
+                      err);
+        assert_ok(f.ops->linear(f.device, &args, &err), err);
+        float *shuffled = vk_array_get(&f, &p.dy);
+        for (size_t r = 0; r < s.m; r++)
+            assert_memory_equal(shuffled + (4 * r + 2) % s.m * p.ldy, nine + r * p.ldy,
+                                s.n * sizeof *nine);
+        args.m = 1;
+        for (size_t r = 0; r < s.m; r += 4) {
+            assert_ok(f.ops->upload(f.device, args.x, p.x + r * p.ldx, p.ldx, &err), err);
+            assert_ok(f.ops->linear(f.device, &args, &err), err);
+            float *alone = vk_array_get(&f, &p.dy);
+            assert_memory_equal(alone, nine + r * p.ldy, s.n * sizeof *nine);
+            free(alone);
+        }
+        free(nine);
+        free(shuffled);
+        product_finish(&f, &p);
+    }
+    vk_fixture_close(&f);
+}
+
+/* Slots of a few rows of W, bindings of a few rows of x: the same bits as in one piece. */
+static void cutting_changes_no_bit(void **state)
+{
+    (void) state;
+    const struct shape s = { 300, 200, 132 };
+    struct vk_fixture f;
+    struct uqm_err err = { 0 };
+    if (!vk_fixture_open(&f, NULL))
+        test_skip("no Vulkan device");
+    struct product p = product_make(&f, s, UQM_BF16, UQM_EPI_ADD, true, true, 21);
+    const struct uqm_linear args = linear_of(&p, false);
+    vk_fixture_reserve(&f, &needs);
+    assert_ok(f.ops->linear(f.device, &args, &err), err);
+    float *whole = vk_array_get(&f, &p.dy);
+    f.ops->release(f.device);
+
+    const struct uqm_device_needs small = { .tile_bytes = 4000, .tile_elem = 2000, .max_k = 132 };
+    f.vk->limits.max_range = 64 << 10;
+    vk_fixture_reserve(&f, &small);
+    assert_ok(f.ops->upload(f.device, args.y, p.y, s.m * p.ldy, &err), err);
+    assert_ok(f.ops->linear(f.device, &args, &err), err);
+    float *pieces = vk_array_get(&f, &p.dy);
+    assert_memory_equal(pieces, whole, s.m * p.ldy * sizeof *whole);
+    free(whole);
+    free(pieces);
+    product_finish(&f, &p);
+    vk_fixture_close(&f);
+}
+
+static void four_bindings_are_enough_for_a_residual_with_a_bias(void **state)
+{
+    (void) state;
+    struct vk_fixture f;
+    struct uqm_err err = { 0 };
+    if (!vk_fixture_open(&f, NULL))
+        test_skip("no Vulkan device");
+    f.vk->limits.max_bindings = 4;
+    vk_fixture_reserve(&f, &needs);
+    struct product p =
+        product_make(&f, (struct shape){ 20, 30, 40 }, UQM_F16, UQM_EPI_ADD, true, true, 3);
+    struct uqm_linear args = linear_of(&p, false);
+    assert_ok(f.ops->linear(f.device, &args, &err), err);
+    float *got = vk_array_get(&f, &p.dy);
+    check_product(&p, got, "four bindings");
+    free(got);
+    args.epilogue = UQM_EPI_SILU_MUL;
+    assert_fails(f.ops->linear(f.device, &args, &err), err, UQM_ERR_UNSUPPORTED, "binds 4 buffers");
+    product_finish(&f, &p);
+    vk_fixture_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kernel_agrees_with_double),
+        cmocka_unit_test(every_type_and_epilogue_agrees_with_double),
+        cmocka_unit_test(odd_weights_come_through),
+        cmocka_unit_test(a_row_does_not_know_its_batch),
+        cmocka_unit_test(cutting_changes_no_bit),
+        cmocka_unit_test(four_bindings_are_enough_for_a_residual_with_a_bias),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
