@@ -152,7 +152,10 @@ static int find(const struct uqm_vk_info **out, const struct uqm_vk_info *infos,
 {
     const struct uqm_vk_info *found = NULL, *duplicate = NULL;
     size_t n_found = 0;
+    /* A number is N; of three digits and more it may be a model's, as in "6800". */
     bool digits = strspn(part, "0123456789") == strlen(part) && strlen(part) < 10;
+    if (digits && strlen(part) < 3 && strtoul(part, NULL, 10) >= n)
+        return unknown(infos, n, spec, err);
     if (digits && strtoul(part, NULL, 10) < n) {
         *out = &infos[strtoul(part, NULL, 10)];
         return UQM_OK;
