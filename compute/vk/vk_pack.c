@@ -29,10 +29,10 @@ static void pack_panel(const struct packing *p, size_t panel)
     for (size_t b = 0; b < p->n_blocks; b++) {
         for (size_t r = 0; r < UQM_VK_PANEL; r++, to += p->block_bytes) {
             size_t bytes = r >= rows ? 0 : b < whole ? p->block_bytes : rest;
-            if (bytes == 16) /* what nearly all are: an inlined copy */
-                memcpy(to, from + r * p->row_bytes + b * p->block_bytes, 16);
-            else if (bytes == 32)
-                memcpy(to, from + r * p->row_bytes + b * p->block_bytes, 32);
+            if (bytes == p->block_bytes && bytes == 16) /* an inlined copy, as nearly all are */
+                memcpy(to, from + r * p->row_bytes + b * 16, 16);
+            else if (bytes == p->block_bytes)
+                memcpy(to, from + r * p->row_bytes + b * 32, 32);
             else {
                 unsigned char padded[32] = { 0 };
                 if (bytes)
