@@ -59,11 +59,11 @@ static enum uqm_dtype promote(enum uqm_dtype a, enum uqm_dtype b)
     return a == UQM_F64 || b == UQM_F64 ? UQM_F64 : UQM_F32;
 }
 
-/* Methods whose result is f32 whatever they work in (spec merge.md 3.2). */
-static bool makes_f32(const struct uqm_method_info *method)
+/* Methods whose result is f32 whatever narrower type they work in (spec merge.md 3.2). */
+static bool makes_f32(const struct uqm_method_info *method, enum uqm_dtype work)
 {
     const struct uqm_method_ops *ops = uqm_method_ops_of(method->id);
-    return ops && ops->result_is_f32;
+    return ops && ops->result_is_f32 && work != UQM_F64;
 }
 
 static void settle_types(struct uqm_recipe_source *rs, struct uqm_plan_tensor *pt,
@@ -79,7 +79,7 @@ static void settle_types(struct uqm_recipe_source *rs, struct uqm_plan_tensor *p
     }
     pt->work = work;
     t->dtype = pt->fate != UQM_FATE_EQUAL && r->has_out_dtype ? r->out_dtype : work;
-    if (pt->fate == UQM_FATE_MERGED && !r->has_out_dtype && makes_f32(r->method))
+    if (pt->fate == UQM_FATE_MERGED && !r->has_out_dtype && makes_f32(r->method, work))
         t->dtype = UQM_F32;
     t->n_bytes = uqm_dtype_bytes(t->dtype, t->n_elem);
     for (size_t i = 0; i < pt->n_parts; i++) {

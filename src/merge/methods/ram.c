@@ -84,8 +84,9 @@ static void merge_with(const struct uqm_job *job, const double *gain, void *dst,
             uqm_arith_gather(&a, sum, uqm_lane(&a, 1 + i), n);
         }
         uqm_arith_round(&last, sum, n);
-        uqm_arith_add(&last, sum, base, sum, n);
-        uqm_arith_store(&last, dst, at, sum, n);
+        if (job->n_others > 0) /* else the base as it is, -0 and all */
+            uqm_arith_add(&last, base, base, sum, n);
+        uqm_arith_store(&last, dst, at, base, n);
     }
 }
 

@@ -1,6 +1,7 @@
 /* The methods beside linear and the task vectors, against the references. */
 #include <math.h>
 
+#include "src/merge/methods/rank_search.h"
 #include "tests/unit/merge/method_driver.h"
 #include "tests/unit/merge/reference_cases.h"
 #include "tests/unit/test.h"
@@ -17,7 +18,7 @@ static bool is_mine(const char *method)
 {
     for (size_t i = 0; i < sizeof mine / sizeof *mine; i++)
         if (strcmp(mine[i], method) == 0)
-            return uqm_method_ops_of(uqm_method_find(method)->id) != NULL;
+            return true;
     return false;
 }
 
@@ -277,6 +278,65 @@ static void models_shorter_than_tol_are_left_out(void **state)
     }
 }
 
+static void a_base_alone_is_returned_as_it_is(void **state)
+{
+    (void) state;
+    static const char *const methods[] = { "sce", "ram", "ramplus_tl" };
+    static const uint16_t base[3] = { 0x8000, 0x3C01, 0x0001 };
+    for (size_t m = 0; m < 3; m++)
+        for (int accurate = 0; accurate < 2; accurate++) {
+            struct uqm_err err = { 0 };
+            struct driven d = { .method = methods[m],
+                                .settings = "select_topk=.5",
+                                .numerics =
+                                    accurate ? UQM_NUMERICS_ACCURATE : UQM_NUMERICS_MERGEKIT,
+                                .work = UQM_F16,
+                                .out = UQM_F16,
+                                .rank = 1,
+                                .shape = { 3 },
+                                .n_inputs = 1,
+                                .inputs = { { base, UQM_F16, true } },
+                                .merge_elem = 2 };
+            uint16_t *out = drive_method(&d, &err);
+            assert_non_null(out);
+            assert_memory_equal(out, base, sizeof base);
+            free(out);
+        }
+}
+
+static void ranks_are_found_by_counting(void **state)
+{
+    (void) state;
+    enum { N = 1000 };
+    static uint64_t upper[UQM_RANK_BINS], lower[UQM_RANK_BINS];
+    float x[N], sorted[N];
+    size_t order[N];
+    struct ref_mt mt;
+    ref_mt_init(&mt, 3);
+    for (size_t k = 0; k < N; k++) /* halves of small integers, and some that are close to one */
+        x[k] = k % 3 ? (float) (ref_mt_word(&mt) % 64) / 2 - 8
+                     : 1 + (float) (ref_mt_word(&mt) % 9) * 0x1p-23F;
+    x[17] = -0.0F;
+    x[400] = INFINITY;
+    x[401] = -INFINITY;
+    x[900] = NAN;
+    ref_rank_ascending(order, x, N);
+    for (size_t k = 0; k < N; k++)
+        sorted[k] = x[order[k]];
+    uqm_rank_count_upper(upper, x, N);
+    for (size_t r = 0; r < N; r++) {
+        struct uqm_rank rank = { .rank = r };
+        uqm_rank_upper(&rank, upper);
+        memset(lower, 0, sizeof lower);
+        uqm_rank_count_lower(lower, rank.upper, x, N);
+        uqm_rank_lower(&rank, lower);
+        float found = uqm_rank_value(rank.key);
+        assert_true(isnan(sorted[r]) ? isnan(found) != 0 : found == sorted[r]);
+        assert_true(rank.below <= r && r < rank.below + rank.equal);
+        assert_true(rank.below == 0 || isnan(found) || sorted[rank.below - 1] < found);
+    }
+}
+
 static int setup(void **state)
 {
     (void) state;
@@ -293,6 +353,8 @@ int main(void)
         cmocka_unit_test(opposite_models_have_no_mean_but_two_have_a_sum),
         cmocka_unit_test(karchers_iterations_are_bounded),
         cmocka_unit_test(models_shorter_than_tol_are_left_out),
+        cmocka_unit_test(a_base_alone_is_returned_as_it_is),
+        cmocka_unit_test(ranks_are_found_by_counting),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

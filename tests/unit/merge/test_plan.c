@@ -410,8 +410,11 @@ static void values_stand_in_the_order_of_the_methods_table(void **state)
     }
     done(&p);
     assert_fails(
-        try_plan(&p, "merge_method: sce\nbase_model: b\nmodels: [{model: a}]\n", NULL, &err), err,
-        UQM_ERR_UNSUPPORTED, "method sce is not computed by this version");
+        try_plan(
+            &p,
+            "merge_method: ties\nbase_model: b\nmodels: [{model: a, parameters: {weight: 1}}]\n",
+            NULL, &err),
+        err, UQM_ERR_UNSUPPORTED, "method ties is not computed by this version");
     test_rm(p.dir);
 }
 

@@ -1,0 +1,403 @@
+/*
+ * Select, calculate, erase: of the task vectors keep the k positions where they vary most (of equal
+ * variance the first), weight each model by its mean square, leave out what disagrees with the sign
+ * of the sum:
+ *     out = base + sum of delta_i q_i m_i / max(sum of q_i m_i, 1e-6)
+ *
+ * The k largest are found exactly, by counting: the least variance that is kept, then, where not
+ * all of that variance are, the block and the element where the k run out.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "src/merge/methods/gram.h"
+#include "src/merge/methods/methods.h"
+#include "src/merge/methods/rank_search.h"
+
+enum { UPPER, LOWER, BLOCK, ELEMENT, SQUARES, N_PASSES };
+
+/* What is kept: keys above `key`, and those equal to it before the element `end`. The models'
+ * weights follow. */
+struct result {
+    bool selects; /* else everything is kept, or ... */
+    bool none;    /* ... nothing */
+    uint32_t key;
+    uint64_t end;
+};
+
+struct work {
+    struct uqm_rank rank; /* of the least that is kept */
+    uint64_t quota;       /* kept of those equal to it; in the block where they run out */
+    bool found;
+    uint64_t block;
+    uint64_t bins[UQM_RANK_BINS + 1]; /* the last: variances of zero */
+};
+
+static struct uqm_vectors vectors(const struct uqm_job *job)
+{
+    return (struct uqm_vectors){ .job = job };
+}
+
+static bool selects(const struct uqm_job *job)
+{
+    return uqm_job_param(job, "select_topk") < 1;
+}
+
+static unsigned n_passes(const struct uqm_job *job)
+{
+    return job->n_others > 0 ? N_PASSES : 0;
+}
+
+static double *weights_in(void *result)
+{
+    return (double *) ((char *) result + sizeof(struct result));
+}
+
+static size_t result_bytes(const struct uqm_job *job)
+{
+    return sizeof(struct result) + job->n_others * sizeof(double);
+}
+
+static size_t work_bytes(const struct uqm_job *job)
+{
+    return selects(job) ? sizeof(struct work) : 0;
+}
+
+static size_t tally_bytes(const struct uqm_job *job)
+{
+    return selects(job) ? (UQM_RANK_BINS + 1) * sizeof(uint64_t) : 0;
+}
+
+/* A sum of squares for each model, or one number. */
+static size_t partial_bytes(const struct uqm_job *job)
+{
+    return (job->n_others + 1) * sizeof(double);
+}
+
+/* After the vectors: a sum, two more, a term. The variances' keys have their place before them. */
+enum { KEY_BYTES = UQM_CHUNK * sizeof(float) };
+
+static size_t scratch_bytes(const struct uqm_job *job)
+{
+    struct uqm_vectors v = vectors(job);
+    return KEY_BYTES + uqm_arith_bytes(uqm_vectors_lanes(&v) + 4);
+}
+
+static void *extra_lane(const struct uqm_arith *a, size_t i)
+{
+    struct uqm_vectors v = vectors(a->job);
+    return uqm_lane(a, uqm_vectors_lanes(&v) + i);
+}
+
+static uint64_t most_blocks(const struct uqm_job *job, unsigned pass)
+{
+    if (pass != SQUARES && !selects(job))
+        return 0;
+    return pass == ELEMENT ? 1 : job->n_blocks;
+}
+
+static void pass_blocks(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
+                        uint64_t *first, uint64_t *n)
+{
+    const struct result *r = state->result;
+    const struct work *w = state->work;
+    bool undecided = selects(job) && !r->none && r->end == 0;
+    *first = pass == ELEMENT && undecided ? w->block : 0;
+    switch (pass) {
+    case UPPER: *n = selects(job) ? job->n_blocks : 0; break;
+    case LOWER: *n = selects(job) && !r->none ? job->n_blocks : 0; break;
+    case BLOCK: *n = undecided ? job->n_blocks : 0; break;
+    case ELEMENT: *n = undecided ? 1 : 0; break;
+    default: *n = job->n_blocks; break;
+    }
+}
+
+/* --- selection --- */
+
+/* x in f64, whatever the lanes are. */
+static const double *in_f64(const struct uqm_arith *a, const void *x, double *room, size_t n)
+{
+    const float *f = x;
+    if (a->wide)
+        return x;
+    for (size_t e = 0; e < n; e++)
+        room[e] = (double) f[e];
+    return room;
+}
+
+/* key = f32(population variance) of the vectors in their lanes, rounded as they are. */
+static void find_variances(const struct uqm_arith *a, float *key, size_t n)
+{
+    size_t count = a->job->n_others;
+    double *mean = extra_lane(a, 0), *square = extra_lane(a, 1), *room = extra_lane(a, 2);
+    memset(mean, 0, n * sizeof *mean);
+    memset(square, 0, n * sizeof *square);
+    for (size_t i = 0; i < count; i++) {
+        const double *x = in_f64(a, uqm_lane(a, 1 + i), room, n);
+        for (size_t e = 0; e < n; e++)
+            mean[e] += x[e];
+    }
+    for (size_t e = 0; e < n; e++)
+        mean[e] /= (double) count;
+    for (size_t i = 0; i < count; i++) {
+        const double *x = in_f64(a, uqm_lane(a, 1 + i), room, n);
+        for (size_t e = 0; e < n; e++)
+            square[e] += (x[e] - mean[e]) * (x[e] - mean[e]);
+    }
+    for (size_t e = 0; e < n; e++)
+        key[e] = (float) (square[e] / (double) count);
+    uqm_arith_round(a, key, n);
+}
+
+/* Zero what is not kept of the chunk whose first element is `first` of the tensor. */
+static void select_chunk(const struct uqm_arith *a, const struct result *r, float *key,
+                         uint64_t first, size_t n)
+{
+    if (!r->selects)
+        return;
+    find_variances(a, key, n);
+    for (size_t e = 0; e < n; e++) {
+        uint32_t k = uqm_rank_key(key[e]);
+        if (!r->none && (k > r->key || (k == r->key && first + e < r->end)))
+            continue;
+        for (size_t i = 0; i < a->job->n_others; i++) {
+            double *x = uqm_lane(a, 1 + i);
+            float *f = uqm_lane(a, 1 + i);
+            if (a->wide)
+                x[e] = 0;
+            else
+                f[e] = 0;
+        }
+    }
+}
+
+/* Of a chunk in the passes that look for equal keys: how many there are, and where the last of the
+ * quota lies. */
+static void count_equal(const struct work *w, const struct result *r, unsigned pass,
+                        uint64_t *partial, const float *key, uint64_t first, size_t n)
+{
+    for (size_t e = 0; e < n; e++) {
+        if (uqm_rank_key(key[e]) != r->key)
+            continue;
+        partial[0]++;
+        if (pass == ELEMENT && partial[0] == w->quota)
+            partial[1] = first + e + 1;
+    }
+}
+
+static void count_upper(uint64_t *bins, const float *key, size_t n)
+{
+    uqm_rank_count_upper(bins, key, n);
+    for (size_t e = 0; e < n; e++)
+        bins[UQM_RANK_BINS] += key[e] == 0;
+}
+
+static void add_squares(const struct uqm_arith *a, double *partial, size_t n)
+{
+    void *square = extra_lane(a, 0);
+    for (size_t i = 0; i < a->job->n_others; i++) {
+        uqm_arith_mul(a, square, uqm_lane(a, 1 + i), uqm_lane(a, 1 + i), n);
+        partial[i] += uqm_arith_sum(a, square, n);
+    }
+}
+
+static void scan(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
+                 const struct uqm_span *span, void *partial, void *tally, void *scratch)
+{
+    struct uqm_arith a;
+    struct uqm_vectors v = vectors(job);
+    const struct result *r = state->result;
+    const struct work *w = state->work;
+    float *key = scratch;
+    uqm_arith_init(&a, job, (char *) scratch + KEY_BYTES);
+    for (size_t at = 0; at < span->n_elem; at += UQM_CHUNK) {
+        size_t n = span->n_elem - at < UQM_CHUNK ? span->n_elem - at : UQM_CHUNK;
+        uqm_vectors_load(&v, &a, span, at, n);
+        if (pass == SQUARES) {
+            select_chunk(&a, r, key, span->first + at, n);
+            add_squares(&a, partial, n);
+            continue;
+        }
+        find_variances(&a, key, n);
+        if (pass == UPPER)
+            count_upper(tally, key, n);
+        else if (pass == LOWER)
+            uqm_rank_count_lower(tally, w->rank.upper, key, n);
+        else
+            count_equal(w, r, pass, partial, key, span->first + at, n);
+    }
+}
+
+static void fold(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
+                 uint64_t block, const void *partial)
+{
+    const double *sums = partial;
+    const uint64_t *counts = partial;
+    struct result *r = state->result;
+    struct work *w = state->work;
+    if (pass == SQUARES) {
+        for (size_t i = 0; i < job->n_others; i++)
+            weights_in(r)[i] += sums[i];
+    } else if (pass == ELEMENT) {
+        r->end = counts[1];
+    } else if (pass == BLOCK) {
+        w->block = w->found ? w->block : block;
+        w->found = w->found || w->quota <= counts[0];
+        w->quota -= w->found ? 0 : counts[0];
+    }
+}
+
+static void gather(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
+                   unsigned segment, const void *tally)
+{
+    (void) segment;
+    struct work *w = state->work;
+    const uint64_t *bins = tally;
+    for (size_t b = 0; selects(job) && pass <= LOWER && b <= UQM_RANK_BINS; b++)
+        w->bins[b] += bins[b];
+}
+
+/* --- between the passes --- */
+
+/* k = trunc(f32(how many variances are not zero) f32(topk)) */
+static void end_of_upper(const struct uqm_job *job, struct result *r, struct work *w)
+{
+    float n_nonzero = (float) (job->n_elem - w->bins[UQM_RANK_BINS]);
+    float k = n_nonzero * (float) uqm_job_param(job, "select_topk");
+    r->selects = true;
+    r->none = !(k >= 1);
+    if (r->none)
+        return;
+    w->quota = k < (float) job->n_elem ? (uint64_t) k : job->n_elem;
+    w->rank.rank = job->n_elem - w->quota;
+    uqm_rank_upper(&w->rank, w->bins);
+    memset(w->bins, 0, sizeof w->bins);
+}
+
+static void end_of_lower(const struct uqm_job *job, struct result *r, struct work *w)
+{
+    uqm_rank_lower(&w->rank, w->bins);
+    r->key = w->rank.key;
+    w->quota -= job->n_elem - w->rank.below - w->rank.equal;
+    r->end = w->quota == w->rank.equal ? UINT64_MAX : 0;
+}
+
+static void end_of_squares(const struct uqm_arith *a, double *q)
+{
+    size_t count = a->job->n_others;
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        q[i] = uqm_arith_rd(a, q[i] / (double) a->job->n_elem);
+        sum += q[i];
+    }
+    sum = uqm_arith_rd(a, sum);
+    for (size_t i = 0; i < count; i++)
+        q[i] = uqm_arith_rd(a, fabs(sum) < 1e-6 ? 1 / (double) count : q[i] / sum);
+}
+
+static int end_pass(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
+                    struct uqm_err *err)
+{
+    (void) err;
+    struct uqm_arith a = { .job = job,
+                           .round = job->work,
+                           .wide = job->numerics == UQM_NUMERICS_ACCURATE || job->work == UQM_F64 };
+    struct result *r = state->result;
+    if (pass == UPPER && selects(job))
+        end_of_upper(job, r, state->work);
+    else if (pass == LOWER && selects(job) && !r->none)
+        end_of_lower(job, r, state->work);
+    else if (pass == SQUARES)
+        end_of_squares(&a, weights_in(r));
+    return 0;
+}
+
+/* --- merging --- */
+
+/* mix += term and divisor += q where x has the sign that the sum has. */
+static void add_agreeing(const struct uqm_arith *a, const void *sum, const void *x,
+                         const void *term, double q, size_t n)
+{
+    const double *s = sum, *d = x, *t = term;
+    double *mix = extra_lane(a, 1), *divisor = extra_lane(a, 2);
+    for (size_t e = 0; a->wide && e < n; e++) {
+        bool agrees = s[e] >= 0 ? d[e] > 0 : d[e] < 0;
+        mix[e] += agrees ? t[e] : 0;
+        divisor[e] += agrees ? q : 0;
+    }
+    if (a->wide)
+        return;
+    const float *sf = sum, *df = x, *tf = term;
+    float *mix_f = extra_lane(a, 1), *divisor_f = extra_lane(a, 2), qf = (float) q;
+    for (size_t e = 0; e < n; e++) {
+        bool agrees = sf[e] >= 0 ? df[e] > 0 : df[e] < 0;
+        mix_f[e] += agrees ? tf[e] : 0;
+        divisor_f[e] += agrees ? qf : 0;
+    }
+}
+
+static void at_least(const struct uqm_arith *a, void *x, double least, size_t n)
+{
+    double *d = x;
+    float *f = x, least_f = (float) least;
+    for (size_t e = 0; a->wide && e < n; e++)
+        d[e] = d[e] < least ? least : d[e];
+    for (size_t e = 0; !a->wide && e < n; e++)
+        f[e] = f[e] < least_f ? least_f : f[e];
+}
+
+/* What is added to the base, in the lane that is returned. */
+static void *merge_chunk(const struct uqm_arith *a, const double *q, size_t n)
+{
+    void *sum = extra_lane(a, 0), *mix = extra_lane(a, 1), *divisor = extra_lane(a, 2);
+    void *term = extra_lane(a, 3);
+    uqm_arith_zero(a, sum, n);
+    uqm_arith_zero(a, mix, n);
+    uqm_arith_zero(a, divisor, n);
+    for (size_t i = 0; i < a->job->n_others; i++)
+        uqm_arith_gather(a, sum, uqm_lane(a, 1 + i), n);
+    uqm_arith_round(a, sum, n);
+    for (size_t i = 0; i < a->job->n_others; i++) {
+        uqm_arith_scale(a, term, uqm_lane(a, 1 + i), q[i], n);
+        add_agreeing(a, sum, uqm_lane(a, 1 + i), term, q[i], n);
+    }
+    uqm_arith_round(a, mix, n);
+    uqm_arith_round(a, divisor, n);
+    at_least(a, divisor, uqm_arith_rd(a, 1e-6), n);
+    uqm_arith_div(a, mix, mix, divisor, n);
+    return mix;
+}
+
+static void merge(const struct uqm_job *job, const struct uqm_job_state *state, void *dst,
+                  const struct uqm_span *span, void *scratch)
+{
+    struct uqm_arith a;
+    struct uqm_vectors v = vectors(job);
+    uqm_arith_init(&a, job, (char *) scratch + KEY_BYTES);
+    for (size_t at = 0; at < span->n_elem; at += UQM_CHUNK) {
+        size_t n = span->n_elem - at < UQM_CHUNK ? span->n_elem - at : UQM_CHUNK;
+        void *base = uqm_lane(&a, 0);
+        uqm_vectors_load(&v, &a, span, at, n);
+        if (job->n_others > 0) {
+            select_chunk(&a, state->result, scratch, span->first + at, n);
+            uqm_arith_add(&a, base, base, merge_chunk(&a, weights_in(state->result), n), n);
+        }
+        uqm_arith_store(&a, dst, at, base, n);
+    }
+}
+
+const struct uqm_method_ops uqm_sce_ops = {
+    .n_passes = n_passes,
+    .result_bytes = result_bytes,
+    .work_bytes = work_bytes,
+    .partial_bytes = partial_bytes,
+    .tally_bytes = tally_bytes,
+    .scratch_bytes = scratch_bytes,
+    .pass_blocks = pass_blocks,
+    .most_blocks = most_blocks,
+    .scan = scan,
+    .fold = fold,
+    .gather = gather,
+    .end_pass = end_pass,
+    .merge = merge,
+};
