@@ -1,0 +1,3 @@
+#include "compute/x86/lanes_avx512.h"
+
+#include "compute/x86/compare_lanes.h"
