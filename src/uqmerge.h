@@ -111,6 +111,7 @@ struct uqm_merge_params {
     uint64_t out_shard_bytes; /* 0: 5 * 10^9; UINT64_MAX: one file */
     bool no_copy_tokenizer;
     bool allow_crimes; /* merge different architectures */
+    bool allow_nan;    /* write elements that became NaN though no input is NaN there */
     const char *vision_tower;
     enum uqm_numerics numerics;
 };

@@ -7,7 +7,8 @@ struct options {
     const char *vision_tower;
     uint64_t shard_bytes;
     int numerics;
-    bool overwrite, dry_run, no_copy_tokenizer, allow_crimes, foreign_device;
+    bool overwrite, dry_run, no_copy_tokenizer, allow_crimes, allow_nan;
+    bool foreign_device;
 };
 
 #define FIELD(member) offsetof(struct options, member)
@@ -84,6 +85,10 @@ static const struct cli_option table[] = {
       .set = cli_set_false,
       .field = FIELD(allow_crimes),
       .state = CLI_SILENT },
+    { .name = "allow-nan",
+      .set = cli_set_true,
+      .field = FIELD(allow_nan),
+      .help = "write elements that became NaN though no input is NaN there" },
     { .name = "vision-tower",
       .value = "DIR",
       .set = cli_set_text,
@@ -140,6 +145,7 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
         .out_shard_bytes = o->shard_bytes,
         .no_copy_tokenizer = o->no_copy_tokenizer,
         .allow_crimes = o->allow_crimes,
+        .allow_nan = o->allow_nan,
         .vision_tower = o->vision_tower,
         .numerics = (enum uqm_numerics) o->numerics,
     };

@@ -103,7 +103,7 @@ static json_t *describe(const struct uqm_writer *w, uint64_t read_bytes, uint64_
     uint64_t write_bytes = 0;
     for (size_t s = 0; s < w->plan.n_shards; s++)
         write_bytes += w->plan.shards[s].n_bytes;
-    uint64_t memory = w->plan.stream_bytes + w->plan.sink_bytes;
+    uint64_t memory = w->plan.stream_bytes + w->plan.sink_bytes + w->plan.report_bytes;
     return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "out",
                      w->params->out_dir, "method", rs->recipe->method->name, "tensors",
                      (json_int_t) w->plan.n_order, "bytes_read", (json_int_t) read_bytes,

@@ -18,6 +18,7 @@ static int execute(json_t **result, struct uqm_env *env, struct uqm_source *sour
         .overwrite = params->overwrite,
         .shard_bytes = params->out_shard_bytes,
         .no_copy_tokenizer = params->no_copy_tokenizer,
+        .allow_nan = params->allow_nan,
     };
     if (params->dry_run)
         return uqm_merge_dry_run(result, env, source, recipe, &write, err);

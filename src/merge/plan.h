@@ -96,9 +96,10 @@ struct uqm_seen {
 /* Called from the thread that pulls the stream, in the order of reading. */
 typedef void (*uqm_seen_fn)(void *ctx, const struct uqm_seen *seen, size_t n_seen);
 /*
- * A tile of UQM_FATE_MERGED, fresh from the arithmetic: parts[i].data holds the same elements of
+ * A run of UQM_FATE_MERGED, fresh from the arithmetic: parts[i].data holds the same elements of
  * part i of the plan's tensor, in that input's dtype, out those of the output in its own. All of it
- * is valid during the call alone. Called from the thread that pulls the stream, tile by tile.
+ * is valid during the call alone. Called from the thread that pulls the stream, run by run in the
+ * order of a tensor's elements.
  */
 typedef void (*uqm_merged_fn)(void *ctx, const struct uqm_range *range,
                               const struct uqm_seen *parts, const void *out);

@@ -106,6 +106,8 @@ static int write_tensor(struct run *r, struct uqm_sink *sink, size_t index, stru
         int ret = uqm_check_cancel(w->env, err);
         if (ret == UQM_OK)
             ret = uqm_tile_next(r->tiles, &tile, err);
+        if (ret > 0 && !w->params->allow_nan && uqm_merge_report_check(w->report, err) < 0)
+            ret = err->code;
         if (ret < 0)
             return ret;
         assert(ret == 1 && tile.range.tensor == index && tile.range.first_elem == elem);
@@ -217,6 +219,8 @@ static int write_all(struct uqm_writer *w, struct uqm_err *err)
     if (ret == UQM_OK)
         ret = uqm_input_hash_create(&w->hash, w->rs, &w->plan, w->threads, err);
     if (ret == UQM_OK)
+        ret = uqm_merge_report_create(&w->report, w->rs, w->threads, w->plan.tile_bytes, err);
+    if (ret == UQM_OK)
         ret = write_weights(w, err);
     if (ret == UQM_OK)
         ret = uqm_input_hash_finish(w->hash, err);
@@ -249,12 +253,13 @@ static json_t *describe(struct uqm_writer *w, const struct timespec *t0)
     struct uqm_env *env = w->env;
     bool uring = atomic_load(&env->io_used) == UQM_IO_URING;
     return json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:f, s:I, s:s, s:b, s:b}", "out", w->params->out_dir, "method",
+        "{s:s, s:s, s:I, s:I, s:I, s:f, s:I, s:s, s:b, s:b, s:o}", "out", w->params->out_dir, "method",
         w->recipe->method->name, "tensors", (json_int_t) w->n_tensors, "bytes_read",
         (json_int_t) atomic_load(&env->bytes_read), "bytes_written",
         (json_int_t) atomic_load(&env->bytes_written), "seconds", seconds_since(t0), "peak_memory",
         (json_int_t) peak_resident_bytes(), "io", uring ? "uring" : "pread", "direct",
-        atomic_load(&env->direct_used), "resumed", 0);
+        atomic_load(&env->direct_used), "resumed", 0, "report",
+        uqm_merge_report_summary(w->report));
 }
 
 int uqm_merge_write(json_t **result, struct uqm_env *env, struct uqm_threads *threads,
@@ -275,6 +280,7 @@ int uqm_merge_write(json_t **result, struct uqm_env *env, struct uqm_threads *th
     int ret = write_all(&w, err);
     if (ret == UQM_OK && !(*result = describe(&w, &t0)))
         ret = uqm_writer_no_memory(&w, err);
+    uqm_merge_report_destroy(&w.report);
     uqm_input_hash_destroy(&w.hash);
     uqm_publish_end(&w.publish);
     uqm_write_plan_finish(&w.plan);

@@ -14,6 +14,7 @@ struct uqm_write_params {
     bool overwrite;
     uint64_t shard_bytes; /* 0: 5 * 10^9 */
     bool no_copy_tokenizer;
+    bool allow_nan; /* write elements that became NaN, and are it in no input */
 };
 
 /* source: from uqm_recipe_open() on the same recipe. *result: the JSON of `merge`, the caller's. */

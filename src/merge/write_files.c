@@ -334,6 +334,17 @@ static int write_card(struct uqm_writer *w, struct uqm_err *err)
     return ret;
 }
 
+static int write_report(struct uqm_writer *w, struct uqm_err *err)
+{
+    json_t *doc = uqm_merge_report_document(w->report);
+    char *text = doc ? uqm_json_dump(doc) : NULL;
+    int ret = text ? put(w, UQM_REPORT_NAME, text, strlen(text), err)
+                   : uqm_writer_no_memory(w, err);
+    free(text);
+    json_decref(doc);
+    return ret;
+}
+
 int uqm_writer_small_files(struct uqm_writer *w, struct uqm_err *err)
 {
     int ret = write_index(w, err);
@@ -347,6 +358,8 @@ int uqm_writer_small_files(struct uqm_writer *w, struct uqm_err *err)
         ret = put(w, "mergekit_config.yml", w->recipe->text, w->recipe->text_len, err);
     if (ret == UQM_OK)
         ret = write_card(w, err);
+    if (ret == UQM_OK)
+        ret = write_report(w, err);
     return ret;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/checked.h"
+#include "src/merge/merge_report.h"
 #include "src/merge/read_steps.h"
 
 enum { MIB = 1 << 20, MOST_TILE_BYTES = 4 * MIB, LEAST_TILE_BYTES = 4096 };
@@ -109,6 +110,14 @@ static uint64_t largest_tensor(const struct uqm_recipe_source *rs)
     return most;
 }
 
+/* What tiles of this size need at least, beside the sinks. */
+static uint64_t least_memory(struct uqm_write_plan *w, const struct uqm_recipe_source *rs,
+                             size_t tile)
+{
+    w->report_bytes = uqm_merge_report_memory(rs, tile, (size_t) rs->source.env->n_threads);
+    return uqm_source_min_memory(&rs->source, tile) + w->report_bytes;
+}
+
 /* The largest tiles of which enough fit; a stream gains nothing from more than a few of each, nor
  * from more than there is to read. */
 static int divide_memory(struct uqm_write_plan *w, struct uqm_recipe_source *rs,
@@ -121,16 +130,16 @@ static int divide_memory(struct uqm_write_plan *w, struct uqm_recipe_source *rs,
     size_t tile = MOST_TILE_BYTES;
     while (tile > LEAST_TILE_BYTES && tile / 2 >= largest)
         tile /= 2;
-    while (tile > LEAST_TILE_BYTES && uqm_source_min_memory(&rs->source, tile) > rest)
+    while (tile > LEAST_TILE_BYTES && least_memory(w, rs, tile) > rest)
         tile /= 2;
-    uint64_t least = uqm_source_min_memory(&rs->source, tile);
+    uint64_t least = least_memory(w, rs, tile);
     if (least > rest)
         return uqm_fail(err, UQM_ERR_NOMEM,
                         "--memory: merging %zu models needs %.1f MiB at least, %.1f MiB are left; "
                         "give more memory",
                         rs->n_inputs, (double) (least + w->sink_bytes) / MIB, (double) left / MIB);
     w->tile_bytes = tile;
-    w->stream_bytes = uqm_merge_stream_useful_memory(rs, tile, rest);
+    w->stream_bytes = uqm_merge_stream_useful_memory(rs, tile, rest - w->report_bytes);
     return UQM_OK;
 }
 

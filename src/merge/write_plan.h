@@ -29,7 +29,7 @@ struct uqm_write_plan {
                               decides how much is read once more */
     uint64_t n_passes;     /* how often the tensor that is read most is read */
     size_t tile_bytes;
-    uint64_t stream_bytes, sink_bytes; /* memory */
+    uint64_t stream_bytes, sink_bytes, report_bytes; /* memory */
 };
 
 int uqm_write_plan_init(struct uqm_write_plan *out, struct uqm_recipe_source *rs,

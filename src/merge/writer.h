@@ -4,6 +4,7 @@
 
 #include "src/format/manifest.h"
 #include "src/merge/input_hash.h"
+#include "src/merge/merge_report.h"
 #include "src/merge/publish.h"
 
 struct uqm_writer {
@@ -14,6 +15,7 @@ struct uqm_writer {
     const struct uqm_write_params *params;
     struct uqm_write_plan plan;
     struct uqm_input_hash *hash;
+    struct uqm_merge_report *report;
     struct uqm_publish *publish;
     const char *dir; /* the part folder */
     struct uqm_arena arena;
@@ -28,7 +30,7 @@ int uqm_writer_no_memory(const struct uqm_writer *w, struct uqm_err *err);
 int uqm_writer_note(struct uqm_writer *w, const char *name, uint64_t bytes,
                     const struct uqm_sha256_hex *sha256, struct uqm_err *err);
 
-/* write_files.c: index, config.json, tokenizer and its companions, recipe, model card. */
+/* write_files.c: index, config.json, tokenizer and its companions, recipe, model card, report. */
 int uqm_writer_small_files(struct uqm_writer *w, struct uqm_err *err);
 /* Bytes that the copied files take, for the check of free space. */
 uint64_t uqm_writer_copied_bytes(const struct uqm_writer *w);

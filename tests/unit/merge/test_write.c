@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "src/format/manifest.h"
+#include "src/merge/merge_report.h"
 #include "tests/unit/merge/merge_test.h"
 
 static float numbers[4096];
@@ -232,6 +233,7 @@ static void threads_memory_and_io_change_no_byte(void **state)
                                          "config.json",
                                          "tokenizer.model",
                                          "README.md",
+                                         UQM_REPORT_NAME,
                                          UQM_MANIFEST_NAME };
     size_t n = (size_t) snprintf(text, sizeof text, "merge_method: linear\nmodels:\n");
     for (size_t i = 0; i < 10; i++)
