@@ -189,7 +189,10 @@ static void scan_piece(void *ctx, size_t item, int worker)
     struct uqm_exec *x = b->x;
     const struct uqm_method_ops *ops = b->job->ops;
     struct uqm_span span = piece_of(b, item, worker);
-    char *partial = x->partials + item * size_of(ops->partial_bytes, b->job);
+    size_t bytes = size_of(ops->partial_bytes, b->job);
+    char *partial = x->partials + item * bytes;
+    if (bytes > 0)
+        memset(partial, 0, bytes);
     ops->scan(b->job, b->state, b->pass, &span, partial,
               x->tallies + (size_t) worker * x->needs.tally_bytes,
               x->scratch + (size_t) worker * x->needs.scratch_bytes);

@@ -111,7 +111,8 @@ struct uqm_method_ops {
     /* Passes before merge(), at most; NULL: none. */
     unsigned (*n_passes)(const struct uqm_job *job);
     /* Sizes; NULL: 0. Scratch is one worker's, for scan() and merge(), 64-byte aligned, not
-     * zeroed; a partial is one block's, a tally one worker's, zeroed before each segment. */
+     * zeroed; a partial is one block's, zeroed before it; a tally one worker's, zeroed before
+     * each segment. Sizes are multiples of 8, the scratch's of any. */
     size_t (*result_bytes)(const struct uqm_job *job);
     size_t (*work_bytes)(const struct uqm_job *job);
     size_t (*partial_bytes)(const struct uqm_job *job);
