@@ -148,7 +148,7 @@ static int prefill(struct answering *a, const struct uqm_prompt_batch *b, struct
     if (ret == UQM_OK)
         ret = uqm_head_schedule(&schedule, &g->net, &g->head, err);
     if (ret == UQM_OK)
-        ret = uqm_llama_init(&l, &g->run, &b->plan, seqs, g->job->seed, err);
+        ret = uqm_llama_init(&l, &g->run, &b->plan, NULL, seqs, g->job->seed, err);
     if (ret == UQM_OK)
         ret = uqm_run_open(&g->run, &weights, &schedule, err);
     if (ret == UQM_OK) {

@@ -51,20 +51,27 @@ struct uqm_run {
     float *stage; /* the host's; nobody's between two calls */
     size_t stage_elem;
     struct uqm_memory *arena;
+    uint64_t arena_bytes;
 };
 
 /* Size the tiles for the weights that `schedule` lists and take everything but the arena. */
 int uqm_run_init(struct uqm_run *run, struct uqm_network *net, const struct uqm_schedule *schedule,
                  const struct uqm_run_needs *needs, struct uqm_err *err);
-/* Bytes that memory_bytes, and the device, leave for the arena. */
-uint64_t uqm_run_arena_room(const struct uqm_run *run);
-/* Bytes that memory_bytes leaves of the host's memory. */
+/* Bytes that memory_bytes leaves beside what is fixed, and that the device has for the arena: one
+ * and the same where the device's memory is the host's. */
 uint64_t uqm_run_host_room(const struct uqm_run *run);
-/* Take the arena (once). `what`, e.g. "a prompt of 80 tokens", names what does not fit. */
+uint64_t uqm_run_device_room(const struct uqm_run *run);
+/* The same, of one allocation. */
+uint64_t uqm_run_arena_room(const struct uqm_run *run);
+/* Take the arena, or go on with one that is large enough. `what`, e.g. "a prompt of 80 tokens",
+ * names what does not fit. */
 int uqm_run_take_arena(struct uqm_run *run, uint64_t bytes, const char *what, struct uqm_err *err);
+void uqm_run_give_arena(struct uqm_run *run);
 int uqm_run_no_room(const struct uqm_run *run, uint64_t bytes, const char *what,
                     struct uqm_err *err);
-/* Start a pass over these weights. */
+/* How a pass over these weights is opened; uqm_run_open() does. */
+struct uqm_weights_params uqm_run_weights(const struct uqm_run *run,
+                                          const struct uqm_schedule *schedule);
 int uqm_run_open(struct uqm_run *run, struct uqm_weights *weights,
                  const struct uqm_schedule *schedule, struct uqm_err *err);
 /* Takes a zeroed or half-built one. */
@@ -151,6 +158,13 @@ typedef int (*uqm_features_fn)(void *ctx, size_t prompt, size_t k, float *dst, s
 int uqm_splice_create(struct uqm_splice **out, struct uqm_schedule *schedule,
                       const struct uqm_network *net, const struct uqm_sequence *seqs, size_t n_seqs,
                       struct uqm_err *err);
+/* At most so many rows of the embedding are read for these sequences. */
+uint64_t uqm_splice_most_rows(const struct uqm_network *net, const struct uqm_sequence *seqs,
+                              size_t n_seqs);
+/* Of some sequences of a whole that has been scheduled. */
+int uqm_splice_create_part(struct uqm_splice **out, const struct uqm_splice *whole,
+                           const struct uqm_network *net, const struct uqm_sequence *seqs,
+                           size_t n_seqs, struct uqm_err *err);
 void uqm_splice_destroy(struct uqm_splice **splice);
 /* Where a block finds its parts of the arena. */
 struct uqm_parts {
@@ -192,19 +206,31 @@ struct uqm_llama {
     struct uqm_kv_cache *cache; /* NULL, or where K and V are kept (decode.h); ... */
     size_t first_slot;          /* ... the i-th sequence's in slot first_slot + i */
 };
-/* From the arena's start. */
+/* Where the parts lie when they follow each other from the arena's start. */
+struct uqm_parts uqm_llama_parts(const struct uqm_run *run, const struct uqm_llama_plan *plan);
+/* parts: NULL: uqm_llama_parts(). */
 int uqm_llama_init(struct uqm_llama *llama, struct uqm_run *run, const struct uqm_llama_plan *plan,
-                   const struct uqm_sequence *seqs, uint64_t seed, struct uqm_err *err);
+                   const struct uqm_parts *parts, const struct uqm_sequence *seqs, uint64_t seed,
+                   struct uqm_err *err);
 void uqm_llama_finish(struct uqm_llama *llama);
 
 /* One layer's weights: the MLP's n_chunks times. */
 int uqm_llama_schedule_layer(struct uqm_schedule *schedule, const struct uqm_text_config *config,
                              uint32_t layer, size_t n_chunks, struct uqm_err *err);
+/* Its two halves, one after the other the same. */
+int uqm_llama_schedule_attention(struct uqm_schedule *schedule,
+                                 const struct uqm_text_config *config, uint32_t layer,
+                                 struct uqm_err *err);
+int uqm_llama_schedule_mlp(struct uqm_schedule *schedule, const struct uqm_text_config *config,
+                           uint32_t layer, size_t n_chunks, struct uqm_err *err);
 /* All layers of a batch. */
 int uqm_llama_schedule(struct uqm_schedule *schedule, const struct uqm_text_config *config,
                        const struct uqm_llama_plan *plan, struct uqm_err *err);
 /* hidden through one layer. The last one leaves the sequences' last rows alone, packed. */
 int uqm_llama_layer(struct uqm_llama *llama, uint32_t layer, struct uqm_err *err);
+/* Its two halves. */
+int uqm_llama_attention(struct uqm_llama *llama, uint32_t layer, struct uqm_err *err);
+int uqm_llama_mlp(struct uqm_llama *llama, uint32_t layer, struct uqm_err *err);
 
 /* Keep n_rows rows of a slot's K and V in a layer, from `position` on, rounded to F16
  * (kv_cache.c). */

@@ -57,8 +57,8 @@ static size_t n_chunks(const struct uqm_llama_plan *plan, size_t n_rows)
 
 /* ---- the schedule ---- */
 
-static int schedule_mlp(struct uqm_schedule *s, const struct uqm_text_config *c, uint32_t layer,
-                        struct uqm_err *err)
+static int schedule_mlp_weights(struct uqm_schedule *s, const struct uqm_text_config *c,
+                                uint32_t layer, struct uqm_err *err)
 {
     int ret = uqm_schedule_matrix(s, c->inner, c->hidden, err, LAYER "mlp.gate_proj.weight", layer);
     if (ret == UQM_OK)
@@ -68,8 +68,9 @@ static int schedule_mlp(struct uqm_schedule *s, const struct uqm_text_config *c,
     return ret;
 }
 
-int uqm_llama_schedule_layer(struct uqm_schedule *schedule, const struct uqm_text_config *config,
-                             uint32_t layer, size_t n_mlp_chunks, struct uqm_err *err)
+int uqm_llama_schedule_attention(struct uqm_schedule *schedule,
+                                 const struct uqm_text_config *config, uint32_t layer,
+                                 struct uqm_err *err)
 {
     const uint64_t h = config->hidden, q = q_width(config), kv = kv_width(config);
     int ret = uqm_schedule_vector(schedule, h, err, LAYER "input_layernorm.weight", layer);
@@ -81,11 +82,24 @@ int uqm_llama_schedule_layer(struct uqm_schedule *schedule, const struct uqm_tex
         ret = uqm_schedule_matrix(schedule, q, h, err, LAYER "self_attn.q_proj.weight", layer);
     if (ret == UQM_OK)
         ret = uqm_schedule_matrix(schedule, h, q, err, LAYER "self_attn.o_proj.weight", layer);
-    if (ret == UQM_OK)
-        ret = uqm_schedule_vector(schedule, h, err, LAYER "post_attention_layernorm.weight", layer);
-    for (size_t i = 0; ret == UQM_OK && i < n_mlp_chunks; i++)
-        ret = schedule_mlp(schedule, config, layer, err);
     return ret;
+}
+
+int uqm_llama_schedule_mlp(struct uqm_schedule *schedule, const struct uqm_text_config *config,
+                           uint32_t layer, size_t n_mlp_chunks, struct uqm_err *err)
+{
+    int ret = uqm_schedule_vector(schedule, config->hidden, err,
+                                  LAYER "post_attention_layernorm.weight", layer);
+    for (size_t i = 0; ret == UQM_OK && i < n_mlp_chunks; i++)
+        ret = schedule_mlp_weights(schedule, config, layer, err);
+    return ret;
+}
+
+int uqm_llama_schedule_layer(struct uqm_schedule *schedule, const struct uqm_text_config *config,
+                             uint32_t layer, size_t n_mlp_chunks, struct uqm_err *err)
+{
+    int ret = uqm_llama_schedule_attention(schedule, config, layer, err);
+    return ret < 0 ? ret : uqm_llama_schedule_mlp(schedule, config, layer, n_mlp_chunks, err);
 }
 
 int uqm_llama_schedule(struct uqm_schedule *schedule, const struct uqm_text_config *config,
@@ -178,14 +192,21 @@ static int fill_index(struct uqm_llama *l, struct uqm_err *err)
     return ret;
 }
 
+struct uqm_parts uqm_llama_parts(const struct uqm_run *run, const struct uqm_llama_plan *plan)
+{
+    struct uqm_parts parts = { .hidden = uqm_run_place(run, 0) };
+    parts.normed = uqm_place_add(parts.hidden, plan->hidden);
+    parts.region = uqm_place_add(parts.normed, plan->normed);
+    parts.index = uqm_place_add(parts.region, plan->region);
+    return parts;
+}
+
 int uqm_llama_init(struct uqm_llama *llama, struct uqm_run *run, const struct uqm_llama_plan *plan,
-                   const struct uqm_sequence *seqs, uint64_t seed, struct uqm_err *err)
+                   const struct uqm_parts *parts, const struct uqm_sequence *seqs, uint64_t seed,
+                   struct uqm_err *err)
 {
     *llama = (struct uqm_llama){ .run = run, .plan = *plan, .seqs = seqs, .seed = seed };
-    llama->parts.hidden = uqm_run_place(run, 0);
-    llama->parts.normed = uqm_place_add(llama->parts.hidden, plan->hidden);
-    llama->parts.region = uqm_place_add(llama->parts.normed, plan->normed);
-    llama->parts.index = uqm_place_add(llama->parts.region, plan->region);
+    llama->parts = parts ? *parts : uqm_llama_parts(run, plan);
     llama->attention = calloc(plan->n_seqs, sizeof *llama->attention);
     if (!llama->attention)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a batch of %zu prompts", plan->n_seqs);
@@ -373,11 +394,24 @@ static int mlp_block(struct uqm_llama *l, size_t n_rows, struct uqm_err *err)
     return ret;
 }
 
+static bool is_last(const struct uqm_llama *l, uint32_t layer)
+{
+    return layer + 1 == l->run->net->config.text.n_layers;
+}
+
+int uqm_llama_attention(struct uqm_llama *llama, uint32_t layer, struct uqm_err *err)
+{
+    return is_last(llama, layer) ? last_attention_block(llama, layer, err)
+                                 : attention_block(llama, layer, err);
+}
+
+int uqm_llama_mlp(struct uqm_llama *llama, uint32_t layer, struct uqm_err *err)
+{
+    return mlp_block(llama, is_last(llama, layer) ? llama->plan.n_seqs : llama->plan.n_rows, err);
+}
+
 int uqm_llama_layer(struct uqm_llama *llama, uint32_t layer, struct uqm_err *err)
 {
-    const bool last = layer + 1 == llama->run->net->config.text.n_layers;
-    int ret = last ? last_attention_block(llama, layer, err) : attention_block(llama, layer, err);
-    if (ret == UQM_OK)
-        ret = mlp_block(llama, last ? llama->plan.n_seqs : llama->plan.n_rows, err);
-    return ret;
+    int ret = uqm_llama_attention(llama, layer, err);
+    return ret < 0 ? ret : uqm_llama_mlp(llama, layer, err);
 }

@@ -1,78 +1,30 @@
 /*
- * First-token logits of many prompts, in batches of whole prompts: as many as the activations'
- * memory takes, one pass over the weights each.
+ * First-token logits of many prompts: a plan, then pass after pass over the weights. A device that
+ * fails gets less to do, is made anew, or is given up, and the prompts that are left go on.
  */
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "src/base/checked.h"
-#include "src/model/blocks.h"
-
-struct state {
-    struct uqm_network *net;
-    const struct uqm_llm_job *job;
-    struct uqm_run run;
-    struct uqm_head head;
-    struct uqm_sequence *seqs; /* one a prompt */
-    uint64_t room;             /* bytes for the arena, at most */
-    uint64_t enough;           /* and where a batch stops growing */
-};
+#include "src/model/held.h"
+#include "src/model/pass.h"
+#include "src/model/recover.h"
 
 /* A batch whose activations are this many times the weights reads no less worth having when it
  * grows, and they leave the caches. */
 enum { ENOUGH_TIMES = 8, ENOUGH_BYTES = 16 << 20 };
 
-/* One batch: prompts [first, first + plan.n_seqs). */
-struct batch {
-    size_t first;
-    struct uqm_llama_plan plan;
-    uint64_t bytes; /* of the arena */
-};
+/* ---- shared by both kinds of passes ---- */
 
-static uint64_t arena_bytes(const struct state *st, const struct uqm_llama_plan *plan)
+double uqm_asking_now(void)
 {
-    const uint64_t logits = (uint64_t) plan->n_seqs * st->head.n_tokens;
-    return (uqm_llama_plan_words(plan) + uqm_part_words(logits)) * sizeof(float);
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
 }
 
-/* The prompts from `first` on that fit together. A prompt that does not fit by itself is tried
- * with the MLP in pieces. */
-static int choose_batch(struct batch *out, struct state *st, size_t first, struct uqm_err *err)
-{
-    const struct uqm_model_config *config = &st->net->config;
-    const size_t per_picture = uqm_network_feature_rows(config);
-    size_t n_rows = 0, pictures = 0;
-
-    *out = (struct batch){ .first = first };
-    for (size_t i = first; i < st->job->n_prompts; i++) {
-        const struct uqm_sequence *s = &st->seqs[i];
-        struct uqm_llama_plan plan;
-        uqm_llama_plan(&plan, config, n_rows + s->n_rows, i + 1 - first,
-                       (pictures + s->n_pictures) * per_picture, false);
-        if (arena_bytes(st, &plan) > st->room && i == first)
-            uqm_llama_plan(&plan, config, s->n_rows, 1, s->n_pictures * per_picture, true);
-        if (arena_bytes(st, &plan) > st->room)
-            break;
-        out->plan = plan;
-        out->bytes = arena_bytes(st, &plan);
-        n_rows += s->n_rows;
-        pictures += s->n_pictures;
-        if (out->bytes >= st->enough)
-            break;
-    }
-    if (out->plan.n_seqs > 0)
-        return UQM_OK;
-    struct uqm_llama_plan alone;
-    const struct uqm_sequence *s = &st->seqs[first];
-    uqm_llama_plan(&alone, config, s->n_rows, 1, s->n_pictures * per_picture, true);
-    char what[64];
-    snprintf(what, sizeof what, "a prompt of %zu tokens", s->n_rows);
-    return uqm_run_no_room(&st->run, arena_bytes(st, &alone), what, err);
-}
-
-/* Deal the rows out: where each sequence begins. */
-static void place(struct uqm_sequence *seqs, size_t n_seqs)
+void uqm_asking_place(struct uqm_sequence *seqs, size_t n_seqs)
 {
     size_t row = 0;
     for (size_t i = 0; i < n_seqs; i++) {
@@ -81,180 +33,222 @@ static void place(struct uqm_sequence *seqs, size_t n_seqs)
     }
 }
 
-/* What tests look at; the copy is not the budget's. */
-static int observe(const struct state *st, const struct uqm_llama *l, uint32_t layer,
-                   struct uqm_err *err)
+void uqm_asking_report(const struct uqm_asking *asking, size_t n_seqs, size_t done, size_t total)
 {
-    const struct uqm_text_config *c = &st->net->config.text;
-    struct uqm_device *device = st->run.device;
-    const bool last = layer == c->n_layers;
-    int ret = UQM_OK;
-    for (size_t i = 0; ret == UQM_OK && st->job->observe && i < l->plan.n_seqs; i++) {
-        const size_t first = last ? i : l->seqs[i].row, n_rows = last ? 1 : l->seqs[i].n_rows;
-        float *hidden = malloc(n_rows * c->hidden * sizeof *hidden);
-        if (!hidden)
-            return uqm_fail(err, UQM_ERR_NOMEM, "no memory to look at %zu rows", n_rows);
-        ret =
-            device->ops->download(device, hidden, uqm_place_add(l->parts.hidden, first * c->hidden),
-                                  n_rows * c->hidden, err);
-        if (ret == UQM_OK)
-            st->job->observe(st->job->ctx, l->seqs[i].number, layer, hidden, n_rows);
-        free(hidden);
-    }
-    return ret;
+    uqm_report(asking->net->env, asking->job->stage, "prompts",
+               asking->n_done + n_seqs * done / total, asking->job->n_prompts);
 }
 
-static int run_layers(struct state *st, struct uqm_llama *l, size_t first, struct uqm_err *err)
+/* What tests look at; the copy is not the budget's. */
+int uqm_asking_observe(const struct uqm_asking *asking, const struct uqm_sequence *seqs,
+                       size_t n_seqs, struct uqm_place hidden, uint32_t layer, struct uqm_err *err)
 {
-    const uint32_t n_layers = st->net->config.text.n_layers;
-    int ret = observe(st, l, 0, err);
-    for (uint32_t i = 0; ret == UQM_OK && i < n_layers; i++) {
-        uqm_report(st->net->env, st->job->stage, "prompts", first + l->plan.n_seqs * i / n_layers,
-                   st->job->n_prompts);
-        ret = uqm_llama_layer(l, i, err);
+    const struct uqm_llm_job *job = asking->job;
+    const struct uqm_text_config *c = &asking->net->config.text;
+    struct uqm_device *device = asking->run.device;
+    const bool last = layer == c->n_layers;
+    int ret = UQM_OK;
+    for (size_t i = 0; ret == UQM_OK && job->observe && i < n_seqs; i++) {
+        const size_t first = last ? i : seqs[i].row, n_rows = last ? 1 : seqs[i].n_rows;
+        float *copy = malloc(n_rows * c->hidden * sizeof *copy);
+        if (!copy)
+            return uqm_fail(err, UQM_ERR_NOMEM, "no memory to look at %zu rows", n_rows);
+        ret = device->ops->download(device, copy, uqm_place_add(hidden, first * c->hidden),
+                                    n_rows * c->hidden, err);
         if (ret == UQM_OK)
-            ret = observe(st, l, i + 1, err);
+            job->observe(job->ctx, seqs[i].number, layer, copy, n_rows);
+        free(copy);
     }
     return ret;
 }
 
 /* Through the stage, as many prompts at a time as it takes. */
-static int deliver(const struct state *st, const struct batch *b, struct uqm_place logits,
-                   struct uqm_err *err)
+int uqm_asking_deliver(struct uqm_asking *asking, struct uqm_place logits, size_t n_seqs,
+                       struct uqm_err *err)
 {
-    struct uqm_device *device = st->run.device;
-    const size_t n_tokens = st->head.n_tokens, at_once = st->run.stage_elem / n_tokens;
-    for (size_t i = 0; i < b->plan.n_seqs; i++) {
-        const size_t n = (size_t) uqm_min_u64(at_once, b->plan.n_seqs - i), k = i % at_once;
+    const struct uqm_llm_job *job = asking->job;
+    struct uqm_run *run = &asking->run;
+    const size_t n_tokens = asking->head.n_tokens, at_once = run->stage_elem / n_tokens;
+    for (size_t i = 0; i < n_seqs; i++) {
+        const size_t n = (size_t) uqm_min_u64(at_once, n_seqs - i), k = i % at_once;
         int ret = UQM_OK;
         if (k == 0)
-            ret = device->ops->download(device, st->run.stage, uqm_place_add(logits, i * n_tokens),
-                                        n * n_tokens, err);
+            ret = run->device->ops->download(
+                run->device, run->stage, uqm_place_add(logits, i * n_tokens), n * n_tokens, err);
         if (ret == UQM_OK)
-            ret = st->job->logits(st->job->ctx, b->first + i, st->run.stage + k * n_tokens, err);
+            ret = job->logits(job->ctx, asking->n_done, run->stage + k * n_tokens, err);
         if (ret < 0)
             return ret;
+        asking->n_done++;
     }
     return UQM_OK;
 }
 
-static int run_batch(struct state *st, const struct batch *b, struct uqm_err *err)
+/* ---- the plan ---- */
+
+/* Rings for all the layers, before them the embedding of any pass. */
+static int measure_rings(struct uqm_asking *a, struct uqm_err *err)
 {
-    const struct uqm_text_config *c = &st->net->config.text;
-    struct uqm_schedule schedule = { .source = st->net->source };
-    struct uqm_weights weights = { 0 };
-    struct uqm_splice *splice = NULL;
-    struct uqm_llama l = { 0 };
-    struct uqm_sequence *seqs = st->seqs + b->first;
-    const struct uqm_place logits = uqm_run_place(&st->run, uqm_llama_plan_words(&b->plan));
-
-    place(seqs, b->plan.n_seqs);
-    int ret = uqm_splice_create(&splice, &schedule, st->net, seqs, b->plan.n_seqs, err);
+    const struct uqm_text_config *c = &a->net->config.text;
+    struct uqm_schedule s = { .source = a->net->source };
+    size_t *ends = calloc(2 * (size_t) c->n_layers + 1, sizeof *ends), n = 0, n_whole = 0;
+    size_t *whole = calloc((size_t) c->n_layers + 1, sizeof *whole);
+    int ret = ends && whole ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "no memory for a plan");
+    if (ret == UQM_OK && a->net->config.has_vision)
+        ret = uqm_projector_schedule(&s, &a->net->config, err);
     if (ret == UQM_OK)
-        ret = uqm_llama_schedule(&schedule, c, &b->plan, err);
+        ret = uqm_schedule_rows(&s, &a->net->embed, 0,
+                                uqm_splice_most_rows(a->net, a->seqs, a->job->n_prompts), err);
     if (ret == UQM_OK)
-        ret = uqm_head_schedule(&schedule, st->net, &st->head, err);
-    if (ret == UQM_OK)
-        ret = uqm_llama_init(&l, &st->run, &b->plan, seqs, st->job->seed, err);
-    if (ret == UQM_OK)
-        ret = uqm_run_open(&st->run, &weights, &schedule, err);
-    if (ret == UQM_OK) {
-        l.weights = &weights;
-        ret = uqm_splice_run(splice, &st->run, &weights, &l.parts, st->job->features, st->job->ctx,
-                             err);
-    }
-    if (ret == UQM_OK)
-        ret = run_layers(st, &l, b->first, err);
-    if (ret == UQM_OK)
-        ret = uqm_head_run(&st->head, &st->run, &weights, logits, l.parts.normed, l.parts.hidden,
-                           b->plan.n_seqs, err);
-    uqm_weights_close(&weights);
-    uqm_llama_finish(&l);
-    uqm_splice_destroy(&splice);
-    uqm_schedule_finish(&schedule);
-    if (ret == UQM_OK)
-        ret = deliver(st, b, logits, err);
-    return ret;
-}
-
-/* The arena of the largest batch, then batch by batch. */
-static int run_batches(struct state *st, struct uqm_err *err)
-{
-    const size_t n = st->job->n_prompts;
-    struct batch b = { 0 };
-    uint64_t most = 0;
-    int ret;
-
-    st->room = uqm_run_arena_room(&st->run);
-    for (size_t first = 0; first < n; first += b.plan.n_seqs) {
-        ret = choose_batch(&b, st, first, err);
-        if (ret < 0)
-            return ret;
-        most = uqm_max_u64(most, b.bytes);
-    }
-    ret = uqm_run_take_arena(&st->run, most, "a batch of prompts", err);
-    for (size_t first = 0; ret == UQM_OK && first < n; first += b.plan.n_seqs) {
-        ret = choose_batch(&b, st, first, err);
+        ends[n++] = whole[n_whole++] = s.n;
+    const uint64_t before = uqm_schedule_bytes(&s);
+    for (uint32_t i = 0; ret == UQM_OK && i < c->n_layers; i++) {
+        ret = uqm_llama_schedule_attention(&s, c, i, err);
+        ends[n++] = s.n;
         if (ret == UQM_OK)
-            ret = run_batch(st, &b, err);
+            ret = uqm_llama_schedule_mlp(&s, c, i, 1, err);
+        ends[n++] = whole[n_whole++] = s.n;
     }
-    if (ret == UQM_OK)
-        uqm_report(st->net->env, st->job->stage, "prompts", n, n);
+    a->plan_job.weights_bytes = uqm_schedule_bytes(&s) - before;
+    for (size_t slots = 1; ret == UQM_OK && slots <= 3; slots++) {
+        a->plan_job.ring_bytes[0][slots - 1] = uqm_held_ring_bytes(&s, whole, n_whole, slots);
+        a->plan_job.ring_bytes[1][slots - 1] = uqm_held_ring_bytes(&s, ends, n, slots);
+    }
+    free(ends);
+    free(whole);
+    uqm_schedule_finish(&s);
     return ret;
 }
 
-static int measure(struct state *st, size_t *longest, struct uqm_err *err)
+static void log_plan(const struct uqm_asking *a)
 {
-    const struct uqm_llm_job *job = st->job;
-    st->seqs = calloc(job->n_prompts, sizeof *st->seqs);
-    if (!st->seqs)
-        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu prompts", job->n_prompts);
-    for (size_t i = 0; i < job->n_prompts; i++) {
-        int ret = uqm_sequence_init(&st->seqs[i], st->net, &job->prompts[i], i, err);
-        if (ret < 0)
-            return ret;
-        if (st->seqs[i].n_rows > *longest)
-            *longest = st->seqs[i].n_rows;
-    }
+    const struct uqm_plan *p = &a->plan;
+    const struct uqm_env *env = a->net->env;
+    const size_t n = a->job->n_prompts - a->n_done;
+    if (p->kind == UQM_PLAN_TILES)
+        uqm_log(env, UQM_LOG_DEBUG, "%s: %zu prompts in %zu passes over %.1f MiB of weights",
+                a->net->source->name, n, p->n_passes, (double) a->plan_job.weights_bytes / 0x1p20);
+    else
+        uqm_log(env, UQM_LOG_DEBUG,
+                "%s: %zu prompts in %zu passes over %.1f MiB of weights, %s held in %.1f MiB while "
+                "batches of %zu tokens go through, hidden states %s",
+                a->net->source->name, n, p->n_passes, (double) a->plan_job.weights_bytes / 0x1p20,
+                p->groups_a_layer == 2 ? "half a layer" : "a layer",
+                (double) p->ring_bytes / 0x1p20, p->batch_rows, uqm_states_kind_name(p->states));
+}
+
+/* What the device has failed to do is halved as often as `halvings` says. */
+static int choose_plan(struct uqm_asking *a, const struct uqm_schedule *whole, unsigned halvings,
+                       struct uqm_err *err)
+{
+    const struct uqm_device_limits *limits = &a->run.device->limits;
+    a->room = uqm_run_arena_room(&a->run) >> halvings;
+    a->enough = uqm_max_u64(ENOUGH_BYTES, ENOUGH_TIMES * uqm_schedule_bytes(whole));
+    a->plan_job = (struct uqm_plan_job){
+        .config = &a->net->config,
+        .seqs = a->seqs,
+        .n_seqs = a->job->n_prompts,
+        .n_logits = a->head.n_tokens,
+        .on_host = limits->on_host,
+        .device_room = uqm_run_device_room(&a->run) >> halvings,
+        .host_room = uqm_run_host_room(&a->run),
+        .largest_bytes = limits->on_host ? UINT64_MAX : limits->largest_bytes >> halvings,
+        .n_tile_passes = uqm_tiles_count(a, a->n_done),
+        .wish = a->job->wish,
+    };
+    int ret = measure_rings(a, err);
+    if (ret < 0)
+        return ret;
+    /* Where a pass grows no further because it need not, one after the other costs nothing. */
+    const bool need_not = a->enough <= a->room && a->plan_job.n_tile_passes > 0;
+    if (need_not && !a->job->wish)
+        a->plan =
+            (struct uqm_plan){ .kind = UQM_PLAN_TILES, .n_passes = a->plan_job.n_tile_passes };
+    else if (!uqm_plan_choose(&a->plan, &a->plan_job, a->n_done))
+        a->plan = (struct uqm_plan){ .kind = UQM_PLAN_TILES }; /* it says what is missing */
+    log_plan(a);
     return UQM_OK;
 }
 
-static int init_run(struct state *st, const struct uqm_schedule *whole, size_t longest,
-                    struct uqm_err *err)
+/* ---- the job ---- */
+
+static int run_passes(struct uqm_asking *a, struct uqm_err *err)
 {
-    const struct uqm_model_config *c = &st->net->config;
+    const size_t n = a->job->n_prompts;
+    int ret = UQM_OK;
+    for (size_t pass = 1; ret == UQM_OK && a->n_done < n; pass++) {
+        const size_t first = a->n_done;
+        const double start = uqm_asking_now();
+        a->waited_s = 0;
+        ret = a->plan.kind == UQM_PLAN_LAYERS ? uqm_layers_pass(a, err) : uqm_tiles_pass(a, err);
+        const double seconds = uqm_asking_now() - start;
+        if (ret == UQM_OK)
+            uqm_log(a->net->env, UQM_LOG_DEBUG,
+                    "pass %zu: %zu prompts in %.2f s, of which computing waited %.2f s for weights",
+                    pass, a->n_done - first, seconds, a->waited_s);
+    }
+    return ret;
+}
+
+static int attempt(struct uqm_asking *a, const struct uqm_schedule *whole, size_t longest,
+                   unsigned halvings, struct uqm_err *err)
+{
+    const struct uqm_model_config *c = &a->net->config;
     const size_t picture = uqm_network_feature_rows(c) * c->vision.hidden;
     const struct uqm_run_needs needs = {
         .max_kv = longest,
         .n_positions = longest,
-        .stage_elem = (size_t) uqm_max_u64(st->head.n_tokens, picture),
-        .other_bytes = st->head.rows_bytes,
+        .stage_elem = (size_t) uqm_max_u64(a->head.n_tokens, picture),
+        .other_bytes = a->head.rows_bytes,
     };
-    return uqm_run_init(&st->run, st->net, whole, &needs, err);
+    int ret = uqm_run_init(&a->run, a->net, whole, &needs, err);
+    if (ret == UQM_OK)
+        ret = choose_plan(a, whole, halvings, err);
+    if (ret == UQM_OK)
+        ret = run_passes(a, err);
+    uqm_run_finish(&a->run);
+    return ret;
+}
+
+static int measure(struct uqm_asking *a, size_t *longest, struct uqm_err *err)
+{
+    const struct uqm_llm_job *job = a->job;
+    a->seqs = calloc(job->n_prompts, sizeof *a->seqs);
+    if (!a->seqs)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu prompts", job->n_prompts);
+    for (size_t i = 0; i < job->n_prompts; i++) {
+        int ret = uqm_sequence_init(&a->seqs[i], a->net, &job->prompts[i], i, err);
+        if (ret < 0)
+            return ret;
+        if (a->seqs[i].n_rows > *longest)
+            *longest = a->seqs[i].n_rows;
+    }
+    return UQM_OK;
 }
 
 int uqm_network_logits(struct uqm_network *network, const struct uqm_llm_job *job,
                        struct uqm_err *err)
 {
-    struct state st = { .net = network, .job = job };
+    struct uqm_asking a = { .net = network, .job = job };
     struct uqm_schedule whole = { .source = network->source };
+    struct uqm_recovery recovery = { 0 };
     size_t longest = 0;
 
     if (job->n_prompts == 0)
         return UQM_OK;
-    int ret = uqm_head_init(&st.head, network, job->tokens, job->n_tokens, err);
+    int ret = uqm_head_init(&a.head, network, job->tokens, job->n_tokens, err);
     if (ret == UQM_OK)
-        ret = measure(&st, &longest, err);
+        ret = measure(&a, &longest, err);
     if (ret == UQM_OK)
         ret = uqm_network_schedule_text(&whole, network, err);
-    st.enough = uqm_max_u64(ENOUGH_BYTES, ENOUGH_TIMES * uqm_schedule_bytes(&whole));
     if (ret == UQM_OK)
-        ret = init_run(&st, &whole, longest, err);
+        do
+            ret = attempt(&a, &whole, longest, recovery.halvings, err);
+        while (ret < 0 && uqm_recover(&recovery, network->machine, ret, err));
     if (ret == UQM_OK)
-        ret = run_batches(&st, err);
-    uqm_run_finish(&st.run);
+        uqm_report(network->env, job->stage, "prompts", job->n_prompts, job->n_prompts);
     uqm_schedule_finish(&whole);
-    uqm_head_finish(&st.head);
-    free(st.seqs);
+    uqm_head_finish(&a.head);
+    free(a.seqs);
     return ret;
 }

@@ -52,6 +52,8 @@ struct uqm_llm_prompt {
     uint32_t j;
 };
 
+struct uqm_plan_wish;
+
 struct uqm_llm_job {
     size_t n_prompts;
     const struct uqm_llm_prompt *prompts;
@@ -67,6 +69,7 @@ struct uqm_llm_job {
     size_t n_tokens;
     const char *stage;
     uint64_t seed;
+    const struct uqm_plan_wish *wish; /* for tests (pass_plan.h); NULL: what is best */
 };
 
 /*

@@ -138,22 +138,27 @@ int uqm_run_init(struct uqm_run *run, struct uqm_network *net, const struct uqm_
     return ret;
 }
 
-uint64_t uqm_run_arena_room(const struct uqm_run *run)
+/* What the budget has left counts too: memory_bytes may promise more than that. */
+uint64_t uqm_run_host_room(const struct uqm_run *run)
+{
+    const uint64_t m = run->net->memory_bytes, left = uqm_budget_left(run->net->env);
+    const uint64_t promised = m > run->fixed_bytes ? m - run->fixed_bytes : 0;
+    return uqm_min_u64(promised, left > run->stream_bytes ? left - run->stream_bytes : 0);
+}
+
+uint64_t uqm_run_device_room(const struct uqm_run *run)
 {
     const struct uqm_device_limits *limits = &run->device->limits;
     if (limits->on_host)
         return uqm_run_host_room(run);
-    const uint64_t used = run->device_bytes;
-    const uint64_t left = limits->memory_bytes > used ? limits->memory_bytes - used : 0;
-    return uqm_min_u64(left, limits->largest_bytes);
+    return limits->memory_bytes > run->device_bytes ? limits->memory_bytes - run->device_bytes : 0;
 }
 
-uint64_t uqm_run_host_room(const struct uqm_run *run)
+uint64_t uqm_run_arena_room(const struct uqm_run *run)
 {
-    /* What the budget has left counts too: memory_bytes may promise more than that. */
-    const uint64_t m = run->net->memory_bytes, left = uqm_budget_left(run->net->env);
-    const uint64_t promised = m > run->fixed_bytes ? m - run->fixed_bytes : 0;
-    return uqm_min_u64(promised, left > run->stream_bytes ? left - run->stream_bytes : 0);
+    const uint64_t room = uqm_run_device_room(run);
+    return run->device->limits.on_host ? room
+                                       : uqm_min_u64(room, run->device->limits.largest_bytes);
 }
 
 /* How much a + b is more than what there is. */
@@ -194,16 +199,25 @@ int uqm_run_no_room(const struct uqm_run *run, uint64_t bytes, const char *what,
 int uqm_run_take_arena(struct uqm_run *run, uint64_t bytes, const char *what, struct uqm_err *err)
 {
     struct uqm_device *device = run->device;
+    if (run->arena && run->arena_bytes >= bytes)
+        return UQM_OK;
+    uqm_run_give_arena(run);
     if (bytes > uqm_run_arena_room(run) || bytes > SIZE_MAX)
         return uqm_run_no_room(run, bytes, what, err);
+    run->arena_bytes = bytes;
     return device->ops->alloc(&run->arena, device, bytes / sizeof(float), "the activations", err);
 }
 
-int uqm_run_open(struct uqm_run *run, struct uqm_weights *weights,
-                 const struct uqm_schedule *schedule, struct uqm_err *err)
+void uqm_run_give_arena(struct uqm_run *run)
+{
+    run->device->ops->free(run->device, &run->arena);
+}
+
+struct uqm_weights_params uqm_run_weights(const struct uqm_run *run,
+                                          const struct uqm_schedule *schedule)
 {
     const struct uqm_network *net = run->net;
-    const struct uqm_weights_params params = {
+    return (struct uqm_weights_params){
         .env = net->env,
         .threads = net->machine->threads,
         .device = run->device,
@@ -214,6 +228,12 @@ int uqm_run_open(struct uqm_run *run, struct uqm_weights *weights,
         .memory_bytes = run->stream_bytes,
         .stage = run->stage,
     };
+}
+
+int uqm_run_open(struct uqm_run *run, struct uqm_weights *weights,
+                 const struct uqm_schedule *schedule, struct uqm_err *err)
+{
+    const struct uqm_weights_params params = uqm_run_weights(run, schedule);
     return uqm_weights_open(weights, &params, err);
 }
 

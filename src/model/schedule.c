@@ -5,8 +5,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "src/base/checked.h"
+#include "src/model/held.h"
 
 /* ---- the schedule ---- */
 
@@ -133,7 +135,11 @@ static uint64_t row_bytes(const struct uqm_source *source, const struct uqm_load
     return load->row_elem * (uqm_dtype_bits(source->tensors[load->tensor].dtype) / 8);
 }
 
-/* Rows in one tile: products want whole blocks of UQM_GEMM_COLS, unless the load has fewer. */
+uint64_t uqm_schedule_row_bytes(const struct uqm_schedule *schedule, const struct uqm_load *load)
+{
+    return row_bytes(schedule->source, load);
+}
+
 static uint64_t tile_rows(const struct uqm_source *source, const struct uqm_load *load,
                           size_t tile_bytes)
 {
@@ -141,6 +147,12 @@ static uint64_t tile_rows(const struct uqm_source *source, const struct uqm_load
     if (fit > UQM_GEMM_COLS)
         fit -= fit % UQM_GEMM_COLS;
     return uqm_min_u64(fit, load->n_rows);
+}
+
+uint64_t uqm_schedule_tile_rows(const struct uqm_schedule *schedule, const struct uqm_load *load,
+                                size_t tile_bytes)
+{
+    return tile_rows(schedule->source, load, tile_bytes);
 }
 
 uint64_t uqm_schedule_min_tile(const struct uqm_schedule *schedule)
@@ -182,6 +194,13 @@ uint64_t uqm_schedule_max_tile_elem(const struct uqm_schedule *schedule, size_t 
 
 /* ---- the pass ---- */
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+}
+
 static int next_range(void *ctx, struct uqm_range *range)
 {
     struct uqm_weights *w = ctx;
@@ -217,18 +236,54 @@ void uqm_weights_close(struct uqm_weights *weights)
     uqm_tile_stream_destroy(&weights->stream);
 }
 
+void uqm_weights_hold(struct uqm_weights *weights, const struct uqm_weights_params *params,
+                      const struct uqm_held *held)
+{
+    *weights = (struct uqm_weights){ .of = *params, .held = held };
+}
+
+void uqm_weights_seek(struct uqm_weights *weights, size_t load)
+{
+    assert(weights->held);
+    weights->load = load;
+    weights->row = 0;
+}
+
 static const struct uqm_load *current_load(const struct uqm_weights *w)
 {
     assert(w->load < w->of.schedule->n);
     return &w->of.schedule->loads[w->load];
 }
 
+/* The next rows of a load that is whole in memory. */
+static void cut_tile(const struct uqm_weights *w, struct uqm_tile *tile)
+{
+    const struct uqm_load *load = current_load(w);
+    const uint64_t bytes = row_bytes(w->of.source, load);
+    const uint64_t rows =
+        uqm_min_u64(tile_rows(w->of.source, load, w->of.tile_bytes), load->n_rows - w->row);
+    *tile = (struct uqm_tile){
+        .range = { .tensor = load->tensor,
+                   .first_elem = (load->first_row + w->row) * load->row_elem,
+                   .n_elem = (size_t) (rows * load->row_elem) },
+        .data = (const char *) uqm_held_rows(w->held, w->load) + w->row * bytes,
+        .n_bytes = (size_t) (rows * bytes),
+    };
+}
+
 static int next_tile(struct uqm_weights *w, struct uqm_tile *tile, struct uqm_err *err)
 {
     *tile = (struct uqm_tile){ 0 };
     int ret = uqm_check_cancel(w->of.env, err);
-    if (ret == UQM_OK)
-        ret = uqm_tile_next(w->stream, tile, err);
+    if (ret < 0)
+        return ret;
+    if (w->held) {
+        cut_tile(w, tile);
+        return UQM_OK;
+    }
+    const double start = now();
+    ret = uqm_tile_next(w->stream, tile, err);
+    w->waited_s += now() - start;
     if (ret < 0)
         return ret;
     assert(ret == 1);
@@ -242,12 +297,19 @@ static bool tile_done(struct uqm_weights *w, struct uqm_tile *tile)
 {
     const struct uqm_load *load = current_load(w);
     w->row += tile->range.n_elem / load->row_elem;
-    uqm_tile_release(w->stream, tile);
+    if (w->stream)
+        uqm_tile_release(w->stream, tile);
     if (w->row < load->n_rows)
         return true;
     w->load++;
     w->row = 0;
     return false;
+}
+
+/* The names under which a device keeps tiles of held loads. */
+static uint64_t keep_name(size_t load, uint64_t row)
+{
+    return ((uint64_t) load + 1) << 32 | row;
 }
 
 static enum uqm_dtype tile_dtype(const struct uqm_weights *w, const struct uqm_tile *tile)
@@ -288,12 +350,19 @@ int uqm_weights_linear(struct uqm_weights *weights, const struct uqm_linear *pro
         part.w = tile.data;
         part.w_dtype = tile_dtype(weights, &tile);
         part.n = tile.range.n_elem / product->k;
+        part.keep = weights->held ? keep_name(weights->load, weights->row) : 0;
         if (part.bias.memory)
             part.bias = uqm_place_add(product->bias, weights->row);
         ret = device->ops->linear(device, &part, err);
         more = tile_done(weights, &tile);
     }
     return ret;
+}
+
+void uqm_weights_forget(struct uqm_weights *weights, size_t first, size_t end)
+{
+    struct uqm_device *device = weights->of.device;
+    device->ops->forget(device, keep_name(first, 0), keep_name(end, 0));
 }
 
 int uqm_weights_rows(struct uqm_weights *weights, uqm_take_row_fn take, void *ctx,

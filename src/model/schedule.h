@@ -46,6 +46,10 @@ void uqm_schedule_finish(struct uqm_schedule *schedule);
 /* The smallest tile that cuts each tensor in whole multiples of UQM_GEMM_COLS rows. */
 uint64_t uqm_schedule_min_tile(const struct uqm_schedule *schedule);
 uint64_t uqm_schedule_bytes(const struct uqm_schedule *schedule);
+uint64_t uqm_schedule_row_bytes(const struct uqm_schedule *schedule, const struct uqm_load *load);
+/* Rows of a load in one tile: products want whole blocks of UQM_GEMM_COLS, unless it has fewer. */
+uint64_t uqm_schedule_tile_rows(const struct uqm_schedule *schedule, const struct uqm_load *load,
+                                size_t tile_bytes);
 /* Most elements in a row, and in a tile of this size. */
 uint64_t uqm_schedule_max_row(const struct uqm_schedule *schedule);
 uint64_t uqm_schedule_max_tile_elem(const struct uqm_schedule *schedule, size_t tile_bytes);
@@ -62,13 +66,17 @@ struct uqm_weights_params {
     float *stage; /* room for the longest row, used within the calls below */
 };
 
+struct uqm_held;
+
 struct uqm_weights {
     struct uqm_weights_params of;
-    struct uqm_tile_stream *stream;
+    struct uqm_tile_stream *stream; /* NULL: of weights that are held */
+    const struct uqm_held *held;
     size_t asked_load; /* how far the stream has been told; ahead of the next two */
     uint64_t asked_row;
     size_t load; /* how far the network has come */
     uint64_t row;
+    double waited_s; /* for tiles */
 };
 
 /* Start a pass. `weights` must stay where it is until uqm_weights_close(), which takes a zeroed
@@ -76,6 +84,13 @@ struct uqm_weights {
 int uqm_weights_open(struct uqm_weights *weights, const struct uqm_weights_params *params,
                      struct uqm_err *err);
 void uqm_weights_close(struct uqm_weights *weights);
+
+/* Take loads from the group that is held (held.h) instead, beginning anew wherever seek says. The
+ * device may keep copies of them until uqm_weights_forget() of the loads [first, end). */
+void uqm_weights_hold(struct uqm_weights *weights, const struct uqm_weights_params *params,
+                      const struct uqm_held *held);
+void uqm_weights_seek(struct uqm_weights *weights, size_t load);
+void uqm_weights_forget(struct uqm_weights *weights, size_t first, size_t end);
 
 /* The next load is a single row: widened, into dst. */
 int uqm_weights_vector(struct uqm_weights *weights, struct uqm_place dst, size_t n_elem,

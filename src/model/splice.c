@@ -66,13 +66,44 @@ int uqm_schedule_gather(struct uqm_schedule *schedule, const struct uqm_load *ma
     return UQM_OK;
 }
 
+/* Different words; without memory to tell them apart, the whole vocabulary. */
+static uint64_t count_words(const struct uqm_sequence *seqs, size_t n_seqs, uint32_t vocab_size)
+{
+    bool *seen = calloc(vocab_size, sizeof *seen);
+    uint64_t n = 0;
+    if (!seen)
+        return vocab_size;
+    for (size_t s = 0; s < n_seqs; s++)
+        for (size_t i = 0; i < seqs[s].prompt->n_ids; i++) {
+            const int32_t id = seqs[s].prompt->ids[i];
+            if (id == UQM_IMAGE_PLACEHOLDER || seen[id])
+                continue;
+            seen[id] = true;
+            n++;
+        }
+    free(seen);
+    return n;
+}
+
+/* Every word that occurs with all that one read may bring along, each read rounded up. */
+uint64_t uqm_splice_most_rows(const struct uqm_network *net, const struct uqm_sequence *seqs,
+                              size_t n_seqs)
+{
+    const struct uqm_schedule s = { .source = net->source };
+    const uint64_t row_bytes = uqm_schedule_row_bytes(&s, &net->embed);
+    const uint64_t n_words = count_words(seqs, n_seqs, net->config.text.vocab_size);
+    const uint64_t rows =
+        uqm_min_u64(n_words * (1 + READ_BYTES / row_bytes), net->config.text.vocab_size);
+    return rows + (n_words * 64 + row_bytes - 1) / row_bytes;
+}
+
 struct uqm_splice {
     const struct uqm_sequence *seqs;
     size_t n_seqs, n_rows, n_pictures, picture_rows; /* rows of the batch, and of one picture */
     struct uqm_row_ref *words;                       /* ascending by id */
     size_t n_words;
-    size_t n_loads;  /* of embedding rows */
-    uint32_t *index; /* (n_rows): where each row of hidden comes from */
+    size_t first_load, n_loads; /* of embedding rows */
+    uint32_t *index;            /* (n_rows): where each row of hidden comes from */
     size_t width;
     /* While the rows come in: */
     struct uqm_run *run;
@@ -103,9 +134,8 @@ static void note_word(struct uqm_splice *splice, int32_t id, size_t row, size_t 
         splice->words[splice->n_words++] = (struct uqm_row_ref){ .id = id, .at = row };
 }
 
-int uqm_splice_create(struct uqm_splice **out, struct uqm_schedule *schedule,
-                      const struct uqm_network *net, const struct uqm_sequence *seqs, size_t n_seqs,
-                      struct uqm_err *err)
+static int create(struct uqm_splice **out, const struct uqm_network *net,
+                  const struct uqm_sequence *seqs, size_t n_seqs, struct uqm_err *err)
 {
     struct uqm_splice *s = calloc(1, sizeof *s);
     if (!s)
@@ -130,13 +160,27 @@ int uqm_splice_create(struct uqm_splice **out, struct uqm_schedule *schedule,
         s->n_pictures += seqs[i].n_pictures;
         for_each_id(s, &seqs[i], note_word, NULL);
     }
+    if (ret < 0) {
+        uqm_splice_destroy(&s);
+        return ret;
+    }
+    qsort(s->words, s->n_words, sizeof *s->words, uqm_row_ref_compare);
+    *out = s;
+    return UQM_OK;
+}
+
+int uqm_splice_create(struct uqm_splice **out, struct uqm_schedule *schedule,
+                      const struct uqm_network *net, const struct uqm_sequence *seqs, size_t n_seqs,
+                      struct uqm_err *err)
+{
+    struct uqm_splice *s = NULL;
+    int ret = create(&s, net, seqs, n_seqs, err);
     if (ret == UQM_OK && s->n_pictures > 0)
         ret = uqm_projector_schedule(schedule, &net->config, err);
     if (ret == UQM_OK) {
-        qsort(s->words, s->n_words, sizeof *s->words, uqm_row_ref_compare);
-        const size_t before = schedule->n;
+        s->first_load = schedule->n;
         ret = uqm_schedule_gather(schedule, &net->embed, s->words, s->n_words, err);
-        s->n_loads = schedule->n - before;
+        s->n_loads = schedule->n - s->first_load;
     }
     if (ret < 0) {
         uqm_splice_destroy(&s);
@@ -144,6 +188,18 @@ int uqm_splice_create(struct uqm_splice **out, struct uqm_schedule *schedule,
     }
     *out = s;
     return UQM_OK;
+}
+
+int uqm_splice_create_part(struct uqm_splice **out, const struct uqm_splice *whole,
+                           const struct uqm_network *net, const struct uqm_sequence *seqs,
+                           size_t n_seqs, struct uqm_err *err)
+{
+    int ret = create(out, net, seqs, n_seqs, err);
+    if (ret == UQM_OK) {
+        (*out)->first_load = whole->first_load;
+        (*out)->n_loads = whole->n_loads;
+    }
+    return ret;
 }
 
 void uqm_splice_destroy(struct uqm_splice **splice)
@@ -242,6 +298,8 @@ static int splice_words(struct uqm_splice *splice, struct uqm_weights *weights,
     splice->table =
         (struct uqm_row_writer){ .run = splice->run, .to = parts->normed, .width = splice->width };
     splice->next = splice->n_ids = 0;
+    if (weights->held) /* past a projector that other prompts of the pass need */
+        uqm_weights_seek(weights, splice->first_load);
     for (size_t i = 0; ret == UQM_OK && i < splice->n_loads; i++)
         ret = uqm_weights_rows(weights, take_word, splice, err);
     if (ret == UQM_OK)

@@ -45,6 +45,7 @@ static int stream_next(struct uqm_tile_stream *stream, struct uqm_tile *tile, st
     assert_true(tile->n_bytes <= s->tile_bytes);
     const char *data = storage_of(m, tile->range.tensor)->data;
     memcpy(s->buffer, data + tile->range.first_elem * elem_bytes(t), tile->n_bytes);
+    m->bytes_read += tile->n_bytes;
     if (tile->n_bytes > m->largest_tile)
         m->largest_tile = tile->n_bytes;
     return 1;
