@@ -19,6 +19,7 @@ struct uqm_device_entry {
     char features[UQM_MAX_FEATURES][48];
     size_t n_features;
     bool usable;
+    bool automatic;   /* the one that "auto" takes */
     char reason[160]; /* why it cannot be used, or why auto does not take it; "": it does */
 };
 

@@ -6,6 +6,7 @@
 #include <sys/sysinfo.h>
 
 #include "compute/blas.h"
+#include "compute/device_list.h"
 #include "compute/kernels.h"
 #include "src/format/json.h"
 
@@ -50,7 +51,7 @@ static json_t *list_tiers(void)
     return tiers;
 }
 
-static json_t *describe_cpu(void)
+static json_t *describe_cpu(bool automatic)
 {
     char name[256];
     struct sysinfo info;
@@ -63,15 +64,51 @@ static json_t *describe_cpu(void)
     int n_threads = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
     uqm_kernels_init(&kernels, uqm_cpu_flags());
     uqm_blas_setup(); /* the driver's line then names the kernels that networks run on */
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:s, s:o}", "id", "cpu", "name", name, "type",
-                     "cpu", "driver", openblas_get_config(), "memory",
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:b, s:b}", "id", "cpu", "name",
+                     name, "type", "cpu", "driver", openblas_get_config(), "memory",
                      (json_int_t) ((uint64_t) info.totalram * info.mem_unit), "threads", n_threads,
-                     "kernels", kernels.tier, "features", list_tiers());
+                     "kernels", kernels.tier, "features", list_tiers(), "usable", 1, "auto",
+                     automatic);
+}
+
+static json_t *describe_vulkan(const struct uqm_device_entry *e)
+{
+    json_t *features = json_array();
+    for (size_t i = 0; features && i < e->n_features; i++)
+        json_array_append_new(features, json_string(e->features[i]));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:b, s:b, s:s*}", "id", e->id, "name",
+                     e->name, "type", e->type, "driver", e->driver, "uuid", e->uuid, "memory",
+                     (json_int_t) e->memory_bytes, "features", features, "usable", e->usable,
+                     "auto", e->automatic, "reason", e->reason[0] ? e->reason : NULL);
+}
+
+static json_t *describe_all(const struct uqm_device_list *list)
+{
+    bool automatic = true;
+    json_t *devices = json_array(), *result;
+    for (size_t i = 0; i < list->n; i++)
+        automatic &= !list->entries[i].automatic;
+    json_array_append_new(devices, describe_cpu(automatic));
+    for (size_t i = 0; i < list->n; i++)
+        json_array_append_new(devices, describe_vulkan(&list->entries[i]));
+    if (json_array_size(devices) != list->n + 1) {
+        json_decref(devices);
+        return NULL;
+    }
+    result = json_pack("{s:o, s:s*}", "devices", devices, "no_vulkan",
+                       list->no_vulkan[0] ? list->no_vulkan : NULL);
+    return result;
 }
 
 UQM_API int uqm_devices(char **json, struct uqm_err *err)
 {
-    json_t *result = json_pack("{s:[o]}", "devices", describe_cpu());
+    struct uqm_device_list list;
+    *json = NULL;
+    int ret = uqm_device_list_init(&list, err);
+    if (ret < 0)
+        return ret;
+    json_t *result = describe_all(&list);
+    uqm_device_list_finish(&list);
     *json = result ? uqm_json_dump(result) : NULL;
     json_decref(result);
     return *json ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "the list of devices: no memory");

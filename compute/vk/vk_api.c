@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int missing(struct uqm_err *err, const char *where, const char *name)
@@ -11,12 +12,13 @@ static int missing(struct uqm_err *err, const char *where, const char *name)
 
 int uqm_vk_api_open(struct uqm_vk_api *api, struct uqm_err *err)
 {
-    static const char *const names[] = { "libvulkan.so.1", "libvulkan.so", "libvulkan.1.dylib" };
+    const char *named = getenv("UQMERGE_VK_LOADER");
+    const char *names[] = { "libvulkan.so.1", "libvulkan.so", "libvulkan.1.dylib" };
     char reason[256] = "";
 
     *api = (struct uqm_vk_api){ 0 };
     for (size_t i = 0; i < sizeof names / sizeof names[0] && !api->library; i++) {
-        api->library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        api->library = dlopen(named ? named : names[i], RTLD_NOW | RTLD_LOCAL);
         if (!api->library && i == 0) {
             const char *said = dlerror();
             snprintf(reason, sizeof reason, "%s", said ? said : names[i]);

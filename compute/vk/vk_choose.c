@@ -69,11 +69,11 @@ void uqm_vk_info_rank(struct uqm_vk_info *infos, size_t n_infos)
         info->passed_over[0] = 0;
         if (info->type == VK_PHYSICAL_DEVICE_TYPE_CPU)
             snprintf(info->passed_over, sizeof info->passed_over,
-                     "it is software: slower than the CPU itself; used only when it is named");
+                     "it is software, slower than the CPU itself");
         for (size_t k = 0; k < n_infos && !info->passed_over[0]; k++)
             if (k != i && one_gpu(info, &infos[k]) && better(&infos[k], info))
                 snprintf(info->passed_over, sizeof info->passed_over,
-                         "it is the same GPU as vulkan:%u under another driver", infos[k].n);
+                         "it is the same GPU as vulkan:%u, under another driver", infos[k].n);
     }
 }
 

@@ -79,12 +79,17 @@ int uqm_vk_list(struct uqm_device_list *list, struct uqm_err *err)
         return uqm_fail(err, UQM_ERR_NOMEM, "%s", why.msg);
     if (ret < 0 || instance->n_infos == 0) {
         snprintf(list->no_vulkan, sizeof list->no_vulkan, "%.255s",
-                 ret < 0 ? why.msg : "Vulkan lists no device");
+                 ret < 0 ? why.msg + (strncmp(why.msg, "Vulkan: ", 8) == 0 ? 8 : 0)
+                         : "there are drivers, but no device");
     } else {
         list->entries = calloc(instance->n_infos, sizeof *list->entries);
         list->n = list->entries ? instance->n_infos : 0;
         for (size_t i = 0; i < list->n; i++)
             describe(&list->entries[i], &instance->infos[i]);
+        const struct uqm_vk_info *best = NULL;
+        uqm_vk_info_choose(&best, instance->infos, instance->n_infos, "auto", NULL);
+        if (best && list->n)
+            list->entries[best->n].automatic = true;
         if (!list->entries)
             ret = UQM_ERR_NOMEM;
     }
