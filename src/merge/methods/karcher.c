@@ -21,6 +21,7 @@ enum step_pass { PRODUCTS, TANGENT, LENGTH };
 /* mergekit's scalars; the arrays follow. */
 struct result {
     bool all_zero, take_first;
+    bool done;       /* the passes that are left are not needed */
     size_t first;    /* input that is not left out */
     size_t n_steps;  /* completed */
     double length_0; /* of the first m */
@@ -292,7 +293,7 @@ static void fold(const struct uqm_job *job, struct uqm_job_state *state, unsigne
 }
 
 /* Norms, who counts, and the size of the result. */
-static int end_of_norms(const struct uqm_arith *a, struct result *r)
+static bool end_of_norms(const struct uqm_arith *a, struct result *r)
 {
     const struct uqm_job *job = a->job;
     double *norms = norms_in(r), *alpha = alpha_in(job, r), total = 0;
@@ -313,7 +314,7 @@ static int end_of_norms(const struct uqm_arith *a, struct result *r)
     return r->all_zero;
 }
 
-static int end_of_products(const struct uqm_arith *a, void *result, struct step *step)
+static void end_of_products(const struct uqm_arith *a, void *result, struct step *step)
 {
     const double *alpha = alpha_in(a->job, result);
     double *products = products_of(step), *gains = gains_of(a->job, step);
@@ -324,21 +325,21 @@ static int end_of_products(const struct uqm_arith *a, void *result, struct step 
         double ratio = uqm_arith_rd(a, theta / uqm_arith_rd(a, sin(theta)));
         gains[i] = alpha[i] > 0 && theta >= tol(a->job) ? uqm_arith_rd(a, alpha[i] * ratio) : 0;
     }
-    return 0;
 }
 
-static int end_of_mergekit(const struct uqm_arith *a, struct result *r, unsigned pass)
+/* true: the passes that are left are not needed. */
+static bool end_of_mergekit(const struct uqm_arith *a, struct result *r, unsigned pass)
 {
     if (pass == 0)
         return end_of_norms(a, r);
     if (pass == 1) {
         r->length_0 = uqm_arith_f32(a, sqrt(r->length_0));
         r->take_first = r->length_0 < tol(a->job);
-        return 0;
+        return false;
     }
     struct step *step = step_in(a->job, r, r->n_steps);
     switch ((enum step_pass)((pass - PASSES_BEFORE) % PASSES_A_STEP)) {
-    case PRODUCTS: return end_of_products(a, r, step);
+    case PRODUCTS: end_of_products(a, r, step); return false;
     case TANGENT:
         step->tangent = uqm_arith_f32(a, sqrt(step->tangent));
         step->cosine = uqm_arith_rd(a, cos(step->tangent));
@@ -349,7 +350,7 @@ static int end_of_mergekit(const struct uqm_arith *a, struct result *r, unsigned
         if (!(step->length > tol(a->job)))
             step->length = 1;
         r->n_steps++;
-        return 0;
+        return false;
     }
 }
 
@@ -457,7 +458,18 @@ static int end_pass(const struct uqm_job *job, struct uqm_job_state *state, unsi
         return 0;
     }
     struct uqm_arith a = { .job = job, .round = job->work, .wide = job->work == UQM_F64 };
-    return end_of_mergekit(&a, state->result, pass);
+    struct result *r = state->result;
+    r->done = end_of_mergekit(&a, r, pass);
+    return r->done;
+}
+
+static void pass_blocks(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
+                        uint64_t *first, uint64_t *n)
+{
+    const struct result *r = state->result;
+    (void) pass;
+    *first = 0;
+    *n = accurate(job) || !r->done ? job->n_blocks : 0;
 }
 
 /* --- merging --- */
@@ -500,6 +512,7 @@ const struct uqm_method_ops uqm_karcher_ops = {
     .work_bytes = work_bytes,
     .partial_bytes = partial_bytes,
     .scratch_bytes = scratch_bytes,
+    .pass_blocks = pass_blocks,
     .scan = scan,
     .fold = fold,
     .end_pass = end_pass,

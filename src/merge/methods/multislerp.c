@@ -18,6 +18,7 @@
 struct result {
     double length; /* of m */
     bool vanishes; /* m: the plain sum of two is taken */
+    bool done;     /* the passes that are left are not needed */
     double cosine, sine, size;
 };
 
@@ -317,8 +318,8 @@ static int end_of_mergekit(const struct uqm_arith *a, void *result, unsigned pas
     return 0;
 }
 
-static int end_pass(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
-                    struct uqm_err *err)
+static int end_of(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
+                  struct uqm_err *err)
 {
     struct result *r = state->result;
     struct uqm_arith a = { .job = job,
@@ -330,6 +331,24 @@ static int end_pass(const struct uqm_job *job, struct uqm_job_state *state, unsi
         return end_of_gram(&a, state->result, err);
     r->length = sqrt(r->length);
     return finish_coefficients(&a, state->result, err);
+}
+
+static int end_pass(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
+                    struct uqm_err *err)
+{
+    struct result *r = state->result;
+    int ret = end_of(job, state, pass, err);
+    r->done = ret == 1;
+    return ret;
+}
+
+static void pass_blocks(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
+                        uint64_t *first, uint64_t *n)
+{
+    const struct result *r = state->result;
+    (void) pass;
+    *first = 0;
+    *n = r->done ? 0 : job->n_blocks;
 }
 
 /* --- merging --- */
@@ -396,6 +415,7 @@ const struct uqm_method_ops uqm_multislerp_ops = {
     .result_bytes = result_bytes,
     .partial_bytes = partial_bytes,
     .scratch_bytes = scratch_bytes,
+    .pass_blocks = pass_blocks,
     .scan = scan,
     .fold = fold,
     .end_pass = end_pass,

@@ -14,7 +14,8 @@
 #include "src/merge/methods/methods.h"
 #include "src/merge/methods/rank_search.h"
 
-enum { UPPER, LOWER, BLOCK, ELEMENT, SQUARES, N_PASSES };
+/* Passes; without a selection the last alone. */
+enum phase { UPPER, LOWER, BLOCK, ELEMENT, SQUARES, N_PHASES };
 
 /* What is kept: keys above `key`, and those equal to it before the element `end`. The models'
  * weights follow. */
@@ -45,7 +46,12 @@ static bool selects(const struct uqm_job *job)
 
 static unsigned n_passes(const struct uqm_job *job)
 {
-    return job->n_others > 0 ? N_PASSES : 0;
+    return job->n_others == 0 ? 0 : selects(job) ? N_PHASES : 1;
+}
+
+static enum phase phase_of(const struct uqm_job *job, unsigned pass)
+{
+    return selects(job) ? (enum phase) pass : SQUARES;
 }
 
 static double *weights_in(void *result)
@@ -91,9 +97,7 @@ static void *extra_lane(const struct uqm_arith *a, size_t i)
 
 static uint64_t most_blocks(const struct uqm_job *job, unsigned pass)
 {
-    if (pass != SQUARES && !selects(job))
-        return 0;
-    return pass == ELEMENT ? 1 : job->n_blocks;
+    return phase_of(job, pass) == ELEMENT ? 1 : job->n_blocks;
 }
 
 static void pass_blocks(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
@@ -101,14 +105,17 @@ static void pass_blocks(const struct uqm_job *job, const struct uqm_job_state *s
 {
     const struct result *r = state->result;
     const struct work *w = state->work;
-    bool undecided = selects(job) && !r->none && r->end == 0;
-    *first = pass == ELEMENT && undecided ? w->block : 0;
-    switch (pass) {
-    case UPPER: *n = selects(job) ? job->n_blocks : 0; break;
-    case LOWER: *n = selects(job) && !r->none ? job->n_blocks : 0; break;
-    case BLOCK: *n = undecided ? job->n_blocks : 0; break;
-    case ELEMENT: *n = undecided ? 1 : 0; break;
-    default: *n = job->n_blocks; break;
+    enum phase phase = phase_of(job, pass);
+    bool undecided = !r->none && r->end == 0;
+    *first = 0;
+    *n = job->n_blocks;
+    if (phase == LOWER && r->none)
+        *n = 0;
+    if (phase == BLOCK && !undecided)
+        *n = 0;
+    if (phase == ELEMENT) {
+        *first = undecided ? w->block : 0;
+        *n = undecided;
     }
 }
 
@@ -173,14 +180,14 @@ static void select_chunk(const struct uqm_arith *a, const struct result *r, floa
 
 /* Of a chunk in the passes that look for equal keys: how many there are, and where the last of the
  * quota lies. */
-static void count_equal(const struct work *w, const struct result *r, unsigned pass,
+static void count_equal(const struct work *w, const struct result *r, enum phase phase,
                         uint64_t *partial, const float *key, uint64_t first, size_t n)
 {
     for (size_t e = 0; e < n; e++) {
         if (uqm_rank_key(key[e]) != r->key)
             continue;
         partial[0]++;
-        if (pass == ELEMENT && partial[0] == w->quota)
+        if (phase == ELEMENT && partial[0] == w->quota)
             partial[1] = first + e + 1;
     }
 }
@@ -209,22 +216,23 @@ static void scan(const struct uqm_job *job, const struct uqm_job_state *state, u
     const struct result *r = state->result;
     const struct work *w = state->work;
     float *key = scratch;
+    enum phase phase = phase_of(job, pass);
     uqm_arith_init(&a, job, (char *) scratch + KEY_BYTES);
     for (size_t at = 0; at < span->n_elem; at += UQM_CHUNK) {
         size_t n = span->n_elem - at < UQM_CHUNK ? span->n_elem - at : UQM_CHUNK;
         uqm_vectors_load(&v, &a, span, at, n);
-        if (pass == SQUARES) {
+        if (phase == SQUARES) {
             select_chunk(&a, r, key, span->first + at, n);
             add_squares(&a, partial, n);
             continue;
         }
         find_variances(&a, key, n);
-        if (pass == UPPER)
+        if (phase == UPPER)
             count_upper(tally, key, n);
-        else if (pass == LOWER)
+        else if (phase == LOWER)
             uqm_rank_count_lower(tally, w->rank.upper, key, n);
         else
-            count_equal(w, r, pass, partial, key, span->first + at, n);
+            count_equal(w, r, phase, partial, key, span->first + at, n);
     }
 }
 
@@ -235,12 +243,13 @@ static void fold(const struct uqm_job *job, struct uqm_job_state *state, unsigne
     const uint64_t *counts = partial;
     struct result *r = state->result;
     struct work *w = state->work;
-    if (pass == SQUARES) {
+    enum phase phase = phase_of(job, pass);
+    if (phase == SQUARES) {
         for (size_t i = 0; i < job->n_others; i++)
             weights_in(r)[i] += sums[i];
-    } else if (pass == ELEMENT) {
+    } else if (phase == ELEMENT) {
         r->end = counts[1];
-    } else if (pass == BLOCK) {
+    } else if (phase == BLOCK) {
         w->block = w->found ? w->block : block;
         w->found = w->found || w->quota <= counts[0];
         w->quota -= w->found ? 0 : counts[0];
@@ -253,7 +262,7 @@ static void gather(const struct uqm_job *job, struct uqm_job_state *state, unsig
     (void) segment;
     struct work *w = state->work;
     const uint64_t *bins = tally;
-    for (size_t b = 0; selects(job) && pass <= LOWER && b <= UQM_RANK_BINS; b++)
+    for (size_t b = 0; phase_of(job, pass) <= LOWER && b <= UQM_RANK_BINS; b++)
         w->bins[b] += bins[b];
 }
 
@@ -303,11 +312,12 @@ static int end_pass(const struct uqm_job *job, struct uqm_job_state *state, unsi
                            .round = job->work,
                            .wide = job->numerics == UQM_NUMERICS_ACCURATE || job->work == UQM_F64 };
     struct result *r = state->result;
-    if (pass == UPPER && selects(job))
+    enum phase phase = phase_of(job, pass);
+    if (phase == UPPER)
         end_of_upper(job, r, state->work);
-    else if (pass == LOWER && selects(job) && !r->none)
+    else if (phase == LOWER)
         end_of_lower(job, r, state->work);
-    else if (pass == SQUARES)
+    else if (phase == SQUARES)
         end_of_squares(&a, weights_in(r));
     return 0;
 }

@@ -136,6 +136,9 @@ static int run_pass(struct drive *v, const struct driven *d, unsigned pass, stru
     uint64_t first = 0, n = job->n_blocks;
     if (job->ops->pass_blocks)
         job->ops->pass_blocks(job, &v->state, pass, &first, &n);
+    assert_true(pass > 0 || n == job->n_blocks);
+    if (n == 0)
+        return 0;
     for (unsigned s = 0; s < n_segments; s++) {
         void *tally = zeroed(bytes_of(job->ops->tally_bytes, job));
         uint64_t from = first + n * s / n_segments, to = first + n * (s + 1) / n_segments;
