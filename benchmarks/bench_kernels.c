@@ -6,12 +6,16 @@
  *
  *   --case PREFIX   only cases whose name begins so     --elem N     elements of an array (65536)
  *   --m M --n N --k K   one product of this shape       --threads T  of products and attention (1)
- *   --rounds R      of each case (7)
+ *   --rounds R      of each case (7)                --device D   of the cases vk_* (vulkan:0)
+ *   --vk all        every kernel of a product that the device can run, not the chosen one alone
  */
 #include <cblas.h>
 #include <math.h>
 
 #include "benchmarks/bench.h"
+#ifdef UQM_VULKAN
+#include "benchmarks/bench_kernels_vk.h"
+#endif
 #include "compute/attention.h"
 #include "compute/blas.h"
 #include "compute/gemm.h"
@@ -484,5 +488,18 @@ int main(int argc, char **argv)
     };
     bench_all_simple(&o);
     bench_products(&o);
+#ifdef UQM_VULKAN
+    const struct bench_vk_options vk = {
+        .device = bench_option_text(argc, argv, "--device", "vulkan:0"),
+        .m = o.m,
+        .n = o.n,
+        .k = o.k,
+        .all = strcmp(bench_option_text(argc, argv, "--vk", ""), "all") == 0,
+        .n_threads = o.n_threads,
+        .n_rounds = o.n_rounds,
+    };
+    if (wanted(&o, "vk_gemm_f16"))
+        bench_kernels_vk(&vk);
+#endif
     return 0;
 }

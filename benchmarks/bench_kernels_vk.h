@@ -1,0 +1,16 @@
+/* bench_kernels.c's Vulkan cases. */
+#ifndef UQM_BENCH_KERNELS_VK_H
+#define UQM_BENCH_KERNELS_VK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct bench_vk_options {
+    const char *device; /* as --device */
+    size_t m, n, k;     /* m 0: the built-in shapes */
+    bool all;           /* every kernel, not the chosen one alone */
+    int n_threads, n_rounds;
+};
+void bench_kernels_vk(const struct bench_vk_options *options);
+
+#endif
