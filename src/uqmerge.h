@@ -192,9 +192,14 @@ struct uqm_select_params {
 /* UQ-Merge, Algorithm 1. An interrupted call goes on from the last finished model or step. */
 UQM_API int uqm_select(char **json, const struct uqm_select_params *params, struct uqm_err *err);
 
+/* max_new_tokens that stand for each task's own limit; and the most there can be. */
+enum { UQM_TASK_TOKENS = -1, UQM_MOST_TOKENS = 1 << 20 };
+
 struct uqm_eval_params {
     struct uqm_common common;
     struct uqm_question_params questions;
+    int max_new_tokens;     /* of an answer in words; 0: 15; UQM_TASK_TOKENS: the task's own */
+    const char *trace_path; /* NULL, or JSON lines of every answer */
 };
 UQM_API int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *err);
 

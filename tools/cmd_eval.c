@@ -1,13 +1,37 @@
+#include <string.h>
+
 #include "tools/commands.h"
 
 struct options {
     struct cli_common common;
     struct question_options questions;
+    int max_new_tokens;
+    const char *trace;
 };
+
+static int set_tokens(void *field, const char *value, const struct cli_option *option,
+                      struct uqm_err *err)
+{
+    if (strcmp(value, "task") != 0)
+        return cli_set_int(field, value, option, err);
+    *(int *) field = UQM_TASK_TOKENS;
+    return UQM_OK;
+}
 
 static const struct cli_option table[] = {
     QUESTION_OPTIONS(struct options),
-    ABSENT("max-new-tokens", "N|task"),
+    { .name = "max-new-tokens",
+      .value = "N|task",
+      .set = set_tokens,
+      .min = 1,
+      .max = UQM_MOST_TOKENS,
+      .field = offsetof(struct options, max_new_tokens),
+      .help = "how long an answer in words may be; task: as long as its task says; default 15" },
+    { .name = "trace",
+      .value = "FILE",
+      .set = cli_set_text,
+      .field = offsetof(struct options, trace),
+      .help = "JSON lines of every answer and its score, and of the options' probabilities" },
     { 0 },
 };
 
@@ -25,6 +49,8 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
 
     session_init(&s, common);
     params.common = common->uqm;
+    params.max_new_tokens = o->max_new_tokens;
+    params.trace_path = o->trace;
     ret = uqm_eval(&json, &params, &err);
     return session_finish(&s, ret, &json, print_eval, 0, &err);
 }
@@ -32,9 +58,11 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
 const struct cli_command cmd_eval = {
     .name = "eval",
     .args = "MODEL... --data FILE...",
-    .summary = "The accuracy of each model on multiple-choice sets, without perturbation.",
-    .details = "The answer is the largest of the six option letters' logits. Records without a "
-               "label are left out. MODEL is a checkpoint folder or a recipe (.yml).",
+    .summary = "The score of each model on each data set, without perturbation.",
+    .details = "Multiple choice: the answer is the largest of the six option letters' logits, the "
+               "score accuracy. Generation: greedy answers, scored by the set's own metric. "
+               "Records without a label or an answer are left out. MODEL is a checkpoint folder "
+               "or a recipe (.yml).",
     .options = table,
     .runs = true,
     .options_bytes = sizeof(struct options),

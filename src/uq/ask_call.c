@@ -8,7 +8,7 @@
 #include "src/uq/call.h"
 #include "src/uq/question.h"
 
-enum { N_TOP = 10, MAX_TOKENS = 1 << 20 };
+enum { N_TOP = 10 };
 
 struct ask {
     struct uqm_env env;
@@ -222,9 +222,9 @@ int uqm_ask(char **json, const struct uqm_ask_params *params, struct uqm_err *er
     *json = NULL;
     if (!params->model || !params->prompt)
         return uqm_fail(err, UQM_ERR_ARG, "ask: give a model and --prompt TEXT");
-    if (params->max_tokens < 0 || params->max_tokens > MAX_TOKENS)
+    if (params->max_tokens < 0 || params->max_tokens > UQM_MOST_TOKENS)
         return uqm_fail(err, UQM_ERR_ARG, "--max-tokens %d: give a number from 1 to %d",
-                        params->max_tokens, MAX_TOKENS);
+                        params->max_tokens, UQM_MOST_TOKENS);
     int ret = uqm_env_init(&a.env, &params->common, err);
     if (ret < 0)
         return ret;

@@ -48,7 +48,8 @@ int uqm_call_init(struct uqm_call *call, const struct uqm_call_params *params, s
     const size_t n = uqm_survey_n_records(&call->survey) * call->survey.n_passes;
     call->names = calloc(q->models.n, sizeof *call->names);
     call->logits = malloc((n + 1) * UQM_N_OPTIONS * sizeof *call->logits);
-    if (!call->names || !call->logits)
+    call->answers = calloc(uqm_survey_n_records(&call->survey) + 1, sizeof *call->answers);
+    if (!call->names || !call->logits || !call->answers)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for the logits of %zu prompts", n);
     ret = uqm_candidate_names(call->names, &q->models, err);
     if (ret == UQM_OK)
@@ -67,24 +68,43 @@ void uqm_call_finish(struct uqm_call *call)
         free(call->names[i]);
     free(call->names);
     free(call->logits);
+    for (size_t i = 0; call->answers && i < uqm_survey_n_records(&call->survey); i++)
+        free(call->answers[i]);
+    free(call->answers);
     uqm_digest_cache_finish(&call->digests);
     uqm_survey_finish(&call->survey);
+}
+
+/* Letters first, then words; either may have no set. */
+static int ask(struct uqm_call *call, struct uqm_candidate *candidate, const char *stage,
+               struct uqm_err *err)
+{
+    int ret = UQM_OK;
+    if (uqm_survey_asks(&call->survey, UQM_TASK_CHOICE))
+        ret = uqm_runner_ask(call->logits, &call->runner, candidate, stage, err);
+    if (ret == UQM_OK && uqm_survey_asks(&call->survey, UQM_TASK_GENERATION))
+        ret = uqm_runner_answer(call->answers, &call->runner, candidate, stage, err);
+    return ret;
 }
 
 int uqm_call_measure(struct uqm_measure *m, struct uqm_call *call, struct uqm_candidate *candidate,
                      enum uqm_measure_kind kind, const char *name, const char *stage,
                      struct uqm_err *err)
 {
-    int ret = uqm_runner_ask(call->logits, &call->runner, candidate, stage, err);
-    if (ret == UQM_OK)
-        ret = uqm_trace_add(call->trace, &call->survey, name, call->logits, err);
+    int ret = ask(call, candidate, stage, err);
     if (ret < 0)
         return ret;
-    if (kind == UQM_MEASURE_ACCURACY)
-        uqm_measure_accuracy(m, &call->survey, call->logits);
-    else
+    if (kind == UQM_MEASURE_UNCERTAINTY) {
         uqm_measure_uncertainty(m, &call->survey, call->logits);
-    return uqm_measure_summarize(m, &call->survey, name, err);
+    } else {
+        uqm_measure_accuracy(m, &call->survey, call->logits);
+        ret = uqm_measure_answers(m, &call->survey, call->answers, err);
+    }
+    if (ret == UQM_OK)
+        ret = uqm_trace_add(call->trace, &call->survey, name, call->logits, err);
+    if (ret == UQM_OK)
+        ret = uqm_trace_add_answers(call->trace, &call->survey, name, call->answers, m, err);
+    return ret < 0 ? ret : uqm_measure_summarize(m, &call->survey, name, err);
 }
 
 int uqm_call_measure_model(struct uqm_measure *m, struct uqm_call *call, size_t i,

@@ -17,6 +17,7 @@ struct uqm_call {
     const struct uqm_strings *models; /* borrowed from the params */
     char **names;                     /* [models->n] */
     float *logits;                    /* (n_records, n_passes, 6), of the model asked last */
+    char **answers;                   /* (n_records), of the same, in generation sets */
     struct uqm_trace *trace;          /* NULL: none */
 };
 

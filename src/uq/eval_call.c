@@ -1,17 +1,67 @@
-/* uqm_eval(): accuracy on multiple-choice sets: clean pictures, no prefix, no dropout. */
+/* uqm_eval(): accuracy on multiple-choice sets, the set's metric on generation sets: clean
+ * pictures, no prefix, no dropout. */
+#include <math.h>
+
 #include "src/uq/call.h"
 
-static json_t *model_json(const struct uqm_measure *m, const struct uqm_survey *survey,
-                          const char *name)
+/* What was said against what is right, of "yes". */
+struct yes_counts {
+    size_t n, said, right, both; /* answers; yes said; yes is right; both */
+};
+
+/* A word that is neither yes nor no counts in no way but as an answer. */
+static struct yes_counts count_yes(const struct uqm_dataset *set, enum uqm_metric metric,
+                                   char *const *answers)
+{
+    struct yes_counts c = { 0 };
+    for (size_t i = 0; i < set->n_records; i++) {
+        if (!answers[i])
+            continue;
+        const int said = uqm_metric_yes_no(metric, answers[i]);
+        const bool right = uqm_metric_yes_no(metric, set->records[i].answers[0]) == 1;
+        c.n++;
+        c.said += said == 1;
+        c.right += right && said >= 0;
+        c.both += right && said == 1;
+    }
+    return c;
+}
+
+static json_t *ratio(size_t a, size_t b)
+{
+    return uqm_measure_number(b ? (double) a / (double) b : (double) NAN);
+}
+
+static void add_yes_no(json_t *out, const struct uqm_call *call, size_t k)
+{
+    const struct uqm_survey *s = &call->survey;
+    const struct yes_counts c =
+        count_yes(&s->sets[k], s->tasks[k].score, call->answers + s->first_record[k]);
+    json_object_set_new(out, "precision", ratio(c.both, c.said));
+    json_object_set_new(out, "recall", ratio(c.both, c.right));
+    json_object_set_new(out, "f1", ratio(2 * c.both, c.said + c.right));
+    json_object_set_new(out, "yes_ratio", ratio(c.said, c.n));
+}
+
+static json_t *set_json(const struct uqm_measure *m, const struct uqm_call *call, size_t k)
+{
+    const struct uqm_task *task = &call->survey.tasks[k];
+    json_t *set =
+        json_pack("{s:s, s:s, s:o, s:I, s:I}", "data", call->survey.sets[k].name, "metric",
+                  task->metric, "value", uqm_measure_number(m->sets[k].mean), "samples",
+                  (json_int_t) m->sets[k].n, "skipped", (json_int_t) m->sets[k].n_skipped);
+    if (set && task->kind == UQM_TASK_GENERATION &&
+        (task->score == UQM_METRIC_YES_NO || task->score == UQM_METRIC_LMMS_POPE))
+        add_yes_no(set, call, k);
+    return set;
+}
+
+static json_t *model_json(const struct uqm_measure *m, const struct uqm_call *call, size_t i)
 {
     json_t *sets = json_array();
     for (size_t k = 0; sets && k < m->n_sets; k++)
-        json_array_append_new(sets, json_pack("{s:s, s:s, s:o, s:I, s:I}", "data",
-                                              survey->sets[k].name, "metric", "accuracy", "value",
-                                              uqm_measure_number(m->sets[k].mean), "samples",
-                                              (json_int_t) m->sets[k].n, "skipped",
-                                              (json_int_t) m->sets[k].n_skipped));
-    return json_pack("{s:s, s:o, s:o}", "model", name, "datasets", sets, "average",
+        json_array_append_new(sets, set_json(m, call, k));
+    return json_pack("{s:s, s:o, s:o}", "model", call->names[i], "datasets", sets, "average",
                      uqm_measure_number(m->model.mean));
 }
 
@@ -22,7 +72,7 @@ static int add_model(json_t *models, struct uqm_call *call, size_t i, struct uqm
     if (ret == UQM_OK)
         ret = uqm_call_measure_model(&m, call, i, UQM_MEASURE_ACCURACY, err);
     if (ret == UQM_OK)
-        json_array_append_new(models, model_json(&m, &call->survey, call->names[i]));
+        json_array_append_new(models, model_json(&m, call, i));
     uqm_measure_finish(&m);
     return ret;
 }
@@ -31,7 +81,12 @@ int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *
 {
     const struct uqm_call_params call_params = {
         .common = &params->common,
-        .survey = { .questions = &params->questions, .n_passes = 1, .labelled_only = true },
+        .survey = { .questions = &params->questions,
+                    .n_passes = 1,
+                    .labelled_only = true,
+                    .generation = true,
+                    .max_new_tokens = params->max_new_tokens },
+        .trace_path = params->trace_path,
     };
     struct uqm_call call;
 
@@ -40,6 +95,8 @@ int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *
     json_t *models = json_array();
     for (size_t i = 0; ret == UQM_OK && i < call.models->n; i++)
         ret = add_model(models, &call, i, err);
+    if (ret == UQM_OK)
+        ret = uqm_trace_commit(call.trace, err);
     if (ret == UQM_OK)
         ret = uqm_call_result(json, json_pack("{s:O}", "models", models), err);
     json_decref(models);

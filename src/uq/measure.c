@@ -55,8 +55,27 @@ void uqm_measure_accuracy(struct uqm_measure *m, const struct uqm_survey *survey
         for (size_t i = 0; i < survey->sets[k].n_records; i++, logits += stride) {
             int answer = survey->sets[k].records[i].answer;
             int said = uqm_option_argmax(logits);
-            m->values[k][i] = answer < 0 || said < 0 ? (double) NAN : said == answer;
+            if (survey->tasks[k].kind == UQM_TASK_CHOICE)
+                m->values[k][i] = answer < 0 || said < 0 ? (double) NAN : said == answer;
         }
+}
+
+int uqm_measure_answers(struct uqm_measure *m, const struct uqm_survey *survey,
+                        char *const *answers, struct uqm_err *err)
+{
+    for (size_t k = 0; k < m->n_sets; k++) {
+        const struct uqm_dataset *set = &survey->sets[k];
+        const struct uqm_task *task = &survey->tasks[k];
+        for (size_t i = 0; task->kind == UQM_TASK_GENERATION && i < set->n_records; i++) {
+            const char *answer = answers[survey->first_record[k] + i];
+            int ret = answer ? uqm_metric_score(&m->values[k][i], task->score, &set->records[i],
+                                                answer, set->name, survey->env->seed, err)
+                             : UQM_OK;
+            if (ret < 0)
+                return ret;
+        }
+    }
+    return UQM_OK;
 }
 
 int uqm_measure_summarize(struct uqm_measure *m, const struct uqm_survey *survey, const char *name,

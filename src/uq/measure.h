@@ -17,12 +17,16 @@ int uqm_measure_init(struct uqm_measure *out, const struct uqm_survey *survey, s
 /* Takes a zeroed one. */
 void uqm_measure_finish(struct uqm_measure *measure);
 
-/* From logits (n_records, n_passes, 6). Uncertainty: u of each record. Accuracy: 1 or 0 by the
- * first pass' largest logit, NaN without a label. */
+/* From logits (n_records, n_passes, 6), of the multiple-choice sets. Uncertainty: u of each record.
+ * Accuracy: 1 or 0 by the first pass' largest logit, NaN without a label. */
 void uqm_measure_uncertainty(struct uqm_measure *m, const struct uqm_survey *survey,
                              const float *logits);
 void uqm_measure_accuracy(struct uqm_measure *m, const struct uqm_survey *survey,
                           const float *logits);
+
+/* The metric's score of each answer (n_records) of the generation sets, NaN without an answer. */
+int uqm_measure_answers(struct uqm_measure *m, const struct uqm_survey *survey,
+                        char *const *answers, struct uqm_err *err);
 
 /*
  * The means, from the values. UQM_ERR_FORMAT names a set without a single value, and the model.

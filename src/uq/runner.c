@@ -1,5 +1,6 @@
 #include "src/uq/runner.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +22,12 @@ struct prompts {
 
 struct asking {
     struct uqm_runner *runner;
-    const struct prompts *prompts;
-    float *logits;
+    struct uqm_candidate *candidate;
+    enum uqm_task_kind kind;
+    const char *stage;
+    struct prompts prompts;
+    float *logits;  /* multiple choice */
+    char **answers; /* generation */
 };
 
 int uqm_runner_init(struct uqm_runner *out, struct uqm_survey *survey, const char *scratch_dir,
@@ -100,20 +105,20 @@ static int add_record(struct prompts *p, const struct uqm_survey *s, const struc
     return UQM_OK;
 }
 
-static int make_prompts(struct prompts *p, const struct uqm_runner *runner,
-                        const struct uqm_candidate *c, struct uqm_err *err)
+static int make_prompts(struct asking *a, struct uqm_err *err)
 {
-    const struct uqm_survey *s = runner->survey;
+    const struct uqm_survey *s = a->runner->survey;
+    struct prompts *p = &a->prompts;
     const size_t n = uqm_survey_n_records(s) * s->n_passes;
     p->v = malloc((n + 1) * sizeof *p->v);
     p->pass = malloc((n + 1) * sizeof *p->pass);
     if (!p->v || !p->pass)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu prompts", n);
     for (size_t k = 0; k < s->n_sets; k++)
-        for (size_t i = 0; i < s->sets[k].n_records; i++) {
-            if (uqm_features_is_bad(runner->features, s->first_record[k] + i))
+        for (size_t i = 0; s->tasks[k].kind == a->kind && i < s->sets[k].n_records; i++) {
+            if (uqm_features_is_bad(a->runner->features, s->first_record[k] + i))
                 continue;
-            int ret = add_record(p, s, c, k, i, err);
+            int ret = add_record(p, s, a->candidate, k, i, err);
             if (ret < 0)
                 return ret;
         }
@@ -124,7 +129,7 @@ static int give_features(void *ctx, size_t prompt, size_t k, float *dst, struct 
 {
     const struct asking *a = ctx;
     const uint32_t n_passes = a->runner->survey->n_passes;
-    const size_t pass = a->prompts->pass[prompt];
+    const size_t pass = a->prompts.pass[prompt];
     (void) k; /* a record has one picture */
     return uqm_features_read(a->runner->features, dst, pass / n_passes,
                              (uint32_t) (pass % n_passes), err);
@@ -134,7 +139,7 @@ static int take_logits(void *ctx, size_t prompt, const float *logits, struct uqm
 {
     const struct asking *a = ctx;
     (void) err;
-    memcpy(a->logits + a->prompts->pass[prompt] * UQM_N_OPTIONS, logits,
+    memcpy(a->logits + a->prompts.pass[prompt] * UQM_N_OPTIONS, logits,
            UQM_N_OPTIONS * sizeof *logits);
     return UQM_OK;
 }
@@ -159,30 +164,85 @@ static int network_memory(uint64_t *out, const struct uqm_runner *runner, const 
     return UQM_OK;
 }
 
-static int run_network(struct asking *a, struct uqm_candidate *c, const char *stage,
-                       uint64_t memory_bytes, struct uqm_err *err)
+static int ask_letters(struct asking *a, struct uqm_network *network, struct uqm_err *err)
 {
-    struct uqm_network *network = NULL;
     int32_t options[UQM_N_OPTIONS];
-    int ret = uqm_tokenizer_option_ids(options, c->tokenizer, err);
-    if (ret == UQM_OK)
-        ret = uqm_network_create(&network, &a->runner->machine, c->source, &c->config, memory_bytes,
-                                 err);
-    if (ret < 0)
-        return ret;
     const struct uqm_llm_job job = {
-        .n_prompts = a->prompts->n,
-        .prompts = a->prompts->v,
+        .n_prompts = a->prompts.n,
+        .prompts = a->prompts.v,
         .features = give_features,
         .logits = take_logits,
         .ctx = a,
         .tokens = options,
         .n_tokens = UQM_N_OPTIONS,
-        .stage = stage,
-        .seed = c->env->seed,
+        .stage = a->stage,
+        .seed = a->candidate->env->seed,
     };
-    ret = uqm_network_logits(network, &job, err);
+    int ret = uqm_tokenizer_option_ids(options, a->candidate->tokenizer, err);
+    return ret < 0 ? ret : uqm_network_logits(network, &job, err);
+}
+
+static int take_answer(void *ctx, size_t prompt, const int32_t *ids, size_t n_ids,
+                       struct uqm_err *err)
+{
+    const struct asking *a = ctx;
+    char **text = &a->answers[a->prompts.pass[prompt]];
+    return uqm_tokenizer_decode(text, a->candidate->tokenizer, ids, n_ids, err);
+}
+
+static int ask_words(struct asking *a, struct uqm_network *network, struct uqm_err *err)
+{
+    const struct uqm_survey *s = a->runner->survey;
+    uint32_t *max_tokens = malloc((a->prompts.n + 1) * sizeof *max_tokens);
+    if (!max_tokens)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu prompts", a->prompts.n);
+    for (size_t i = 0, set = 0; i < a->prompts.n; i++) {
+        while (a->prompts.pass[i] >= s->first_record[set + 1])
+            set++;
+        max_tokens[i] = uqm_survey_new_tokens(s, set);
+    }
+    const struct uqm_generate_job job = {
+        .n_prompts = a->prompts.n,
+        .prompts = a->prompts.v,
+        .max_tokens = max_tokens,
+        .features = give_features,
+        .answer = take_answer,
+        .ctx = a,
+        .stage = a->stage,
+        .seed = a->candidate->env->seed,
+    };
+    int ret = uqm_network_generate(network, &job, err);
+    free(max_tokens);
+    return ret;
+}
+
+static int run_network(struct asking *a, uint64_t memory_bytes, struct uqm_err *err)
+{
+    struct uqm_candidate *c = a->candidate;
+    struct uqm_network *network = NULL;
+    int ret =
+        uqm_network_create(&network, &a->runner->machine, c->source, &c->config, memory_bytes, err);
+    if (ret < 0)
+        return ret;
+    ret = a->kind == UQM_TASK_CHOICE ? ask_letters(a, network, err) : ask_words(a, network, err);
     uqm_network_destroy(&network);
+    return ret;
+}
+
+static int ask(struct asking *a, struct uqm_err *err)
+{
+    struct uqm_runner *runner = a->runner;
+    uint64_t memory;
+    int ret = network_memory(&memory, runner, &a->prompts, err);
+    if (ret == UQM_OK)
+        ret = uqm_features_prepare(runner->features, a->candidate, &runner->machine, memory, err);
+    if (ret == UQM_OK)
+        ret = make_prompts(a, err);
+    if (ret == UQM_OK)
+        ret = network_memory(&memory, runner, &a->prompts, err);
+    if (ret == UQM_OK && a->prompts.n > 0)
+        ret = run_network(a, memory, err);
+    prompts_finish(&a->prompts);
     return ret;
 }
 
@@ -191,21 +251,32 @@ int uqm_runner_ask(float *logits, struct uqm_runner *runner, struct uqm_candidat
 {
     const struct uqm_survey *s = runner->survey;
     const size_t n = uqm_survey_n_records(s) * s->n_passes * UQM_N_OPTIONS;
-    struct prompts prompts = { 0 };
-    struct asking asking = { .runner = runner, .prompts = &prompts, .logits = logits };
-    uint64_t memory;
-
+    struct asking asking = {
+        .runner = runner,
+        .candidate = candidate,
+        .kind = UQM_TASK_CHOICE,
+        .stage = stage,
+        .logits = logits,
+    };
     for (size_t i = 0; i < n; i++)
         logits[i] = NAN;
-    int ret = network_memory(&memory, runner, &prompts, err);
-    if (ret == UQM_OK)
-        ret = uqm_features_prepare(runner->features, candidate, &runner->machine, memory, err);
-    if (ret == UQM_OK)
-        ret = make_prompts(&prompts, runner, candidate, err);
-    if (ret == UQM_OK)
-        ret = network_memory(&memory, runner, &prompts, err);
-    if (ret == UQM_OK && prompts.n > 0)
-        ret = run_network(&asking, candidate, stage, memory, err);
-    prompts_finish(&prompts);
-    return ret;
+    return ask(&asking, err);
+}
+
+int uqm_runner_answer(char **answers, struct uqm_runner *runner, struct uqm_candidate *candidate,
+                      const char *stage, struct uqm_err *err)
+{
+    struct asking asking = {
+        .runner = runner,
+        .candidate = candidate,
+        .kind = UQM_TASK_GENERATION,
+        .stage = stage,
+        .answers = answers,
+    };
+    assert(runner->survey->n_passes == 1);
+    for (size_t i = 0; i < uqm_survey_n_records(runner->survey); i++) {
+        free(answers[i]);
+        answers[i] = NULL;
+    }
+    return ask(&asking, err);
 }

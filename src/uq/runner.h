@@ -1,5 +1,5 @@
-/* One model asked the whole survey: prompts, features, the network, six logits a record and pass.
- */
+/* One model asked the whole survey: prompts, features, the network; six logits a record and pass of
+ * the multiple-choice sets, an answer a record of the generation sets. */
 #ifndef UQM_UQ_RUNNER_H
 #define UQM_UQ_RUNNER_H
 
@@ -20,10 +20,19 @@ int uqm_runner_init(struct uqm_runner *out, struct uqm_survey *survey, const cha
 void uqm_runner_finish(struct uqm_runner *runner);
 
 /*
- * Ask one candidate. logits (n_records, n_passes, 6): NaN for a record whose picture could not be
- * decoded. stage: for progress. Everything that the budget has left is used.
+ * Ask one candidate the multiple-choice sets. logits (n_records, n_passes, 6): NaN for a record
+ * whose picture could not be decoded, and for those of generation sets. stage: for progress.
+ * Everything that the budget has left is used.
  */
 int uqm_runner_ask(float *logits, struct uqm_runner *runner, struct uqm_candidate *candidate,
                    const char *stage, struct uqm_err *err);
+
+/*
+ * The same for the generation sets of a survey of one pass. answers (n_records): malloc'ed texts,
+ * NULL for a record whose picture could not be decoded, and for those of multiple-choice sets. What
+ * was there before is freed.
+ */
+int uqm_runner_answer(char **answers, struct uqm_runner *runner, struct uqm_candidate *candidate,
+                      const char *stage, struct uqm_err *err);
 
 #endif

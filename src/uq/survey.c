@@ -16,22 +16,45 @@ static int check_params(const struct uqm_survey_params *p, struct uqm_err *err)
                         (unsigned) p->n_passes);
     if (!(p->dropout >= 0 && p->dropout < 1))
         return uqm_fail(err, UQM_ERR_ARG, "--dropout %g: give a rate in [0, 1)", p->dropout);
+    if (p->max_new_tokens < UQM_TASK_TOKENS || p->max_new_tokens > UQM_MOST_TOKENS)
+        return uqm_fail(err, UQM_ERR_ARG,
+                        "--max-new-tokens %d: give a number from 1 to %d, or task",
+                        p->max_new_tokens, UQM_MOST_TOKENS);
     return UQM_OK;
 }
 
-static int keep_labelled(struct uqm_dataset *set, struct uqm_err *err)
+static bool has_gold(const struct uqm_task *task, const struct uqm_record *r)
 {
+    return task->kind == UQM_TASK_CHOICE ? r->answer >= 0 : uqm_metric_has_gold(task->score, r);
+}
+
+/* A missing label is how a set says that it has none; a missing answer is odd. */
+static int keep_labelled(const struct uqm_survey *s, struct uqm_dataset *set,
+                         const struct uqm_task *task, struct uqm_err *err)
+{
+    const size_t n_all = set->n_records;
+    const struct uqm_record *odd = NULL;
+    struct uqm_record_where where;
     size_t n = 0;
-    for (size_t i = 0; i < set->n_records; i++)
-        if (set->records[i].answer >= 0)
+    for (size_t i = 0; i < n_all; i++) {
+        if (has_gold(task, &set->records[i])) {
             set->records[n++] = set->records[i];
+        } else if (!odd) {
+            odd = &set->records[i];
+            uqm_record_where(&where, set, odd);
+        }
+    }
     if (n == 0)
         return uqm_fail(err, UQM_ERR_FORMAT,
-                        "%s: no record has an answer, so that there is no "
-                        "accuracy",
-                        set->path);
+                        "%s: no record has an answer that %s could compare with", set->path,
+                        task->metric);
     set->n_records = n;
-    return UQM_OK;
+    if (task->kind == UQM_TASK_CHOICE || n == n_all)
+        return UQM_OK;
+    return uqm_warn(s->env, err,
+                    "%s: it has no answer that %s could compare with; %zu of %zu records are left "
+                    "out for that",
+                    where.text, task->metric, n_all - n, n_all);
 }
 
 static int load_set(struct uqm_survey *s, const struct uqm_survey_params *p, const char *arg,
@@ -52,10 +75,10 @@ static int load_set(struct uqm_survey *s, const struct uqm_survey_params *p, con
 
     if ((ret = uqm_task_find(task, set, p->questions->task, err)) < 0)
         return ret;
-    if (task->kind != UQM_TASK_CHOICE)
+    if (task->kind != UQM_TASK_CHOICE && !p->generation)
         return uqm_fail(err, UQM_ERR_UNSUPPORTED,
-                        "%s: %s is a set of short answers (%s); this "
-                        "version asks multiple-choice sets only",
+                        "%s: %s is answered in words (%s); uncertainty and selection ask "
+                        "multiple-choice sets, eval asks both",
                         set->path, set->name, task->metric);
 
     size_t n;
@@ -63,7 +86,7 @@ static int load_set(struct uqm_survey *s, const struct uqm_survey_params *p, con
     if (ret == UQM_OK)
         ret = uqm_sample_keep(set, n, s->env->seed, err);
     if (ret == UQM_OK && p->labelled_only)
-        ret = keep_labelled(set, err);
+        ret = keep_labelled(s, set, task, err);
     return ret;
 }
 
@@ -78,6 +101,7 @@ int uqm_survey_init(struct uqm_survey *out, struct uqm_env *env,
         .dropout = params->perturb & UQM_PERTURB_MODEL ? params->dropout : 0,
         .sample_ratio = params->questions->sample_ratio,
         .sample_count = params->questions->sample_count,
+        .max_new_tokens = params->max_new_tokens,
     };
     int ret = check_params(params, err);
     if (ret < 0)
@@ -106,6 +130,25 @@ void uqm_survey_finish(struct uqm_survey *survey)
     free(survey->tasks);
     free(survey->first_record);
     *survey = (struct uqm_survey){ 0 };
+}
+
+bool uqm_survey_asks(const struct uqm_survey *survey, enum uqm_task_kind kind)
+{
+    for (size_t i = 0; i < survey->n_sets; i++)
+        if (survey->tasks[i].kind == kind)
+            return true;
+    return false;
+}
+
+uint32_t uqm_survey_new_tokens(const struct uqm_survey *survey, size_t set)
+{
+    enum { PAPERS_CODE = 15, LMMS_EVAL = 1024 };
+    const uint32_t own = survey->tasks[set].max_new_tokens;
+    if (survey->max_new_tokens > 0)
+        return (uint32_t) survey->max_new_tokens;
+    if (survey->max_new_tokens == 0)
+        return PAPERS_CODE;
+    return own ? own : LMMS_EVAL;
 }
 
 bool uqm_survey_has_pictures(const struct uqm_survey *survey)

@@ -20,6 +20,7 @@ struct uqm_survey {
     double dropout;    /* of attention probabilities; 0 unless UQM_PERTURB_MODEL */
     double sample_ratio;
     uint64_t sample_count;
+    int max_new_tokens; /* of answers; 0: 15; UQM_TASK_TOKENS: the task's own limit */
 };
 
 struct uqm_survey_params {
@@ -29,12 +30,14 @@ struct uqm_survey_params {
     double dropout;
     /* drop records without an answer; UQM_ERR_FORMAT when a set has none left */
     bool labelled_only;
+    bool generation; /* sets that are answered in words are asked too */
+    int max_new_tokens;
 };
 
 /*
- * Load everything. Two sets of one name are UQM_ERR_ARG: random streams are named by it. A set of
- * short answers is UQM_ERR_UNSUPPORTED, by name. env is borrowed. *out is to be finished, whatever
- * is returned.
+ * Load everything. Two sets of one name are UQM_ERR_ARG: random streams are named by it. A
+ * generation set where none is wanted is UQM_ERR_UNSUPPORTED, by name. env is borrowed. *out is to
+ * be finished, whatever is returned.
  */
 int uqm_survey_init(struct uqm_survey *out, struct uqm_env *env,
                     const struct uqm_survey_params *params, struct uqm_err *err);
@@ -44,6 +47,10 @@ static inline size_t uqm_survey_n_records(const struct uqm_survey *survey)
 {
     return survey->first_record[survey->n_sets];
 }
+/* Whether any set is asked in this way. */
+bool uqm_survey_asks(const struct uqm_survey *survey, enum uqm_task_kind kind);
+/* Tokens that an answer of this set may have. */
+uint32_t uqm_survey_new_tokens(const struct uqm_survey *survey, size_t set);
 bool uqm_survey_has_pictures(const struct uqm_survey *survey);
 /* Memory that the loaded records take. */
 uint64_t uqm_survey_bytes(const struct uqm_survey *survey);

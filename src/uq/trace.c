@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "src/base/fs.h"
-#include "src/uq/measure.h"
 
 struct uqm_trace {
     FILE *file;
@@ -32,6 +31,18 @@ int uqm_trace_create(struct uqm_trace **out, const char *path, struct uqm_err *e
     return ret;
 }
 
+/* Takes `line` over, NULL included: no memory. */
+static int put_line(struct uqm_trace *t, json_t *line, struct uqm_err *err)
+{
+    if (!line)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", t->path);
+    errno = 0;
+    bool bad = json_dumpf(line, t->file, JSON_COMPACT | JSON_REAL_PRECISION(17)) != 0 ||
+               fputc('\n', t->file) == EOF;
+    json_decref(line);
+    return bad ? uqm_fail_errno_of(err, errno ? errno : EIO, "%s", t->part) : UQM_OK;
+}
+
 static int add_line(struct uqm_trace *t, const char *model, const char *data, const char *id,
                     uint32_t j, const float *logits, struct uqm_err *err)
 {
@@ -40,15 +51,10 @@ static int add_line(struct uqm_trace *t, const char *model, const char *data, co
     json_t *list = json_array();
     for (int k = 0; list && k < UQM_N_OPTIONS; k++)
         json_array_append_new(list, uqm_measure_number(p[k]));
-    json_t *line = json_pack("{s:s, s:s, s:s, s:I, s:o}", "model", model, "data", data, "id", id,
-                             "j", (json_int_t) j, "p", list);
-    if (!line)
-        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", t->path);
-    errno = 0;
-    bool bad = json_dumpf(line, t->file, JSON_COMPACT | JSON_REAL_PRECISION(17)) != 0 ||
-               fputc('\n', t->file) == EOF;
-    json_decref(line);
-    return bad ? uqm_fail_errno_of(err, errno ? errno : EIO, "%s", t->part) : UQM_OK;
+    return put_line(t,
+                    json_pack("{s:s, s:s, s:s, s:I, s:o}", "model", model, "data", data, "id", id,
+                              "j", (json_int_t) j, "p", list),
+                    err);
 }
 
 int uqm_trace_add(struct uqm_trace *trace, const struct uqm_survey *survey, const char *model,
@@ -59,11 +65,33 @@ int uqm_trace_add(struct uqm_trace *trace, const struct uqm_survey *survey, cons
     for (size_t k = 0; k < survey->n_sets; k++)
         for (size_t i = 0; i < survey->sets[k].n_records; i++)
             for (uint32_t j = 0; j < survey->n_passes; j++, logits += UQM_N_OPTIONS) {
-                int ret = add_line(trace, model, survey->sets[k].name,
+                int ret = UQM_OK;
+                if (survey->tasks[k].kind == UQM_TASK_CHOICE)
+                    ret = add_line(trace, model, survey->sets[k].name,
                                    survey->sets[k].records[i].id, j, logits, err);
                 if (ret < 0)
                     return ret;
             }
+    return UQM_OK;
+}
+
+int uqm_trace_add_answers(struct uqm_trace *trace, const struct uqm_survey *survey,
+                          const char *model, char *const *answers, const struct uqm_measure *m,
+                          struct uqm_err *err)
+{
+    for (size_t k = 0; trace && k < survey->n_sets; k++) {
+        const struct uqm_dataset *set = &survey->sets[k];
+        for (size_t i = 0; survey->tasks[k].kind == UQM_TASK_GENERATION && i < set->n_records;
+             i++) {
+            json_t *line =
+                json_pack("{s:s, s:s, s:s, s:s?, s:o}", "model", model, "data", set->name, "id",
+                          set->records[i].id, "answer", answers[survey->first_record[k] + i],
+                          "score", uqm_measure_number(m->values[k][i]));
+            int ret = put_line(trace, line, err);
+            if (ret < 0)
+                return ret;
+        }
+    }
     return UQM_OK;
 }
 

@@ -30,6 +30,10 @@ refuses 2 '--out: is required' 'select wants a place for the merge' select model
 refuses 2 'makes no sense with --no-write' 'select wants one of --out and --no-write' \
     select model --data x.jsonl --no-write --out o
 refuses 2 '--prompt: is required' 'ask wants a prompt' ask model
+for tokens in 0 -1 x tasks 1048577; do
+    refuses 2 '--max-new-tokens' "$tokens new tokens are refused" \
+        eval model --data x.jsonl --max-new-tokens "$tokens"
+done
 
 for size in '' 12Q -1 1.5 0x10 1e 1KiBB G 1..5G nan inf ' 1G' 99999999999999999999 9e99G; do
     refuses 2 '--memory: ' "the size \"$size\" is refused" merge --memory "$size" a b

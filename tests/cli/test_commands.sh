@@ -137,6 +137,35 @@ refuses 1 cut.png 'with --strict it is an error' uq "$base" --data picture.jsonl
 run eval "$base" --data "$mmb" --samples 6 --json
 holds '[ $status = 0 ] && [ "$(value models.0.datasets.0.samples)" = 6 ] &&
     [ "$(value models.0.average)" != "!" ]' 'eval scores a multiple-choice set'
+run eval "$base" --data "$zoo/data/heldout/pope.jsonl" --samples 8 --json --trace said.jsonl \
+    --data "$mmb"
+holds '[ $status = 0 ] && [ "$(value models.0.datasets.0.metric)" = yes_no ] &&
+    [ "$(value models.0.datasets.0.samples)" = 8 ] &&
+    [ "$(value models.0.datasets.0.yes_ratio)" != "!" ] &&
+    [ "$(value models.0.datasets.1.metric)" = accuracy ] &&
+    [ "$(grep -c "\"answer\":" "$work/said.jsonl")" = 8 ] &&
+    [ "$(grep -c "\"p\":" "$work/said.jsonl")" = 8 ]' \
+    'eval asks generation sets and multiple choice at once, and writes down every answer'
+printf '{"id":"a","question":"Which?","answers":["b"]}\n{"id":"b","question":"Which?"}\n' \
+    > "$work/open.jsonl"
+run eval "$base" --data open.jsonl --max-new-tokens 1 --json
+holds '[ $status = 0 ] && [ "$(value models.0.datasets.0.metric)" = exact_match ] &&
+    [ "$(value models.0.datasets.0.samples)" = 1 ] && grep -q "open.jsonl:2: record b" "$work/stderr"' \
+    'a record without an answer is left out with a warning'
+refuses 1 'open.jsonl:2: record b' 'with --strict that is an error' \
+    eval "$base" --data open.jsonl --strict
+printf '{"id":"b","question":"Which?"}\n' > "$work/unanswered.jsonl"
+refuses 1 'no record has an answer' 'a set without any answer is refused' \
+    eval "$base" --data unanswered.jsonl
+refuses 1 'open is answered in words' 'uq refuses a generation set' uq "$base" --data open.jsonl
+printf '{"id":"a","image":"cut.png","question":"q","answers":["b"]}\n%s\n' \
+    '{"id":"b","question":"q","answers":["b"]}' > "$work/cut-open.jsonl"
+run eval "$base" --data cut-open.jsonl --max-new-tokens task --json
+holds '[ $status = 0 ] && [ "$(value models.0.datasets.0.skipped)" = 1 ] &&
+    [ "$(value models.0.datasets.0.samples)" = 1 ] && grep -q "cut.png" "$work/stderr"' \
+    'a picture of a generation set that does not decode is skipped, counted and named'
+refuses 1 cut.png 'with --strict it is an error in a generation set too' \
+    eval "$base" --data cut-open.jsonl --strict
 
 # --- select
 run select "$zoo/models/reason" "$zoo/models/know" "$zoo/models/chat" --data "$mmb" --samples 4 \

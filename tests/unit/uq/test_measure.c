@@ -12,8 +12,15 @@ static struct uqm_dataset sets[2] = {
     { .name = "second", .path = "second.jsonl", .n_records = 1, .records = records + 2 },
 };
 static size_t first_record[3] = { 0, 2, 3 };
+static struct uqm_env env;
+static struct uqm_task tasks[2];
 static const struct uqm_survey survey = {
-    .sets = sets, .first_record = first_record, .n_sets = 2, .n_passes = 2
+    .env = &env,
+    .sets = sets,
+    .tasks = tasks,
+    .first_record = first_record,
+    .n_sets = 2,
+    .n_passes = 2,
 };
 
 static struct uqm_measure fresh(void)
@@ -54,6 +61,29 @@ static void accuracy_counts_the_first_pass_of_labelled_records(void **state)
     assert_true(m.values[0][0] == 1);
     assert_true(isnan(m.values[0][1]));
     assert_true(m.values[1][0] == 0); /* said C, where A is right */
+    uqm_measure_finish(&m);
+}
+
+static void answers_are_scored_in_generation_sets_and_letters_in_the_others(void **state)
+{
+    (void) state;
+    static const char *const golds[] = { "two", "dog" };
+    char two[] = "The 2.";
+    char *answers[3] = { two, NULL, NULL };
+    struct uqm_err err = { 0 };
+    struct uqm_measure m = fresh();
+    for (size_t i = 0; i < 2; i++) {
+        records[i].question = "q";
+        records[i].answers = &golds[i];
+        records[i].n_answers = 1;
+    }
+    assert_true(uqm_task_known(&tasks[0], "short-answer"));
+    uqm_measure_accuracy(&m, &survey, logits[0][0]);
+    assert_ok(uqm_measure_answers(&m, &survey, answers, &err), err);
+    tasks[0] = (struct uqm_task){ 0 };
+    assert_true(m.values[0][0] == 1);
+    assert_true(isnan(m.values[0][1])); /* no answer */
+    assert_true(m.values[1][0] == 0);   /* by letter, as before */
     uqm_measure_finish(&m);
 }
 
@@ -108,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_go_to_their_set_and_record),
         cmocka_unit_test(accuracy_counts_the_first_pass_of_labelled_records),
+        cmocka_unit_test(answers_are_scored_in_generation_sets_and_letters_in_the_others),
         cmocka_unit_test(a_set_without_a_value_is_an_error_that_names_it),
         cmocka_unit_test(a_difference_is_paired_and_sets_count_alike),
         cmocka_unit_test(what_is_no_number_is_null_in_json),

@@ -7,8 +7,9 @@
 static struct uqm_record records[2] = { { .id = "a" }, { .id = "b\"c" } };
 static struct uqm_dataset set = { .name = "set", .n_records = 2, .records = records };
 static size_t first_record[2] = { 0, 2 };
+static struct uqm_task task;
 static const struct uqm_survey survey = {
-    .sets = &set, .first_record = first_record, .n_sets = 1, .n_passes = 2
+    .sets = &set, .tasks = &task, .first_record = first_record, .n_sets = 1, .n_passes = 2
 };
 
 static void a_line_stands_for_every_record_and_pass(void **state)
@@ -42,6 +43,35 @@ static void a_line_stands_for_every_record_and_pass(void **state)
     free(text);
 }
 
+static void a_line_stands_for_every_answer(void **state)
+{
+    (void) state;
+    float logits[2][2][6] = { 0 };
+    char said[] = "a \"b\"";
+    char *answers[2] = { said, NULL };
+    double values[2] = { 0.3, NAN }, *of_sets = values;
+    const struct uqm_measure m = { .n_sets = 1, .values = &of_sets };
+    struct uqm_trace *t = NULL;
+    struct uqm_err err = { 0 };
+    task.kind = UQM_TASK_GENERATION;
+    assert_ok(uqm_trace_create(&t, in_workdir("w.jsonl"), &err), err);
+    assert_ok(uqm_trace_add(t, &survey, "m", logits[0][0], &err), err); /* nothing */
+    assert_ok(uqm_trace_add_answers(t, &survey, "m", answers, &m, &err), err);
+    assert_ok(uqm_trace_commit(t, &err), err);
+    uqm_trace_destroy(&t);
+    task.kind = UQM_TASK_CHOICE;
+
+    char *text;
+    size_t len;
+    assert_ok(uqm_read_file(&text, &len, in_workdir("w.jsonl"), 1 << 20, &err), err);
+    assert_string_equal(text,
+                        "{\"model\":\"m\",\"data\":\"set\",\"id\":\"a\",\"answer\":\"a \\\"b\\\"\","
+                        "\"score\":0.29999999999999999}\n"
+                        "{\"model\":\"m\",\"data\":\"set\",\"id\":\"b\\\"c\",\"answer\":null,"
+                        "\"score\":null}\n");
+    free(text);
+}
+
 static void an_unfinished_trace_leaves_nothing(void **state)
 {
     (void) state;
@@ -69,6 +99,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_stands_for_every_record_and_pass),
+        cmocka_unit_test(a_line_stands_for_every_answer),
         cmocka_unit_test(an_unfinished_trace_leaves_nothing),
         cmocka_unit_test(no_trace_takes_every_call),
     };
