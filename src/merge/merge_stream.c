@@ -262,7 +262,8 @@ static int do_pass(struct merge_stream *s, const struct uqm_step *step, struct u
     ret = end_pass(s, step->tensor, err);
     if (ret == UQM_OK && step->keeps)
         return pass_over_kept(s, step->tensor, err);
-    if (ret == UQM_OK && s->steps.waiting)
+    bool waited_for = s->steps.waiting && s->steps.range.tensor == step->tensor;
+    if (ret == UQM_OK && waited_for) /* else the planner is ahead, at the next tensor's passes */
         uqm_steps_go_on(&s->steps, &s->pass);
     return ret;
 }
