@@ -145,7 +145,7 @@ struct uqm_device_ops {
     int (*norm)(struct uqm_device *device, const struct uqm_norm *args, struct uqm_err *err);
     int (*rotate)(struct uqm_device *device, const struct uqm_rotate *args, struct uqm_err *err);
     /* The weights named first, first + 1, ... last - 1 will not be asked for again; their bytes may
-     * go when it returns. */
+     * go when it returns. NULL where linear() keeps nothing and uses nothing in place. */
     void (*forget)(struct uqm_device *device, uint64_t first, uint64_t last);
     /* All prompts of a batch. */
     int (*attend)(struct uqm_device *device, const struct uqm_attend *prompts, size_t n_prompts,

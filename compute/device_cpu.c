@@ -177,14 +177,6 @@ static int cpu_linear(struct uqm_device *device, const struct uqm_linear *args, 
     return UQM_OK;
 }
 
-/* Products use the weights where they are. */
-static void cpu_forget(struct uqm_device *device, uint64_t first, uint64_t last)
-{
-    (void) device;
-    (void) first;
-    (void) last;
-}
-
 /* ---- row by row ---- */
 
 struct norm_task {
@@ -374,7 +366,6 @@ static const struct uqm_device_ops ops = {
     .download = cpu_download,
     .copy = cpu_copy,
     .linear = cpu_linear,
-    .forget = cpu_forget,
     .norm = cpu_norm,
     .rotate = cpu_rotate,
     .attend = cpu_attend,

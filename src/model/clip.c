@@ -13,6 +13,7 @@
 
 #include "src/base/checked.h"
 #include "src/model/blocks.h"
+#include "src/model/recover.h"
 
 #define TOWER "vision_tower.vision_model."
 
@@ -117,7 +118,8 @@ struct clip {
     struct uqm_weights *weights;
     const struct uqm_vision_config *config;
     const struct uqm_vision_job *job;
-    size_t first, n_images, n_rows;
+    struct uqm_recovery recovery;
+    size_t first, n_images, n_rows; /* first: all before it are stored */
     struct uqm_place hidden, normed, region, index;
     struct uqm_row_writer positions; /* rows of the position embedding on their way */
     struct uqm_attend *attention;    /* one a picture */
@@ -421,15 +423,17 @@ static int store_images(struct clip *clip, struct uqm_err *err)
     struct uqm_run *run = clip->run;
     const size_t rows = uqm_clip_rows(clip->config), width = clip->config->hidden;
     const size_t skip = clip->config->keep_class_token ? 0 : 1;
-    int ret = UQM_OK;
-    for (size_t i = 0; ret == UQM_OK && i < clip->n_images; i++) {
-        ret = run->device->ops->download(run->device, run->stage,
-                                         uqm_place_add(clip->hidden, (i * rows + skip) * width),
-                                         (rows - skip) * width, err);
+    for (size_t i = 0; i < clip->n_images; i++) {
+        int ret = run->device->ops->download(run->device, run->stage,
+                                             uqm_place_add(clip->hidden, (i * rows + skip) * width),
+                                             (rows - skip) * width, err);
         if (ret == UQM_OK)
-            ret = clip->job->store(clip->job->ctx, clip->first + i, run->stage, err);
+            ret = clip->job->store(clip->job->ctx, clip->first, run->stage, err);
+        if (ret < 0)
+            return ret;
+        clip->first++;
     }
-    return ret;
+    return UQM_OK;
 }
 
 static int run_batch(struct clip *clip, const struct uqm_schedule *schedule, struct uqm_err *err)
@@ -455,9 +459,9 @@ static int run_batch(struct clip *clip, const struct uqm_schedule *schedule, str
 
 /* As many pictures as the memory takes, at least one, in batches of like size. */
 static size_t choose_batch(const struct uqm_run *run, const struct uqm_vision_config *c,
-                           size_t n_images)
+                           size_t n_images, unsigned halvings)
 {
-    const uint64_t room = uqm_run_arena_room(run) / sizeof(float);
+    const uint64_t room = (uqm_run_arena_room(run) >> halvings) / sizeof(float);
     size_t low = 1, high = n_images;
     while (low < high) {
         const size_t mid = low + (high - low + 1) / 2;
@@ -493,10 +497,11 @@ static int run_batches(struct clip *clip, const struct uqm_schedule *schedule, s
 {
     struct uqm_run *run = clip->run;
     const struct uqm_vision_job *job = clip->job;
-    const size_t batch = choose_batch(run, clip->config, job->n_images);
+    const size_t batch =
+        choose_batch(run, clip->config, job->n_images - clip->first, clip->recovery.halvings);
 
     int ret = take_batch(clip, batch, err);
-    for (; ret == UQM_OK && clip->first < job->n_images; clip->first += clip->n_images) {
+    while (ret == UQM_OK && clip->first < job->n_images) {
         clip->n_images = (size_t) uqm_min_u64(batch, job->n_images - clip->first);
         clip->n_rows = clip->n_images * uqm_clip_rows(clip->config);
         uqm_report(run->net->env, job->stage, "images", clip->first, job->n_images);
@@ -507,11 +512,30 @@ static int run_batches(struct clip *clip, const struct uqm_schedule *schedule, s
     return ret;
 }
 
+/* From the first picture whose features are not yet stored. */
+static int attempt(struct clip *clip, struct uqm_network *net, const struct uqm_schedule *schedule,
+                   struct uqm_err *err)
+{
+    const struct uqm_vision_config *c = clip->config;
+    const struct uqm_run_needs needs = {
+        .max_kv = uqm_clip_rows(c),
+        .stage_elem = uqm_clip_rows(c) * c->hidden,
+        .other_bytes = clip->host_bytes,
+    };
+    int ret = uqm_run_init(clip->run, net, schedule, &needs, err);
+    if (ret == UQM_OK)
+        ret = run_batches(clip, schedule, err);
+    uqm_run_finish(clip->run);
+    free(clip->attention);
+    free(clip->rows);
+    clip->attention = NULL;
+    clip->rows = NULL;
+    return ret;
+}
+
 static void clip_finish(struct clip *clip, struct uqm_network *net)
 {
     free(clip->errs);
-    free(clip->attention);
-    free(clip->rows);
     uqm_budget_free(&clip->host, net->env, clip->host_bytes);
 }
 
@@ -531,16 +555,10 @@ int uqm_network_vision(struct uqm_network *network, const struct uqm_vision_job 
     int ret = uqm_clip_schedule(&schedule, c, err);
     if (ret == UQM_OK)
         ret = take_host(&clip, network, err);
-    const struct uqm_run_needs needs = {
-        .max_kv = uqm_clip_rows(c),
-        .stage_elem = uqm_clip_rows(c) * c->hidden,
-        .other_bytes = clip.host_bytes,
-    };
     if (ret == UQM_OK)
-        ret = uqm_run_init(&run, network, &schedule, &needs, err);
-    if (ret == UQM_OK)
-        ret = run_batches(&clip, &schedule, err);
-    uqm_run_finish(&run);
+        do
+            ret = attempt(&clip, network, &schedule, err);
+        while (ret < 0 && uqm_recover(&clip.recovery, network->machine, ret, err));
     clip_finish(&clip, network);
     uqm_schedule_finish(&schedule);
     return ret;

@@ -362,7 +362,8 @@ int uqm_weights_linear(struct uqm_weights *weights, const struct uqm_linear *pro
 void uqm_weights_forget(struct uqm_weights *weights, size_t first, size_t end)
 {
     struct uqm_device *device = weights->of.device;
-    device->ops->forget(device, keep_name(first, 0), keep_name(end, 0));
+    if (device->ops->forget)
+        device->ops->forget(device, keep_name(first, 0), keep_name(end, 0));
 }
 
 int uqm_weights_rows(struct uqm_weights *weights, uqm_take_row_fn take, void *ctx,

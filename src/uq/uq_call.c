@@ -1,6 +1,13 @@
 /* uqm_uq(): the uncertainty of each model on each set. */
 #include "src/uq/call.h"
 
+/* "bytes_read" and "seconds" tell of this run, all else of the models. */
+static json_t *result_json(const struct uqm_call *call, json_t *models, double seconds)
+{
+    return json_pack("{s:o, s:O, s:I, s:f}", "config", uqm_survey_config(&call->survey), "models",
+                     models, "bytes_read", (json_int_t) call->env.bytes_read, "seconds", seconds);
+}
+
 static int add_model(json_t *models, struct uqm_call *call, size_t i, struct uqm_err *err)
 {
     struct uqm_measure m;
@@ -15,6 +22,7 @@ static int add_model(json_t *models, struct uqm_call *call, size_t i, struct uqm
 
 int uqm_uq(char **json, const struct uqm_uq_params *params, struct uqm_err *err)
 {
+    const double start = uqm_call_now();
     struct uqm_call_params call_params;
     struct uqm_call call;
 
@@ -29,10 +37,7 @@ int uqm_uq(char **json, const struct uqm_uq_params *params, struct uqm_err *err)
     if (ret == UQM_OK)
         ret = uqm_trace_commit(call.trace, err);
     if (ret == UQM_OK)
-        ret = uqm_call_result(
-            json,
-            json_pack("{s:o, s:O}", "config", uqm_survey_config(&call.survey), "models", models),
-            err);
+        ret = uqm_call_result(json, result_json(&call, models, uqm_call_now() - start), err);
     json_decref(models);
     uqm_call_finish(&call);
     return ret;
