@@ -281,6 +281,18 @@ int uqm_stream_next(struct uqm_stream *stream, struct uqm_view *view, struct uqm
     return stream->failure.code;
 }
 
+void uqm_stream_lend(struct uqm_stream *stream, struct uqm_view *view, void **data)
+{
+    assert(stream->pool.n_free > 0);
+    int index = uqm_pool_take(&stream->pool);
+    *data = stream->pool.bufs[index];
+    *view = (struct uqm_view){
+        .data = stream->pool.bufs[index],
+        .n_bytes = stream->piece_bytes,
+        .slot = &stream->slots[index],
+    };
+}
+
 void uqm_stream_release(struct uqm_stream *stream, struct uqm_view *view)
 {
     struct slot *slot = view->slot;

@@ -53,6 +53,9 @@ void uqm_stream_destroy(struct uqm_stream **stream);
 
 /* 1: *view holds the next piece. 0: the end. < 0: an error that names the file and range. */
 int uqm_stream_next(struct uqm_stream *stream, struct uqm_view *view, struct uqm_err *err);
+/* One of the free buffers, for bytes that come from elsewhere: *data, piece_bytes long, is the
+ * caller's to fill until the view is released. There must be a free one: the caller counts. */
+void uqm_stream_lend(struct uqm_stream *stream, struct uqm_view *view, void **data);
 /* Give the buffer back; views may be released in any order. */
 void uqm_stream_release(struct uqm_stream *stream, struct uqm_view *view);
 

@@ -17,7 +17,7 @@ enum { CARRY_BYTES = UQM_COMPARE_BLOCK * 8 };
 
 static enum uqm_dtype part_dtype(const struct uqm_recipe_source *rs, const struct uqm_plan_part *p)
 {
-    return rs->inputs[p->input].checkpoint->source.tensors[p->tensor].dtype;
+    return uqm_plan_part_tensor(rs, p)->dtype;
 }
 
 /* --- memory --- */

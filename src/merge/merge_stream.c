@@ -24,7 +24,7 @@ struct merge_stream {
     struct uqm_exec *exec;
     struct uqm_cut cut;
     struct uqm_steps steps;
-    struct uqm_stream *pieces;
+    struct uqm_pieces *pieces;
 
     size_t tensor;        /* of the last step; n_tensors: none yet */
     struct uqm_pass pass; /* under way */
@@ -114,7 +114,7 @@ static void release_chunks(struct merge_stream *s, size_t end)
         for (size_t i = 0; i < n_parts; i++) {
             struct uqm_view *v = &s->views[s->first_kept * n_parts + i];
             if (v->slot)
-                uqm_stream_release(s->pieces, v);
+                uqm_pieces_release(s->pieces, v);
         }
     if (s->first_kept == s->n_chunks)
         s->first_kept = s->n_chunks = 0;
@@ -160,7 +160,7 @@ static int take_chunk(struct merge_stream *s, const struct uqm_step *step, struc
     memset(views, 0, pt->n_parts * sizeof *views);
     s->n_chunks++;
     for (size_t i = 0; i < pt->n_parts; i++) {
-        ret = uqm_stream_next(s->pieces, &views[i], err);
+        ret = uqm_pieces_next(s->pieces, &views[i], err);
         if (ret < 0)
             return ret;
         assert(ret == 1);
@@ -232,7 +232,7 @@ static int pass_over_kept(struct merge_stream *s, size_t tensor, struct uqm_err 
         while (at < end) {
             uint64_t chunk = at / cut, n = uqm_min_u64((chunk + 1) * cut, end) - at;
             struct uqm_span span = span_of(s, (size_t) chunk, chunk * cut, at, (size_t) n);
-            uqm_stream_read_ahead(s->pieces);
+            uqm_pieces_read_ahead(s->pieces);
             uqm_exec_scan(s->exec, job, &s->rs->plan[tensor].state, &s->pass, &span);
             at += n;
         }
@@ -338,7 +338,7 @@ static void merge_kept(struct merge_stream *s, const struct uqm_step *step)
         merge_run(s, step, &span);
         at += n;
         release_chunks(s, at == n_elem ? s->n_chunks : (size_t) (at / cut));
-        uqm_stream_read_ahead(s->pieces);
+        uqm_pieces_read_ahead(s->pieces);
     }
 }
 
@@ -426,7 +426,7 @@ static void destroy_stream(struct uqm_tile_stream *stream)
     if (s->tensor < s->rs->source.n_tensors &&
         (s->rs->states_once || !s->rs->plan[s->tensor].ready))
         drop_state(s, s->tensor);
-    uqm_stream_destroy(&s->pieces);
+    uqm_pieces_destroy(&s->pieces);
     uqm_exec_destroy(&s->exec);
     uqm_steps_finish(&s->steps);
     uqm_budget_free(&s->out, env, s->out_bytes);
@@ -458,12 +458,19 @@ static int allocate(struct merge_stream *s, struct uqm_threads *threads, uint64_
     int ret = uqm_budget_alloc(&s->out, env, s->out_bytes, 64, "the merged tile", err);
     if (ret == UQM_OK)
         ret = uqm_exec_create(&s->exec, env, threads, &rs->needs, env->seed, err);
+    const struct uqm_pieces_params pieces = {
+        .share = rs->share,
+        .piece_bytes = s->cut.piece_bytes,
+        .min_pieces = least,
+        .memory_bytes = n_buffers * buffer_bytes(&s->cut),
+        .threads = threads,
+        .next = uqm_steps_next_piece,
+        .ctx = &s->steps,
+    };
     if (ret == UQM_OK)
-        ret = uqm_stream_create(&s->pieces, env, s->cut.piece_bytes, least,
-                                n_buffers * buffer_bytes(&s->cut), uqm_steps_next_piece, &s->steps,
-                                err);
+        ret = uqm_pieces_create(&s->pieces, env, &pieces, err);
     if (ret == UQM_OK)
-        s->cut.n_buffers = uqm_stream_n_buffers(s->pieces);
+        s->cut.n_buffers = rs->share ? rs->share_buffers : uqm_pieces_n_buffers(s->pieces);
     return ret;
 }
 

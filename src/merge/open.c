@@ -59,7 +59,7 @@ static bool is_owners_tower(const struct uqm_recipe_source *rs)
         if (rs->source.tensors[i].part != UQM_PART_VISION)
             continue;
         const struct uqm_plan_part *p = &rs->plan[i].parts[0];
-        enum uqm_dtype stored = rs->inputs[p->input].checkpoint->source.tensors[p->tensor].dtype;
+        enum uqm_dtype stored = uqm_plan_part_tensor(rs, p)->dtype;
         if (rs->plan[i].fate == UQM_FATE_MERGED || stored != rs->plan[i].work ||
             stored != rs->source.tensors[i].dtype)
             return false;

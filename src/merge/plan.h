@@ -45,6 +45,9 @@ struct uqm_plan_part {
     size_t input;
     const struct uqm_recipe_input *source;
     size_t tensor; /* index into that checkpoint's tensors */
+    /* Not NULL: the elements are not those of the checkpoint's file but of this source's tensor. */
+    struct uqm_source *source_of;
+    size_t source_tensor;
     bool is_base;
     /* UQM_FATE_MERGED alone, else NULL: the values that the recipe gives this input, one for each
      * of the method's parameters, in the order of its table (uqm_method_param_index()). NaN for
@@ -87,6 +90,7 @@ struct uqm_plan_input {
 };
 
 /* One part of a tile as it came from the disk, for whoever wants to hash the inputs. */
+enum { UQM_SEEN_NO_FILE = INT32_MAX }; /* made by another source */
 struct uqm_seen {
     size_t input, file;
     uint64_t off_bytes;
@@ -147,6 +151,10 @@ struct uqm_recipe_source {
     /* What the passes of a tensor found is forgotten when the stream goes on to another one: for
      * who asks for every tensor once. Else it stays as long as the source. */
     bool states_once;
+    /* The reading buffers that several merges of one pass have in common, or NULL: set by the
+     * writer before it opens the streams, as is ... */
+    struct uqm_share *share;
+    size_t share_buffers; /* ... how many of them this merge may count on */
 };
 
 /* The recipe source that `source` is, or NULL for a checkpoint. */
@@ -195,6 +203,8 @@ int uqm_plan_no_memory(const struct uqm_recipe_source *rs, struct uqm_err *err);
 static inline const struct uqm_tensor *uqm_plan_part_tensor(const struct uqm_recipe_source *rs,
                                                             const struct uqm_plan_part *part)
 {
+    if (part->source_of)
+        return &part->source_of->tensors[part->source_tensor];
     return &rs->inputs[part->input].checkpoint->source.tensors[part->tensor];
 }
 

@@ -6,7 +6,7 @@
 static const struct uqm_tensor *part_tensor(const struct uqm_recipe_source *rs,
                                             const struct uqm_plan_part *p)
 {
-    return &rs->inputs[p->input].checkpoint->source.tensors[p->tensor];
+    return uqm_plan_part_tensor(rs, p);
 }
 
 static bool is_as_it_is(const struct uqm_recipe_source *rs, size_t tensor)

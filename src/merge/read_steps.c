@@ -26,7 +26,7 @@ static size_t widest_part(const struct uqm_recipe_source *rs, size_t tensor)
     for (size_t i = 0; i < pt->n_parts; i++) {
         const struct uqm_plan_part *p = &pt->parts[i];
         unsigned b =
-            uqm_dtype_bits(rs->inputs[p->input].checkpoint->source.tensors[p->tensor].dtype);
+            uqm_dtype_bits(uqm_plan_part_tensor(rs, p)->dtype);
         bits = b > bits ? b : bits;
     }
     return bits / 8;
@@ -75,7 +75,15 @@ void uqm_part_locate(struct uqm_seen *out, const struct uqm_recipe_source *rs,
                      const struct uqm_plan_part *part, uint64_t first, size_t n_elem)
 {
     const struct uqm_checkpoint *cp = rs->inputs[part->input].checkpoint;
-    const struct uqm_tensor *t = &cp->source.tensors[part->tensor];
+    const struct uqm_tensor *t = uqm_plan_part_tensor(rs, part);
+    if (part->source_of) {
+        *out = (struct uqm_seen){
+            .input = part->input,
+            .file = UQM_SEEN_NO_FILE,
+            .n_bytes = (size_t) uqm_dtype_bytes(t->dtype, n_elem),
+        };
+        return;
+    }
     const struct uqm_location *at = &cp->locations[part->tensor];
     *out = (struct uqm_seen){
         .input = part->input,
@@ -266,7 +274,7 @@ static int plan_step(struct uqm_steps *s)
     return 1;
 }
 
-int uqm_steps_next_piece(void *ctx, struct uqm_piece *piece)
+int uqm_steps_next_piece(void *ctx, struct uqm_part_piece *piece)
 {
     struct uqm_steps *s = ctx;
     while (!s->is_asking) {
@@ -278,11 +286,14 @@ int uqm_steps_next_piece(void *ctx, struct uqm_piece *piece)
     const struct uqm_plan_part *p = &pt->parts[s->asking_part];
     struct uqm_seen at;
     uqm_part_locate(&at, s->rs, p, s->asking.first, s->asking.n_elem);
-    *piece = (struct uqm_piece){
-        .file = s->rs->inputs[p->input].checkpoint->files[at.file],
-        .off_bytes = at.off_bytes,
-        .n_bytes = at.n_bytes,
-    };
+    *piece = (struct uqm_part_piece){ .piece.n_bytes = at.n_bytes, .source = p->source_of };
+    if (p->source_of) {
+        piece->range =
+            (struct uqm_range){ p->source_tensor, s->asking.first, s->asking.n_elem };
+    } else {
+        piece->piece.file = s->rs->inputs[p->input].checkpoint->files[at.file];
+        piece->piece.off_bytes = at.off_bytes;
+    }
     s->is_asking = ++s->asking_part < pt->n_parts;
     return 1;
 }

@@ -11,8 +11,8 @@
 #ifndef UQM_MERGE_READ_STEPS_H
 #define UQM_MERGE_READ_STEPS_H
 
-#include "io/stream.h"
 #include "src/merge/exec.h"
+#include "src/merge/pieces.h"
 #include "src/merge/plan.h"
 
 struct uqm_step {
@@ -90,8 +90,8 @@ struct uqm_steps {
 int uqm_steps_init(struct uqm_steps *steps, struct uqm_err *err);
 void uqm_steps_finish(struct uqm_steps *steps);
 
-/* For uqm_stream_create(). ctx: the struct uqm_steps. */
-int uqm_steps_next_piece(void *ctx, struct uqm_piece *piece);
+/* For uqm_pieces_create(). ctx: the struct uqm_steps. */
+int uqm_steps_next_piece(void *ctx, struct uqm_part_piece *piece);
 /* The next step, in the order of the pieces. 0: the end. */
 int uqm_steps_take(struct uqm_steps *steps, struct uqm_step *step, struct uqm_err *err);
 /* A pass has ended that `waiting` is for: *pass is the next one. */

@@ -156,10 +156,8 @@ static void count_reads(struct uqm_write_plan *w, const struct uqm_recipe_source
         if (once > 0)
             w->n_passes = uqm_max_u64(w->n_passes, (n_elem + once - 1) / once);
         for (size_t p = 0; p < pt->n_parts; p++)
-            w->read_bytes += uqm_dtype_bytes(rs->inputs[pt->parts[p].input]
-                                                 .checkpoint->source.tensors[pt->parts[p].tensor]
-                                                 .dtype,
-                                             n_elem);
+            w->read_bytes +=
+                uqm_dtype_bytes(uqm_plan_part_tensor(rs, &pt->parts[p])->dtype, n_elem);
     }
 }
 
