@@ -218,7 +218,6 @@ struct uqm_vk_core {
     uint32_t type_of[UQM_VK_N_ROLES];
     struct uqm_vk_block *blocks;
     uint64_t device_bytes; /* allocated in device memory that is no system RAM */
-    uint64_t memory_limit; /* of a fake profile; 0: as the driver says */
     unsigned n_allocations;
 
     struct uqm_vk_hazards hazards;

@@ -83,7 +83,8 @@ static int create_device(struct uqm_vk *vk, struct uqm_err *err)
     const char *extensions[8];
     uint32_t n = 0;
     struct features features;
-    bool second = core->own_transfer && info->transfer_family == info->compute_family;
+    bool same_family = info->transfer_family == info->compute_family;
+    bool second = core->own_transfer && same_family && info->transfer_queue > 0;
     VkDeviceQueueCreateInfo queues[2] = {
         { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
           .queueFamilyIndex = info->compute_family,
@@ -106,7 +107,7 @@ static int create_device(struct uqm_vk *vk, struct uqm_err *err)
     VkDeviceCreateInfo create = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
         .pNext = &features.base,
-        .queueCreateInfoCount = core->own_transfer && !second ? 2 : 1,
+        .queueCreateInfoCount = core->own_transfer && !same_family ? 2 : 1,
         .pQueueCreateInfos = queues,
         .enabledExtensionCount = n,
         .ppEnabledExtensionNames = extensions,
@@ -134,11 +135,9 @@ static uint64_t identity_of(const struct uqm_vk_info *info)
     h = uqm_xxh3_64(info->driver_uuid, sizeof info->driver_uuid, h);
     h = uqm_xxh3_64(&info->driver_version, sizeof info->driver_version, h);
     h = uqm_xxh3_64(info->driver, strlen(info->driver), h);
-    /* What else kernels are chosen by: quirks, fake limits, the width that llvmpipe is told. */
+    /* What else kernels are chosen by: quirks, the width that llvmpipe is told. */
     h = uqm_xxh3_64(info->quirks, strlen(info->quirks), h);
     h = uqm_xxh3_64(&info->limits.subgroup_size, sizeof info->limits.subgroup_size, h);
-    h = uqm_xxh3_64(&info->limits.max_range, sizeof info->limits.max_range, h);
-    h = uqm_xxh3_64(&info->limits.shared_bytes, sizeof info->limits.shared_bytes, h);
     return uqm_xxh3_64(info->name, strlen(info->name), h);
 }
 
@@ -146,7 +145,7 @@ static int load_cache(struct uqm_vk *vk, struct uqm_err *err)
 {
     struct uqm_vk_core *core = vk->core;
     core->cache.identity = identity_of(&core->info);
-    core->cache_path = uqm_vk_cache_path(core->cache.identity);
+    core->cache_path = core->info.faked ? NULL : uqm_vk_cache_path(core->cache.identity);
     if (core->cache_path &&
         !uqm_vk_cache_load(&core->cache, core->cache_path, core->cache.identity))
         core->cache_changed = true;

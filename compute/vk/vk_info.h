@@ -37,6 +37,8 @@ struct uqm_vk_info {
     bool size_control;          /* subgroup sizes can be pinned */
     bool bfloat16, integer_dot; /* listed only */
     bool robust;                /* robustBufferAccess can be asked for */
+    bool faked;                 /* a test's profile: nothing is kept of it */
+    uint64_t budget_bytes;      /* a test's; 0: as the driver says */
     char unusable[160];         /* why it cannot be used at all; "": it can */
     char passed_over[160];      /* why auto would not take it; "": it would */
     char quirks[256];           /* names of the quirks that were applied */

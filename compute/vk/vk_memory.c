@@ -125,9 +125,9 @@ uint64_t uqm_vk_memory_left(const struct uqm_vk *vk)
         }
         left = used < total ? total - used : 0;
     }
-    if (core->memory_limit) {
+    if (core->info.budget_bytes) {
         uint64_t used = core->device_bytes;
-        uint64_t rest = used < core->memory_limit ? core->memory_limit - used : 0;
+        uint64_t rest = used < core->info.budget_bytes ? core->info.budget_bytes - used : 0;
         left = left < rest ? left : rest;
     }
     return left;
@@ -215,7 +215,8 @@ static int create_block(struct uqm_vk_block **out, struct uqm_vk *vk, enum uqm_v
     uint64_t left = uqm_vk_memory_left(vk);
     int ret;
 
-    if (role == UQM_VK_ROLE_DEVICE && !vk->device.limits.on_host && bytes > left)
+    bool counted = role != UQM_VK_ROLE_DEVICE || vk->device.limits.on_host;
+    if (role == UQM_VK_ROLE_DEVICE && (!counted || core->info.budget_bytes) && bytes > left)
         return uqm_fail(err, UQM_ERR_NOMEM, "%s (%s): %s need %.1f MiB, %.1f MiB are left",
                         vk->device.id, vk->device.name, what, (double) bytes / (double) MIB,
                         (double) left / (double) MIB);
@@ -229,7 +230,7 @@ static int create_block(struct uqm_vk_block **out, struct uqm_vk *vk, enum uqm_v
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", what);
     block->role = role;
     block->bytes = bytes;
-    if (role != UQM_VK_ROLE_DEVICE || vk->device.limits.on_host) {
+    if (counted) {
         ret = uqm_budget_take(vk->device.env, bytes, what, err);
         if (ret < 0) {
             free(block);

@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "compute/vk/vk_core.h"
+#ifdef UQM_VK_TESTING
+#include "compute/vk/vk_fault.h"
+#endif
 #include "compute/vk/vk_ops.h"
 #include "compute/vk/vk_selftest.h"
 
@@ -291,5 +294,9 @@ int uqm_vk_open_hooked(struct uqm_device **out, struct uqm_env *env, struct uqm_
 int uqm_vk_open(struct uqm_device **out, struct uqm_env *env, struct uqm_threads *threads,
                 const char *spec, struct uqm_err *err)
 {
+#ifdef UQM_VK_TESTING
+    return uqm_vk_open_hooked(out, env, threads, spec, uqm_vk_fault_hooks(), err);
+#else
     return uqm_vk_open_hooked(out, env, threads, spec, NULL, err);
+#endif
 }
