@@ -236,21 +236,10 @@ static void run_batch(struct batch *b, uqm_task_fn fn)
 
 /* --- passes --- */
 
-static unsigned n_segments(const struct uqm_job *job, unsigned pass)
+static void zero_tallies(struct uqm_exec *x, const struct uqm_job *job)
 {
-    return job->ops->n_segments ? job->ops->n_segments(job, pass) : 1;
-}
-
-/* The first block behind a segment. */
-static uint64_t segment_end(const struct uqm_job *job, unsigned pass, unsigned segment)
-{
-    uint64_t n = n_segments(job, pass), q = job->n_blocks / n, r = job->n_blocks % n;
-    return q * (segment + 1) + uqm_min_u64(segment + 1, r);
-}
-
-static void zero_tallies(struct uqm_exec *x)
-{
-    memset(x->tallies, 0, x->n_threads * x->needs.tally_bytes);
+    for (size_t w = 0; w < x->n_threads; w++)
+        memset(x->tallies + w * x->needs.tally_bytes, 0, size_of(job->ops->tally_bytes, job));
 }
 
 /* Go to the pass of this number, or the first behind it that has something to do. */
@@ -271,9 +260,9 @@ static void enter_pass(struct uqm_exec *x, const struct uqm_job *job,
     assert(pass->first_block + pass->n_blocks <= job->n_blocks);
     x->next_block = pass->first_block;
     x->segment = 0;
-    while (segment_end(job, pass->number, x->segment) <= x->next_block)
+    while (uqm_job_segment_end(job, pass->number, x->segment) <= x->next_block)
         x->segment++;
-    zero_tallies(x);
+    zero_tallies(x, job);
 }
 
 void uqm_exec_begin(struct uqm_exec *exec, const struct uqm_job *job, struct uqm_job_state *state,
@@ -281,6 +270,8 @@ void uqm_exec_begin(struct uqm_exec *exec, const struct uqm_job *job, struct uqm
 {
     state->work = exec->work;
     memset(state->work, 0, size_of(job->ops->work_bytes, job));
+    if (job->ops->begin)
+        job->ops->begin(job, state);
     enter_pass(exec, job, state, pass, 0);
 }
 
@@ -291,7 +282,7 @@ static void gather(struct uqm_exec *x, const struct uqm_job *job, struct uqm_job
         return;
     for (size_t w = 0; w < x->n_threads; w++)
         job->ops->gather(job, state, pass, x->segment, x->tallies + w * x->needs.tally_bytes);
-    zero_tallies(x);
+    zero_tallies(x, job);
 }
 
 void uqm_exec_scan(struct uqm_exec *exec, const struct uqm_job *job, struct uqm_job_state *state,
@@ -301,7 +292,7 @@ void uqm_exec_scan(struct uqm_exec *exec, const struct uqm_job *job, struct uqm_
     size_t most = batch_blocks(job, x->n_threads), partial = size_of(job->ops->partial_bytes, job);
     assert(span->first == x->next_block * job->block_elem);
     for (size_t at = 0; at < span->n_elem;) {
-        uint64_t end = segment_end(job, pass->number, x->segment);
+        uint64_t end = uqm_job_segment_end(job, pass->number, x->segment);
         uint64_t n = uqm_min_u64(most, end - x->next_block);
         struct batch b = {
             .x = x,
@@ -330,9 +321,8 @@ int uqm_exec_end_pass(struct uqm_exec *exec, const struct uqm_job *job, struct u
                       struct uqm_pass *pass, struct uqm_err *err)
 {
     assert(exec->next_block == pass->first_block + pass->n_blocks);
-    if (exec->segment < n_segments(job, pass->number) && exec->next_block > 0 &&
-        segment_end(job, pass->number, exec->segment) > exec->next_block)
-        gather(exec, job, state, pass->number); /* the pass ends inside a segment */
+    if (exec->next_block < job->n_blocks)
+        gather(exec, job, state, pass->number); /* the pass may end inside a segment */
     int ret = job->ops->end_pass ? job->ops->end_pass(job, state, pass->number, err) : 0;
     if (ret < 0)
         return ret;

@@ -48,6 +48,13 @@ int uqm_job_init(struct uqm_job *job, struct uqm_err *err)
     return UQM_OK;
 }
 
+uint64_t uqm_job_segment_end(const struct uqm_job *job, unsigned pass, unsigned segment)
+{
+    uint64_t n = job->ops->n_segments ? job->ops->n_segments(job, pass) : 1;
+    uint64_t q = job->n_blocks / n, r = job->n_blocks % n;
+    return q * (segment + 1) + (segment + 1 < r ? segment + 1 : r);
+}
+
 /* --- loading --- */
 
 static const void *element(const struct uqm_job *job, const struct uqm_span *span, size_t i,

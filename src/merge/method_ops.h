@@ -121,16 +121,19 @@ struct uqm_method_ops {
     /* Into how many runs of blocks a pass is cut for gather(); NULL: 1. */
     unsigned (*n_segments)(const struct uqm_job *job, unsigned pass);
 
+    /* Before the first pass. NULL: zeroed memory is a good start. */
+    void (*begin)(const struct uqm_job *job, struct uqm_job_state *state);
+
     /*
      * Which blocks pass p reads, decided when the pass before has ended: [*first, *first + *n),
-     * *n = 0 to skip it. NULL: every pass reads all blocks. most_blocks: the most that pass may ask
-     * for, from the plan alone, for the count of what is read; NULL: all.
+     * *n = 0 to skip it; pass 0 reads all. NULL: every pass reads all blocks. most_blocks: the most
+     * that pass may ask for, from the plan alone, for the count of what is read; NULL: all.
      */
     void (*pass_blocks)(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
                         uint64_t *first, uint64_t *n);
     uint64_t (*most_blocks)(const struct uqm_job *job, unsigned pass);
 
-    /* One block. Writes its partial, adds to the worker's tally. */
+    /* One block. Its partial is zeroed; the worker's tally holds other blocks' counts. */
     void (*scan)(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
                  const struct uqm_span *span, void *partial, void *tally, void *scratch);
     /* In the order of the blocks. NULL without partials. */
@@ -139,7 +142,8 @@ struct uqm_method_ops {
     /* A worker's tally of one segment. NULL without tallies. */
     void (*gather)(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
                    unsigned segment, const void *tally);
-    /* 0, 1: the passes that are left are not needed; < 0: an error that names job->name. */
+    /* 0; 1, with pass_blocks: the passes that are left are not needed; < 0: an error that names
+     * job->name. */
     int (*end_pass)(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
                     struct uqm_err *err);
 
@@ -157,6 +161,9 @@ const struct uqm_method_ops *uqm_method_ops_of(enum uqm_method_id id);
 
 /* Fill in base, n_others, unit_elem, block_elem, n_blocks, n_passes; ops->check(). */
 int uqm_job_init(struct uqm_job *job, struct uqm_err *err);
+
+/* The first block behind a segment of a pass: segments are equal, but for one block. */
+uint64_t uqm_job_segment_end(const struct uqm_job *job, unsigned pass, unsigned segment);
 
 /* Parameter `name` of an input, or of the output. The method has it, else it is our mistake. */
 double uqm_job_input_param(const struct uqm_job *job, size_t input, const char *name);

@@ -1,0 +1,103 @@
+#include "src/merge/methods/key_counts.h"
+
+#include <assert.h>
+
+enum { MOST_COUNTER_BYTES = 24 << 20 };
+
+unsigned uqm_key_segments_least(uint64_t n_elem)
+{
+    return (unsigned) (n_elem >> 31) + 1;
+}
+
+unsigned uqm_key_segments(uint64_t n_elem, uint64_t n_blocks, size_t n_searches)
+{
+    uint64_t n = MOST_COUNTER_BYTES / (UQM_FINE_BINS * sizeof(uint32_t)) / (n_searches + 1);
+    n = n > UQM_MOST_SEGMENTS ? UQM_MOST_SEGMENTS : n;
+    /* short tensors are not worth the counters; in long ones 32 bits must hold a segment's counts
+     */
+    uint64_t useful = n_blocks / 16, least = uqm_key_segments_least(n_elem);
+    n = n > useful ? useful : n;
+    n = n < least ? least : n;
+    return (unsigned) (n > n_blocks ? n_blocks : n);
+}
+
+static uint64_t sum_over(const uint32_t *counts, size_t n_bins, unsigned n_segments, size_t bin)
+{
+    uint64_t sum = 0;
+    for (unsigned s = 0; s < n_segments; s++)
+        sum += counts[s * n_bins + bin];
+    return sum;
+}
+
+/* The bin that holds the k-th largest; *above: how many lie in higher ones. */
+static size_t find_bin(uint64_t *above, const uint32_t *counts, size_t n_bins, unsigned n_segments,
+                       uint64_t k)
+{
+    size_t bin = n_bins;
+    uint64_t sum = 0, n = 0;
+    while (sum < k) {
+        assert(bin > 0);
+        n = sum_over(counts, n_bins, n_segments, --bin);
+        sum += n;
+    }
+    *above = sum - n;
+    return bin;
+}
+
+/* limit.key is the one of this bin: which segment holds the last of the first `wanted`. */
+static void find_segment(struct uqm_key_search *s, const uint32_t *counts, size_t n_bins,
+                         unsigned n_segments, size_t bin)
+{
+    uint64_t total = sum_over(counts, n_bins, n_segments, bin);
+    assert(s->wanted > 0 && s->wanted <= total);
+    s->limit.cut = UINT64_MAX;
+    s->needs_cut = s->wanted < total;
+    s->segment = 0;
+    s->before = 0;
+    while (s->before + counts[s->segment * n_bins + bin] < s->wanted)
+        s->before += counts[s->segment++ * n_bins + bin];
+}
+
+void uqm_key_search_coarse(struct uqm_key_search *search, enum uqm_key_kind kind,
+                           const uint32_t *counts, unsigned n_segments)
+{
+    struct uqm_key_search *s = search;
+    size_t bin = find_bin(&s->above, counts, UQM_COARSE_BINS, n_segments, s->k);
+    s->coarse = (uint32_t) bin;
+    if (kind == UQM_KEY_WIDE)
+        return;
+    s->limit.key = kind == UQM_KEY_OF_BF16 ? (uint32_t) bin << 16
+                                           : uqm_bits_of_f32(uqm_f32_of_f16((uint16_t) bin));
+    s->wanted = s->k - s->above;
+    find_segment(s, counts, UQM_COARSE_BINS, n_segments, bin);
+}
+
+void uqm_key_search_fine(struct uqm_key_search *search, const uint32_t *counts, unsigned n_segments)
+{
+    struct uqm_key_search *s = search;
+    uint64_t above;
+    size_t bin = find_bin(&above, counts, UQM_FINE_BINS, n_segments, s->k - s->above);
+    s->limit.key = s->coarse << 16 | (uint32_t) bin;
+    s->wanted = s->k - s->above - above;
+    find_segment(s, counts, UQM_FINE_BINS, n_segments, bin);
+}
+
+void uqm_key_search_cut(struct uqm_key_search *search, uint64_t first,
+                        const struct uqm_key_ties *ties)
+{
+    struct uqm_key_search *s = search;
+    if (s->before >= s->wanted)
+        return; /* found */
+    for (size_t w = 0; w < UQM_BLOCK_ELEM / 64; w++) {
+        uint64_t bits = ties->bits[w], n = (uint64_t) __builtin_popcountll(bits);
+        if (s->before + n < s->wanted) {
+            s->before += n;
+            continue;
+        }
+        for (; s->before + 1 < s->wanted; s->before++)
+            bits &= bits - 1;
+        s->before++;
+        s->limit.cut = first + w * 64 + (uint64_t) __builtin_ctzll(bits) + 1;
+        return;
+    }
+}

@@ -1,0 +1,289 @@
+#include "src/merge/methods/sparsify.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+struct uqm_task_kind uqm_task_kind_of(enum uqm_method_id id)
+{
+    switch (id) {
+    case UQM_METHOD_TASK_ARITHMETIC: return (struct uqm_task_kind){ UQM_SPARSE_NONE, false };
+    case UQM_METHOD_TIES: return (struct uqm_task_kind){ UQM_SPARSE_MAGNITUDE, true };
+    case UQM_METHOD_DARE_TIES: return (struct uqm_task_kind){ UQM_SPARSE_RANDOM, true };
+    case UQM_METHOD_DARE_LINEAR: return (struct uqm_task_kind){ UQM_SPARSE_RANDOM, false };
+    case UQM_METHOD_BREADCRUMBS: return (struct uqm_task_kind){ UQM_SPARSE_OUTLIERS, false };
+    case UQM_METHOD_BREADCRUMBS_TIES: return (struct uqm_task_kind){ UQM_SPARSE_OUTLIERS, true };
+    case UQM_METHOD_DELLA: return (struct uqm_task_kind){ UQM_SPARSE_RANKED, true };
+    default:
+        assert(id == UQM_METHOD_DELLA_LINEAR);
+        return (struct uqm_task_kind){ UQM_SPARSE_RANKED, false };
+    }
+}
+
+static enum uqm_sparsifier sparsifier_of(const struct uqm_job *job)
+{
+    return uqm_task_kind_of(job->method->id).sparsifier;
+}
+
+bool uqm_sparse_is_active(const struct uqm_job *job, size_t input)
+{
+    return (long) input != job->base && sparsifier_of(job) != UQM_SPARSE_NONE &&
+           uqm_job_input_param(job, input, "density") < 1;
+}
+
+enum uqm_dtype uqm_sparse_type(const struct uqm_job *job)
+{
+    enum uqm_sparsifier s = sparsifier_of(job);
+    bool random = s == UQM_SPARSE_RANDOM || s == UQM_SPARSE_RANKED;
+    return random && job->work != UQM_BF16 ? UQM_F32 : job->work;
+}
+
+bool uqm_sparse_rescales(const struct uqm_job *job)
+{
+    if (sparsifier_of(job) == UQM_SPARSE_NONE || uqm_job_param(job, "rescale") == 0)
+        return false;
+    for (size_t i = 0; i < job->n_inputs; i++)
+        if (uqm_sparse_is_active(job, i))
+            return true;
+    return false;
+}
+
+/* trunc(share * n) within [0, n]. */
+static uint64_t share_of(double share, uint64_t n)
+{
+    double v = share * (double) n;
+    return v <= 0 ? 0 : v >= (double) n ? n : (uint64_t) v;
+}
+
+void uqm_sparse_counts(uint64_t *keep, uint64_t *drop, const struct uqm_job *job, size_t input)
+{
+    double density = uqm_job_input_param(job, input, "density");
+    uint64_t n = job->n_elem, kept = share_of(density, n);
+    *drop = 0;
+    if (sparsifier_of(job) == UQM_SPARSE_MAGNITUDE) {
+        *keep = density > 0 && kept == 0 ? 1 : kept;
+        return;
+    }
+    /* of the ranks in ascending order, [bottom, bottom + kept) */
+    uint64_t top = share_of(uqm_job_input_param(job, input, "gamma"), n);
+    uint64_t bottom = top < n - kept ? n - kept - top : 0;
+    *keep = n - bottom;
+    *drop = n - bottom - kept;
+}
+
+struct uqm_rank_rows uqm_rank_rows(const struct uqm_job *job)
+{
+    struct uqm_rank_rows r = { .m = 1, .stride = 1 };
+    if (job->rank > 0)
+        r.m = job->shape[job->rank > 1];
+    for (unsigned d = 2; d < job->rank; d++)
+        r.stride *= job->shape[d];
+    return r;
+}
+
+/* --- uniform draws --- */
+
+/*
+ * The accurate mode's u of element e: 48 bits, of which 16 decide but once in 65536 times.
+ * Philox4x32-10 with the input's key: half e % 8, low halves first, of counter (e / 8, 0, 0), and
+ * word 0 of counter (e, 1, 0) below it.
+ */
+static uint32_t lower_bits(struct uqm_rng_key key, uint64_t e)
+{
+    uint32_t words[4];
+    const uint32_t counter[4] = { (uint32_t) e, (uint32_t) (e >> 32), 1, 0 };
+    uqm_philox4x32(words, counter, key);
+    return words[0];
+}
+
+static void draw_halves(uint16_t *dst, struct uqm_rng_key key, uint64_t first, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        uint64_t e = first + i;
+        uint32_t words[4];
+        const uint32_t counter[4] = { (uint32_t) (e / 8), (uint32_t) (e / 8 >> 32), 0, 0 };
+        uqm_philox4x32(words, counter, key);
+        for (; i < n && (first + i) / 8 == e / 8; i++)
+            dst[i] = (uint16_t) (words[(first + i) % 8 / 2] >> 16 * ((first + i) % 2));
+    }
+}
+
+/* u < p, exactly. */
+static bool is_below(uint16_t half, struct uqm_rng_key key, uint64_t e, double p)
+{
+    double t = p * 65536, whole = floor(t);
+    if ((double) half != whole)
+        return (double) half < whole;
+    return (double) lower_bits(key, e) < (t - whole) * 0x1p32;
+}
+
+/* --- random --- */
+
+static double rounded(enum uqm_dtype dtype, double v)
+{
+    float f = (float) v;
+    if (dtype == UQM_BF16)
+        f = uqm_f32_of_bf16(uqm_bf16_of_f32(f));
+    else if (dtype == UQM_F16)
+        f = uqm_f32_of_f16(uqm_f16_of_f32(f));
+    return dtype == UQM_F64 ? v : (double) f;
+}
+
+enum { SOME = 512 };
+
+static void draw_uniform(uint8_t *keep, const struct uqm_job *job, const struct uqm_span *span,
+                         size_t input)
+{
+    double density = uqm_job_input_param(job, input, "density");
+    struct uqm_rng_key key = job->inputs[input].key;
+    uint16_t halves[SOME];
+    if (job->numerics == UQM_NUMERICS_MERGEKIT) {
+        double p = rounded(uqm_sparse_type(job), density);
+        for (size_t e = 0; e < span->n_elem; e++)
+            keep[e] = (double) span->draws[input][e] * 0x1p-24 < p;
+        return;
+    }
+    double whole = floor(density * 65536);
+    uint32_t most = whole <= 0 ? 0 : (uint32_t) whole; /* density < 1 */
+    for (size_t at = 0; at < span->n_elem; at += SOME) {
+        size_t n = span->n_elem - at < SOME ? span->n_elem - at : SOME;
+        draw_halves(halves, key, span->first + at, n);
+        for (size_t e = 0; e < n; e++)
+            keep[at + e] = halves[e] < most;
+        for (size_t e = 0; e < n; e++)
+            if (halves[e] == most)
+                keep[at + e] = is_below(halves[e], key, span->first + at + e, density);
+    }
+}
+
+/* --- by rank --- */
+
+/* The probability of rank r, 0 the smallest, of m (merge.md 2, della_magprune). */
+struct chances {
+    const struct uqm_job *job;
+    enum uqm_dtype work;
+    uint64_t m;
+    double density, epsilon, least, span, base;
+};
+
+static struct chances chances_of(const struct uqm_job *job, size_t input, uint64_t m)
+{
+    struct chances c = {
+        .job = job,
+        .work = uqm_sparse_type(job),
+        .m = m,
+        .density = uqm_job_input_param(job, input, "density"),
+        .epsilon = uqm_job_input_param(job, input, "epsilon"),
+    };
+    double most = rounded(c.work, rounded(c.work, (double) (m - 1)) + 1);
+    c.least = rounded(c.work, 1);
+    c.span = rounded(c.work, most - c.least);
+    c.base = rounded(c.work, c.density - c.epsilon);
+    return c;
+}
+
+static double chance_of(const struct chances *c, uint64_t r)
+{
+    if (c->m == 1)
+        return c->density;
+    if (c->job->numerics == UQM_NUMERICS_ACCURATE)
+        return c->density - c->epsilon + 2 * c->epsilon * ((double) r / (double) (c->m - 1));
+    enum uqm_dtype w = c->work;
+    double rank = rounded(w, rounded(w, (double) r) + 1);
+    double q = rounded(w, rounded(w, rank - c->least) / c->span);
+    q = q < 0 ? 0 : q > 1 ? 1 : q;
+    return rounded(w, c->base + rounded(w, rounded(w, 2 * q) * (double) (float) c->epsilon));
+}
+
+/* A row's keys with where they stand, to be sorted. */
+struct ranked {
+    uint32_t key, at;
+};
+
+/* Ascending by key, stable: three rounds of eleven bits. The result is in v. */
+static void sort_keys(struct ranked *v, struct ranked *tmp, size_t n)
+{
+    enum { BITS = 11, ROUNDS = 3 };
+    struct ranked *from = v, *to = tmp;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        unsigned shift = round * BITS;
+        uint32_t begin[1 << BITS] = { 0 }, sum = 0;
+        for (size_t i = 0; i < n; i++)
+            begin[from[i].key >> shift & ((1 << BITS) - 1)]++;
+        for (size_t b = 0; b < 1 << BITS; b++) {
+            uint32_t count = begin[b];
+            begin[b] = sum;
+            sum += count;
+        }
+        for (size_t i = 0; i < n; i++)
+            to[begin[from[i].key >> shift & ((1 << BITS) - 1)]++] = from[i];
+        struct ranked *swap = from;
+        from = to;
+        to = swap;
+    }
+    memcpy(v, tmp, n * sizeof *v); /* an odd number of rounds */
+}
+
+/* One row: elements first + k * stride of the span. halves: of the whole span. */
+static void draw_row(uint8_t *keep, const struct chances *c, const struct uqm_span *span,
+                     size_t input, const uint32_t *keys, const uint16_t *halves, size_t first,
+                     size_t stride, struct ranked *v)
+{
+    const struct uqm_job *job = c->job;
+    size_t m = (size_t) c->m;
+    /* of equal keys the last comes first: the lowest index counts as the larger */
+    for (size_t k = 0; k < m; k++) {
+        size_t at = first + (m - 1 - k) * stride;
+        v[k] = (struct ranked){ keys[at], (uint32_t) at };
+    }
+    sort_keys(v, v + m, m);
+    for (size_t r = 0; r < m; r++) {
+        size_t at = v[r].at;
+        double p = chance_of(c, r);
+        if (job->numerics == UQM_NUMERICS_MERGEKIT)
+            keep[at] = (double) span->draws[input][at] * 0x1p-24 < p;
+        else
+            keep[at] = is_below(halves[at], job->inputs[input].key, span->first + at, p);
+    }
+}
+
+static size_t halves_bytes(const struct uqm_job *job)
+{
+    return (size_t) (job->block_elem * sizeof(uint16_t) + 63) / 64 * 64;
+}
+
+size_t uqm_sparse_draw_bytes(const struct uqm_job *job)
+{
+    if (sparsifier_of(job) != UQM_SPARSE_RANKED)
+        return 0;
+    return halves_bytes(job) + 2 * (size_t) uqm_rank_rows(job).m * sizeof(struct ranked);
+}
+
+static void draw_ranked(uint8_t *keep, const struct uqm_job *job, const struct uqm_span *span,
+                        size_t input, const uint32_t *keys, void *scratch)
+{
+    struct uqm_rank_rows rows = uqm_rank_rows(job);
+    size_t unit = (size_t) (rows.m * rows.stride), stride = (size_t) rows.stride;
+    uint16_t *halves = scratch;
+    struct ranked *v = (struct ranked *) (void *) ((char *) scratch + halves_bytes(job));
+    struct chances c = chances_of(job, input, rows.m);
+    assert(span->n_elem <= job->block_elem && span->n_elem % unit == 0);
+    if (c.density <= 0) {
+        memset(keep, 0, span->n_elem);
+        return;
+    }
+    if (job->numerics == UQM_NUMERICS_ACCURATE)
+        draw_halves(halves, job->inputs[input].key, span->first, span->n_elem);
+    for (size_t at = 0; at < span->n_elem; at += unit)
+        for (size_t k = 0; k < stride; k++)
+            draw_row(keep, &c, span, input, keys, halves, at + k, stride, v);
+}
+
+void uqm_sparse_draw(uint8_t *keep, const struct uqm_job *job, const struct uqm_span *span,
+                     size_t input, const uint32_t *keys, void *scratch)
+{
+    if (sparsifier_of(job) == UQM_SPARSE_RANDOM)
+        draw_uniform(keep, job, span, input);
+    else
+        draw_ranked(keep, job, span, input, keys, scratch);
+}

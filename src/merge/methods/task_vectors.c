@@ -1,0 +1,719 @@
+/*
+ * The task-vector family (spec merge.md 3.1): the base, plus the weighted sum of what the models
+ * differ from it by, made sparse, with or without an election of signs.
+ *
+ * Passes, where something is to be found over the whole tensor:
+ *     coarse, fine        count the magnitudes that thresholds are looked for among
+ *     cut, one a search   in one segment of the tensor: which of equal magnitudes are kept
+ *     sums                before and after, for rescaling
+ */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "src/merge/methods/methods.h"
+#include "src/merge/methods/sparsify.h"
+
+enum { PASS_COARSE, PASS_FINE, PASS_CUT };
+
+/* --- the plan of one job --- */
+
+static bool is_counted(const struct uqm_job *job)
+{
+    enum uqm_sparsifier s = uqm_task_kind_of(job->method->id).sparsifier;
+    return s == UQM_SPARSE_MAGNITUDE || s == UQM_SPARSE_OUTLIERS;
+}
+
+static bool is_drawn(const struct uqm_job *job)
+{
+    enum uqm_sparsifier s = uqm_task_kind_of(job->method->id).sparsifier;
+    return s == UQM_SPARSE_RANDOM || s == UQM_SPARSE_RANKED;
+}
+
+static enum uqm_key_kind key_kind(const struct uqm_job *job)
+{
+    if (job->numerics == UQM_NUMERICS_MERGEKIT && job->work == UQM_BF16)
+        return UQM_KEY_OF_BF16;
+    if (job->numerics == UQM_NUMERICS_MERGEKIT && job->work == UQM_F16)
+        return UQM_KEY_OF_F16;
+    return UQM_KEY_WIDE;
+}
+
+/* The thresholds that have to be looked for: at most two an input. searches may be NULL. */
+static size_t list_searches(struct uqm_key_search *searches, const struct uqm_job *job)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < job->n_inputs && is_counted(job); i++) {
+        uint64_t k[2];
+        if (!uqm_sparse_is_active(job, i))
+            continue;
+        uqm_sparse_counts(&k[0], &k[1], job, i);
+        for (size_t j = 0; j < 2; j++) {
+            if (k[j] == 0 || k[j] >= job->n_elem)
+                continue;
+            if (searches)
+                searches[n] = (struct uqm_key_search){ .k = k[j], .channel = i };
+            n++;
+        }
+    }
+    return n;
+}
+
+/* Limits of an input as far as they are known from the plan. */
+static void start_sparse(struct uqm_sparse *sparse, const struct uqm_job *job, size_t input)
+{
+    uint64_t keep = job->n_elem, drop = 0;
+    if (is_counted(job) && uqm_sparse_is_active(job, input))
+        uqm_sparse_counts(&keep, &drop, job, input);
+    *sparse = (struct uqm_sparse){
+        .keep = keep > 0 ? uqm_key_limit_all() : uqm_key_limit_none(),
+        .drop = drop < job->n_elem ? uqm_key_limit_none() : uqm_key_limit_all(),
+    };
+}
+
+static unsigned n_segments(const struct uqm_job *job, unsigned pass)
+{
+    size_t n = list_searches(NULL, job);
+    bool last = pass == PASS_FINE || (pass == PASS_COARSE && key_kind(job) != UQM_KEY_WIDE);
+    if (n == 0 || pass > PASS_FINE)
+        return 1;
+    return last ? uqm_key_segments(job->n_elem, job->n_blocks, n)
+                : uqm_key_segments_least(job->n_elem);
+}
+
+static unsigned n_passes(const struct uqm_job *job)
+{
+    size_t n = list_searches(NULL, job);
+    return (unsigned) ((n ? PASS_CUT + n : 0) + uqm_sparse_rescales(job));
+}
+
+static bool is_sums(const struct uqm_job *job, unsigned pass)
+{
+    return uqm_sparse_rescales(job) && pass + 1 == job->n_passes;
+}
+
+/* --- memory --- */
+
+struct work {
+    size_t n_searches;
+    struct uqm_key_search *searches;
+    uint32_t *counts;       /* coarse: [input][segment][bin]; fine: [search][segment][bin] */
+    double *before, *after; /* [n_inputs] */
+};
+
+static size_t counts_bytes(const struct uqm_job *job)
+{
+    size_t n = list_searches(NULL, job);
+    size_t coarse = job->n_inputs * n_segments(job, PASS_COARSE) * UQM_COARSE_BINS;
+    size_t fine = n * n_segments(job, PASS_FINE) * UQM_FINE_BINS;
+    if (n == 0)
+        return 0;
+    return sizeof(uint32_t) * (key_kind(job) != UQM_KEY_WIDE || coarse > fine ? coarse : fine);
+}
+
+static size_t work_bytes(const struct uqm_job *job)
+{
+    return list_searches(NULL, job) * sizeof(struct uqm_key_search) +
+           2 * job->n_inputs * sizeof(double) + counts_bytes(job);
+}
+
+static struct work work_of(const struct uqm_job *job, const struct uqm_job_state *state)
+{
+    char *p = state->work;
+    size_t n = list_searches(NULL, job);
+    struct work w = { .n_searches = n, .searches = (struct uqm_key_search *) (void *) p };
+    p += n * sizeof *w.searches;
+    w.before = (double *) (void *) p;
+    w.after = w.before + job->n_inputs;
+    w.counts = (uint32_t *) (void *) (w.after + job->n_inputs);
+    return w;
+}
+
+static size_t result_bytes(const struct uqm_job *job)
+{
+    return job->n_inputs * sizeof(struct uqm_sparse);
+}
+
+static size_t tally_bytes(const struct uqm_job *job)
+{
+    size_t n = list_searches(NULL, job);
+    size_t coarse = job->n_inputs * UQM_COARSE_BINS, fine = n * UQM_FINE_BINS;
+    if (n == 0)
+        return 0;
+    return sizeof(uint32_t) * (key_kind(job) != UQM_KEY_WIDE || coarse > fine ? coarse : fine);
+}
+
+struct sums {
+    double before, after;
+};
+
+static size_t partial_bytes(const struct uqm_job *job)
+{
+    size_t sums = job->n_inputs * sizeof(struct sums);
+    size_t ties = list_searches(NULL, job) ? sizeof(struct uqm_key_ties) : 0;
+    return sums > ties ? sums : ties;
+}
+
+/* One worker's: lanes for the base, the sum, the mixture, the divisor and every model's share; the
+ * magnitudes and the draws of a whole block. */
+enum { LANE_BASE, LANE_SUM, LANE_MIX, LANE_DIVISOR, FIRST_SHARE };
+
+struct scratch {
+    struct uqm_arith arith;
+    double *weights; /* [n_inputs], as the arithmetic has them */
+    uint32_t *keys;  /* [block_elem] */
+    uint8_t *keep;   /* [n_inputs][block_elem], of drawn methods */
+    void *draw;
+};
+
+static size_t aligned(size_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
+static size_t keep_bytes(const struct uqm_job *job)
+{
+    return is_drawn(job) ? aligned(job->n_inputs * (size_t) job->block_elem) : 0;
+}
+
+static size_t scratch_bytes(const struct uqm_job *job)
+{
+    return aligned(uqm_arith_bytes(FIRST_SHARE + job->n_inputs)) +
+           aligned(job->n_inputs * sizeof(double)) +
+           aligned((size_t) job->block_elem * sizeof(uint32_t)) + keep_bytes(job) +
+           uqm_sparse_draw_bytes(job);
+}
+
+static struct scratch cut(const struct uqm_job *job, void *block)
+{
+    char *p = block;
+    struct scratch s;
+    uqm_arith_init(&s.arith, job, p);
+    p += aligned(uqm_arith_bytes(FIRST_SHARE + job->n_inputs));
+    s.weights = (double *) (void *) p;
+    p += aligned(job->n_inputs * sizeof(double));
+    s.keys = (uint32_t *) (void *) p;
+    p += aligned((size_t) job->block_elem * sizeof(uint32_t));
+    s.keep = (uint8_t *) p;
+    s.draw = p + keep_bytes(job);
+    return s;
+}
+
+/* --- task vectors --- */
+
+/* The bits of |x| as f32, of a lane. */
+static void keys_of(uint32_t *keys, const struct uqm_arith *a, const void *lane, size_t n)
+{
+    const double *x = lane;
+    const float *xf = lane;
+    for (size_t e = 0; e < n; e++)
+        keys[e] = uqm_bits_of_f32(a->wide ? (float) x[e] : xf[e]) & 0x7FFFFFFF;
+}
+
+/* lane = x - base; keys likewise. LANE_BASE is loaded. */
+static void load_task(struct scratch *s, void *lane, const struct uqm_span *span, size_t input,
+                      size_t at, size_t n)
+{
+    uqm_arith_offset(&s->arith, lane, uqm_lane(&s->arith, LANE_BASE), span, input, at, n);
+    keys_of(s->keys + at, &s->arith, lane, n);
+}
+
+static void load_base(struct scratch *s, const struct uqm_job *job, const struct uqm_span *span,
+                      size_t at, size_t n)
+{
+    uqm_arith_load(&s->arith, uqm_lane(&s->arith, LANE_BASE), span, (size_t) job->base, at, n);
+}
+
+static size_t chunk_at(const struct uqm_span *span, size_t at)
+{
+    return span->n_elem - at < UQM_CHUNK ? span->n_elem - at : UQM_CHUNK;
+}
+
+/* What the draws keep of every input, for the whole span. */
+static void draw_all(struct scratch *s, const struct uqm_job *job, const struct uqm_span *span)
+{
+    bool ranked = uqm_task_kind_of(job->method->id).sparsifier == UQM_SPARSE_RANKED;
+    for (size_t i = 0; i < job->n_inputs; i++) {
+        if (!uqm_sparse_is_active(job, i))
+            continue;
+        for (size_t at = 0, n; ranked && at < span->n_elem; at += n) {
+            n = chunk_at(span, at);
+            load_base(s, job, span, at, n);
+            load_task(s, uqm_lane(&s->arith, LANE_SUM), span, i, at, n);
+        }
+        uqm_sparse_draw(s->keep + i * job->block_elem, job, span, i, s->keys, s->draw);
+    }
+}
+
+/* mergekit's work type of random sparsifiers may be narrower than an f64 lane. */
+static void round_wide(const struct uqm_job *job, void *lane, size_t n)
+{
+    double *x = lane;
+    if (job->numerics == UQM_NUMERICS_MERGEKIT && job->work == UQM_F64 &&
+        uqm_sparse_type(job) == UQM_F32)
+        for (size_t e = 0; e < n; e++)
+            x[e] = (double) (float) x[e];
+}
+
+/* Zero what is not kept of input i's lane, elements [at, at + n) of the span. */
+static void drop(struct scratch *s, const struct uqm_job *job, const struct uqm_sparse *sparse,
+                 const struct uqm_span *span, size_t i, void *lane, size_t at, size_t n)
+{
+    double *x = lane;
+    float *xf = lane;
+    const uint8_t *keep = s->keep + i * job->block_elem + at;
+    const uint32_t *keys = s->keys + at;
+    bool drawn = is_drawn(job);
+    round_wide(job, lane, n);
+    for (size_t e = 0; e < n; e++) {
+        uint64_t index = span->first + at + e;
+        bool kept = drawn ? keep[e]
+                          : uqm_key_within(&sparse->keep, keys[e], index) &&
+                                !uqm_key_within(&sparse->drop, keys[e], index);
+        if (!kept && s->arith.wide)
+            x[e] = 0;
+        else if (!kept)
+            xf[e] = 0;
+    }
+}
+
+static void rescale(struct scratch *s, const struct uqm_job *job, const struct uqm_sparse *sparse,
+                    void *lane, size_t n)
+{
+    struct uqm_arith *a = &s->arith;
+    a->round = uqm_sparse_type(job);
+    uqm_arith_scale(a, lane, lane, sparse->ratio, n);
+    a->round = job->work;
+    if (uqm_sparse_type(job) != job->work)
+        uqm_arith_round(a, lane, n);
+    round_wide(job, lane, n);
+}
+
+/* lane = the sparse task vector of input i. */
+static void make_sparse(struct scratch *s, const struct uqm_job *job,
+                        const struct uqm_job_state *state, const struct uqm_span *span, size_t i,
+                        void *lane, size_t at, size_t n)
+{
+    struct uqm_sparse known;
+    const struct uqm_sparse *sparse = state->result;
+    load_task(s, lane, span, i, at, n);
+    if (!uqm_sparse_is_active(job, i))
+        return;
+    if (job->n_passes > 0)
+        sparse += i;
+    else {
+        start_sparse(&known, job, i);
+        sparse = &known;
+    }
+    drop(s, job, sparse, span, i, lane, at, n);
+    if (sparse->has_ratio)
+        rescale(s, job, sparse, lane, n);
+}
+
+/* --- passes --- */
+
+static void pass_blocks(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
+                        uint64_t *first, uint64_t *n)
+{
+    struct work w = work_of(job, state);
+    *first = 0;
+    *n = job->n_blocks;
+    if (is_sums(job, pass) || pass == PASS_COARSE)
+        return;
+    if (pass == PASS_FINE) {
+        *n = key_kind(job) == UQM_KEY_WIDE ? job->n_blocks : 0;
+        return;
+    }
+    const struct uqm_key_search *s = &w.searches[pass - PASS_CUT];
+    unsigned counted = key_kind(job) == UQM_KEY_WIDE ? PASS_FINE : PASS_COARSE;
+    *n = s->needs_cut ? uqm_job_segment_end(job, counted, s->segment) : 0;
+    if (s->needs_cut && s->segment > 0)
+        *first = uqm_job_segment_end(job, counted, s->segment - 1);
+    *n -= *first;
+}
+
+static uint64_t most_blocks(const struct uqm_job *job, unsigned pass)
+{
+    bool wide = key_kind(job) == UQM_KEY_WIDE;
+    if (is_sums(job, pass) || pass == PASS_COARSE)
+        return job->n_blocks;
+    if (pass == PASS_FINE)
+        return wide ? job->n_blocks : 0;
+    return uqm_job_segment_end(job, wide ? PASS_FINE : PASS_COARSE, 0);
+}
+
+static void count_coarse(struct scratch *s, const struct uqm_job *job, const struct work *w,
+                         const struct uqm_span *span, size_t at, size_t n, uint32_t *tally)
+{
+    enum uqm_key_kind kind = key_kind(job);
+    for (size_t k = 0; k < w->n_searches; k++) {
+        size_t i = w->searches[k].channel;
+        uint32_t *counts = tally + i * UQM_COARSE_BINS;
+        if (k > 0 && w->searches[k - 1].channel == i)
+            continue;
+        load_task(s, uqm_lane(&s->arith, LANE_SUM), span, i, at, n);
+        for (size_t e = at; e < at + n; e++)
+            counts[uqm_key_bin(kind, s->keys[e])]++;
+    }
+}
+
+static void count_fine(struct scratch *s, const struct work *w, const struct uqm_span *span,
+                       size_t at, size_t n, uint32_t *tally)
+{
+    for (size_t k = 0; k < w->n_searches; k++) {
+        const struct uqm_key_search *search = &w->searches[k];
+        uint32_t *counts = tally + k * UQM_FINE_BINS;
+        if (k == 0 || w->searches[k - 1].channel != search->channel)
+            load_task(s, uqm_lane(&s->arith, LANE_SUM), span, search->channel, at, n);
+        for (size_t e = at; e < at + n; e++)
+            if (s->keys[e] >> 16 == search->coarse)
+                counts[s->keys[e] & 0xFFFF]++;
+    }
+}
+
+static void find_ties(struct scratch *s, const struct uqm_key_search *search,
+                      const struct uqm_span *span, size_t at, size_t n, struct uqm_key_ties *ties)
+{
+    load_task(s, uqm_lane(&s->arith, LANE_SUM), span, search->channel, at, n);
+    for (size_t e = at; e < at + n; e++)
+        if (s->keys[e] == search->limit.key)
+            ties->bits[e / 64] |= UINT64_C(1) << e % 64;
+}
+
+static double sum_of_magnitudes(const struct uqm_arith *a, void *lane, size_t n)
+{
+    double *x = lane;
+    float *xf = lane;
+    for (size_t e = 0; e < n && a->wide; e++)
+        x[e] = fabs(x[e]);
+    for (size_t e = 0; e < n && !a->wide; e++)
+        xf[e] = fabsf(xf[e]);
+    return uqm_arith_sum(a, lane, n);
+}
+
+static void add_sums(struct scratch *s, const struct uqm_job *job,
+                     const struct uqm_job_state *state, const struct uqm_span *span, size_t at,
+                     size_t n, struct sums *sums)
+{
+    void *lane = uqm_lane(&s->arith, LANE_SUM);
+    for (size_t i = 0; i < job->n_inputs; i++) {
+        if (!uqm_sparse_is_active(job, i))
+            continue;
+        load_task(s, lane, span, i, at, n);
+        round_wide(job, lane, n);
+        sums[i].before += sum_of_magnitudes(&s->arith, lane, n);
+        make_sparse(s, job, state, span, i, lane, at, n);
+        sums[i].after += sum_of_magnitudes(&s->arith, lane, n);
+    }
+}
+
+static void scan(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
+                 const struct uqm_span *span, void *partial, void *tally, void *block)
+{
+    struct scratch s = cut(job, block);
+    struct work w = work_of(job, state);
+    bool sums = is_sums(job, pass);
+    if (sums && is_drawn(job))
+        draw_all(&s, job, span);
+    for (size_t at = 0, n; at < span->n_elem; at += n) {
+        n = chunk_at(span, at);
+        load_base(&s, job, span, at, n);
+        if (sums)
+            add_sums(&s, job, state, span, at, n, partial);
+        else if (pass == PASS_COARSE)
+            count_coarse(&s, job, &w, span, at, n, tally);
+        else if (pass == PASS_FINE)
+            count_fine(&s, &w, span, at, n, tally);
+        else
+            find_ties(&s, &w.searches[pass - PASS_CUT], span, at, n, partial);
+    }
+}
+
+static void fold(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
+                 uint64_t block, const void *partial)
+{
+    struct work w = work_of(job, state);
+    const struct sums *sums = partial;
+    if (is_sums(job, pass)) {
+        for (size_t i = 0; i < job->n_inputs; i++) {
+            w.before[i] += sums[i].before;
+            w.after[i] += sums[i].after;
+        }
+    } else if (pass >= PASS_CUT) {
+        uqm_key_search_cut(&w.searches[pass - PASS_CUT], block * job->block_elem, partial);
+    }
+}
+
+static void gather(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
+                   unsigned segment, const void *tally)
+{
+    struct work w = work_of(job, state);
+    const uint32_t *from = tally;
+    if (is_sums(job, pass) || pass > PASS_FINE)
+        return;
+    size_t n_bins = pass == PASS_COARSE ? UQM_COARSE_BINS : UQM_FINE_BINS;
+    size_t rows = pass == PASS_COARSE ? job->n_inputs : w.n_searches;
+    size_t n = n_segments(job, pass);
+    for (size_t r = 0; r < rows; r++) {
+        uint32_t *to = w.counts + (r * n + segment) * n_bins;
+        for (size_t b = 0; b < n_bins; b++)
+            to[b] += from[r * n_bins + b];
+    }
+}
+
+/* --- the ends of passes --- */
+
+static void begin(const struct uqm_job *job, struct uqm_job_state *state)
+{
+    struct uqm_sparse *sparse = state->result;
+    for (size_t i = 0; i < job->n_inputs; i++)
+        start_sparse(&sparse[i], job, i);
+    if (job->n_passes > 0)
+        list_searches(work_of(job, state).searches, job);
+}
+
+static void search_counts(const struct uqm_job *job, struct work *w, unsigned pass)
+{
+    unsigned n = n_segments(job, pass);
+    for (size_t k = 0; k < w->n_searches; k++) {
+        struct uqm_key_search *s = &w->searches[k];
+        if (pass == PASS_COARSE)
+            uqm_key_search_coarse(s, key_kind(job), w->counts + s->channel * n * UQM_COARSE_BINS,
+                                  n);
+        else
+            uqm_key_search_fine(s, w->counts + k * n * UQM_FINE_BINS, n);
+    }
+    memset(w->counts, 0, counts_bytes(job));
+}
+
+/* Searches stand in the order of their inputs, what to keep before what to drop. */
+static void take_limits(const struct uqm_job *job, struct uqm_job_state *state,
+                        const struct work *w)
+{
+    struct uqm_sparse *sparse = state->result;
+    for (size_t k = 0; k < w->n_searches; k++) {
+        const struct uqm_key_search *s = &w->searches[k];
+        uint64_t keep, dropped;
+        uqm_sparse_counts(&keep, &dropped, job, s->channel);
+        if (s->k == keep && (k == 0 || w->searches[k - 1].channel != s->channel))
+            sparse[s->channel].keep = s->limit;
+        else
+            sparse[s->channel].drop = s->limit;
+    }
+}
+
+static void take_ratios(const struct uqm_job *job, struct uqm_job_state *state,
+                        const struct work *w)
+{
+    struct uqm_sparse *sparse = state->result;
+    struct uqm_arith a = { .wide = job->numerics == UQM_NUMERICS_ACCURATE || job->work == UQM_F64,
+                           .round = uqm_sparse_type(job) };
+    bool as_f32 = job->numerics == UQM_NUMERICS_MERGEKIT && a.round == UQM_F32;
+    for (size_t i = 0; i < job->n_inputs; i++) {
+        double before = uqm_arith_rd(&a, w->before[i]), after = uqm_arith_rd(&a, w->after[i]);
+        double least = uqm_arith_rd(&a, 1e-7);
+        if (as_f32) {
+            before = (double) (float) before;
+            after = (double) (float) after;
+            least = (double) 1e-7F;
+        }
+        sparse[i].has_ratio = !(before < least || after < least);
+        double ratio = sparse[i].has_ratio ? uqm_arith_rd(&a, before / after) : 1;
+        sparse[i].ratio = as_f32 ? (double) (float) ratio : ratio;
+    }
+}
+
+static int end_pass(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
+                    struct uqm_err *err)
+{
+    struct work w = work_of(job, state);
+    (void) err;
+    if (is_sums(job, pass)) {
+        take_ratios(job, state, &w);
+        return 0;
+    }
+    if (pass <= PASS_FINE)
+        search_counts(job, &w, pass);
+    take_limits(job, state, &w);
+    return 0;
+}
+
+/* --- merging --- */
+
+/*
+ * mix and divisor of n elements, from the shares e_i in their lanes. With a consensus those count
+ * whose sign is the sum's; the divisor is a lane then, else the same for all elements.
+ */
+#define ELECT(type, name)                                                                          \
+    static void elect_##name(struct scratch *s, const struct uqm_job *job, const double *w,        \
+                             size_t n)                                                             \
+    {                                                                                              \
+        const struct uqm_arith *a = &s->arith;                                                     \
+        const type *sum = uqm_lane(a, LANE_SUM);                                                   \
+        type *mix = uqm_lane(a, LANE_MIX), *divisor = uqm_lane(a, LANE_DIVISOR);                   \
+        for (size_t e = 0; e < n; e++)                                                             \
+            mix[e] = divisor[e] = 0;                                                               \
+        for (size_t i = 0; i < job->n_inputs; i++) {                                               \
+            const type *x = uqm_lane(a, FIRST_SHARE + i);                                          \
+            for (size_t e = 0; e < n && (long) i != job->base; e++)                                \
+                if (sum[e] >= 0 ? x[e] > 0 : x[e] < 0) {                                           \
+                    mix[e] += x[e];                                                                \
+                    divisor[e] += (type) w[i];                                                     \
+                }                                                                                  \
+        }                                                                                          \
+        uqm_arith_round(a, mix, n);                                                                \
+        uqm_arith_round(a, divisor, n);                                                            \
+        for (size_t e = 0; e < n; e++) {                                                           \
+            divisor[e] = divisor[e] == 0 ? 1 : divisor[e];                                         \
+            mix[e] = isnan(sum[e]) ? sum[e] : mix[e];                                              \
+        }                                                                                          \
+    }
+ELECT(double, f64)
+ELECT(float, f32)
+
+static void sum_shares(struct scratch *s, const struct uqm_job *job, size_t n)
+{
+    const struct uqm_arith *a = &s->arith;
+    void *sum = uqm_lane(a, LANE_SUM);
+    uqm_arith_zero(a, sum, n);
+    for (size_t i = 0; i < job->n_inputs; i++)
+        if ((long) i != job->base)
+            uqm_arith_gather(a, sum, uqm_lane(a, FIRST_SHARE + i), n);
+    uqm_arith_round(a, sum, n);
+}
+
+/* The sum of all weights, as R4 adds them; 1 where it vanishes. */
+static double whole_divisor(const struct uqm_arith *a, const struct uqm_job *job, const double *w)
+{
+    double sum = 0;
+    for (size_t i = 0; i < job->n_inputs; i++)
+        if ((long) i != job->base)
+            sum = uqm_arith_f32(a, sum + w[i]);
+    sum = uqm_arith_rd(a, sum);
+    return fabs(sum) < uqm_arith_rd(a, 1e-8) ? 1 : sum;
+}
+
+static void merge_chunk(struct scratch *s, const struct uqm_job *job,
+                        const struct uqm_job_state *state, const struct uqm_span *span, void *dst,
+                        size_t at, size_t n)
+{
+    const struct uqm_arith *a = &s->arith;
+    const double *w = s->weights;
+    bool consensus = uqm_task_kind_of(job->method->id).consensus;
+    bool normalize = uqm_job_param(job, "normalize") != 0;
+    double lambda = uqm_job_param(job, "lambda");
+    void *mix = uqm_lane(a, consensus ? LANE_MIX : LANE_SUM);
+    load_base(s, job, span, at, n);
+    for (size_t i = 0; i < job->n_inputs; i++) {
+        void *lane = uqm_lane(a, FIRST_SHARE + i);
+        if ((long) i == job->base)
+            continue;
+        make_sparse(s, job, state, span, i, lane, at, n);
+        uqm_arith_scale(a, lane, lane, w[i], n);
+    }
+    sum_shares(s, job, n);
+    if (consensus && a->wide)
+        elect_f64(s, job, w, n);
+    else if (consensus)
+        elect_f32(s, job, w, n);
+    if (normalize && consensus)
+        uqm_arith_div(a, mix, mix, uqm_lane(a, LANE_DIVISOR), n);
+    else if (normalize)
+        uqm_arith_divide(a, mix, mix, whole_divisor(a, job, w), n);
+    if (lambda != 1)
+        uqm_arith_scale(a, mix, mix, lambda, n);
+    uqm_arith_add(a, mix, uqm_lane(a, LANE_BASE), mix, n);
+    uqm_arith_store(a, dst, at, mix, n);
+}
+
+static void merge(const struct uqm_job *job, const struct uqm_job_state *state, void *dst,
+                  const struct uqm_span *span, void *block)
+{
+    struct scratch s = cut(job, block);
+    for (size_t i = 0; i < job->n_inputs; i++)
+        s.weights[i] = (long) i == job->base
+                           ? 0
+                           : uqm_arith_rd(&s.arith, uqm_job_input_param(job, i, "weight"));
+    if (is_drawn(job))
+        draw_all(&s, job, span);
+    for (size_t at = 0, n; at < span->n_elem; at += n) {
+        n = chunk_at(span, at);
+        merge_chunk(&s, job, state, span, dst, at, n);
+    }
+}
+
+/* --- the ops --- */
+
+static int refuse(const struct uqm_job *job, struct uqm_err *err, const char *what)
+{
+    struct uqm_printable name;
+    return uqm_fail(err, UQM_ERR_FORMAT, "%s: tensor %s: %s: %s", job->where,
+                    uqm_printable(&name, job->name, strlen(job->name)), job->method->name, what);
+}
+
+static int check_input(const struct uqm_job *job, size_t i, struct uqm_err *err)
+{
+    enum uqm_sparsifier kind = uqm_task_kind_of(job->method->id).sparsifier;
+    double density = uqm_job_input_param(job, i, "density");
+    if (!isfinite(uqm_job_input_param(job, i, "weight")))
+        return refuse(job, err, "a weight is no finite number");
+    if (kind == UQM_SPARSE_NONE)
+        return UQM_OK;
+    if (isnan(density))
+        return refuse(job, err, "a density is no number");
+    if (density < 0 && (kind == UQM_SPARSE_RANDOM || kind == UQM_SPARSE_OUTLIERS))
+        return refuse(job, err, "a density is negative");
+    if (kind == UQM_SPARSE_OUTLIERS && !(uqm_job_input_param(job, i, "gamma") >= 0))
+        return refuse(job, err, "gamma is negative");
+    if (kind != UQM_SPARSE_RANKED || density <= 0 || density >= 1)
+        return UQM_OK;
+    double epsilon = uqm_job_input_param(job, i, "epsilon");
+    if (!(density - epsilon > 0 && density + epsilon < 1))
+        return refuse(job, err, "density - epsilon must be above 0 and density + epsilon below 1");
+    return UQM_OK;
+}
+
+static int check(const struct uqm_job *job, struct uqm_err *err)
+{
+    if (job->base < 0)
+        return refuse(job, err, "the base model does not have it");
+    if (!isfinite(uqm_job_param(job, "lambda")))
+        return refuse(job, err, "lambda is no finite number");
+    for (size_t i = 0; i < job->n_inputs; i++) {
+        int ret = (long) i == job->base ? UQM_OK : check_input(job, i, err);
+        if (ret < 0)
+            return ret;
+    }
+    return UQM_OK;
+}
+
+static uint64_t rows_unit(const struct uqm_job *job)
+{
+    struct uqm_rank_rows r = uqm_rank_rows(job);
+    return r.m * r.stride;
+}
+
+static bool draws_uniform(const struct uqm_job *job, size_t input)
+{
+    return uqm_sparse_is_active(job, input);
+}
+
+static bool draws_ranked(const struct uqm_job *job, size_t input)
+{
+    return uqm_sparse_is_active(job, input) && uqm_job_input_param(job, input, "density") > 0;
+}
+
+#define COMMON                                                                                     \
+    .check = check, .n_passes = n_passes, .result_bytes = result_bytes, .work_bytes = work_bytes,  \
+    .partial_bytes = partial_bytes, .tally_bytes = tally_bytes, .scratch_bytes = scratch_bytes,    \
+    .n_segments = n_segments, .begin = begin, .pass_blocks = pass_blocks,                          \
+    .most_blocks = most_blocks, .scan = scan, .fold = fold, .gather = gather,                      \
+    .end_pass = end_pass, .merge = merge
+
+const struct uqm_method_ops uqm_task_ops = { COMMON };
+const struct uqm_method_ops uqm_random_task_ops = { COMMON, .draws = draws_uniform };
+const struct uqm_method_ops uqm_ranked_task_ops = {
+    COMMON,
+    .draws = draws_ranked,
+    .unit_elem = rows_unit,
+};
