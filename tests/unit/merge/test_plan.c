@@ -409,12 +409,11 @@ static void values_stand_in_the_order_of_the_methods_table(void **state)
         assert_int_equal(pt->parts[i].is_base, i == 1);
     }
     done(&p);
-    assert_fails(
-        try_plan(
-            &p,
-            "merge_method: ties\nbase_model: b\nmodels: [{model: a, parameters: {weight: 1}}]\n",
-            NULL, &err),
-        err, UQM_ERR_UNSUPPORTED, "method ties is not computed by this version");
+    assert_fails(try_plan(&p,
+                          "merge_method: della\nbase_model: b\n"
+                          "models: [{model: a, parameters: {weight: 1, density: .1}}]\n",
+                          NULL, &err),
+                 err, UQM_ERR_FORMAT, "tensor w: della: density - epsilon must be above 0");
     test_rm(p.dir);
 }
 
