@@ -110,7 +110,9 @@ struct uqm_merge_params {
     bool dry_run;             /* the result is the plan; nothing is written */
     uint64_t out_shard_bytes; /* 0: 5 * 10^9; UINT64_MAX: one file */
     bool no_copy_tokenizer;
-    bool allow_crimes; /* merge different architectures */
+    bool no_model_card;       /* neither README.md nor mergekit_config.yml */
+    bool truncate_embeddings; /* cut vocabularies to the shortest input's */
+    bool allow_crimes;        /* merge different architectures */
     bool allow_nan;    /* write elements that became NaN though no input is NaN there */
     const char *vision_tower;
     enum uqm_numerics numerics;

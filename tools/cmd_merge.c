@@ -7,7 +7,8 @@ struct options {
     const char *vision_tower;
     uint64_t shard_bytes;
     int numerics;
-    bool overwrite, dry_run, no_copy_tokenizer, allow_crimes, allow_nan;
+    bool overwrite, dry_run, no_copy_tokenizer, no_model_card, truncate_embeddings, allow_crimes,
+        allow_nan;
     bool foreign_device;
 };
 
@@ -34,14 +35,6 @@ static int set_safe_only(void *field, const char *value, const struct cli_option
     (void) field, (void) value, (void) option;
     return cli_fail(err, UQM_ERR_UNSUPPORTED,
                     "is not in this version: merges are written as safetensors");
-}
-
-static int set_card_always(void *field, const char *value, const struct cli_option *option,
-                           struct uqm_err *err)
-{
-    (void) field, (void) value, (void) option;
-    return cli_fail(err, UQM_ERR_UNSUPPORTED,
-                    "is not in this version: the model card is always written");
 }
 
 #define NOTED(name_, value_, why)                                                                  \
@@ -77,6 +70,22 @@ static const struct cli_option table[] = {
       .set = cli_set_false,
       .field = FIELD(no_copy_tokenizer),
       .state = CLI_SILENT },
+    { .name = "no-write-model-card",
+      .set = cli_set_true,
+      .field = FIELD(no_model_card),
+      .help = "write neither README.md nor mergekit_config.yml" },
+    { .name = "write-model-card",
+      .set = cli_set_false,
+      .field = FIELD(no_model_card),
+      .state = CLI_SILENT },
+    { .name = "unsafe-truncate-embeddings",
+      .set = cli_set_true,
+      .field = FIELD(truncate_embeddings),
+      .help = "cut vocabularies that differ to the shortest; config.json keeps its vocab_size" },
+    { .name = "no-unsafe-truncate-embeddings",
+      .set = cli_set_false,
+      .field = FIELD(truncate_embeddings),
+      .state = CLI_SILENT },
     { .name = "allow-crimes",
       .set = cli_set_true,
       .field = FIELD(allow_crimes),
@@ -103,7 +112,6 @@ static const struct cli_option table[] = {
               "operation by operation. Default accurate" },
     { .name = "device", .value = "auto|cpu", .set = set_device, .state = CLI_SILENT },
     { .name = "no-safe-serialization", .set = set_safe_only, .state = CLI_SILENT },
-    { .name = "no-write-model-card", .set = set_card_always, .state = CLI_SILENT },
     NOTED("cuda", NULL, cpu_only),
     NOTED("read-to-gpu", NULL, cpu_only),
     NOTED("multi-gpu", NULL, cpu_only),
@@ -120,8 +128,6 @@ static const struct cli_option table[] = {
     { .name = "safe-serialization",
       .help = "merges are always written as safetensors",
       .state = CLI_NOTED },
-    { .name = "write-model-card", .help = "the model card is always written", .state = CLI_NOTED },
-    ABSENT("unsafe-truncate-embeddings", NULL),
     { 0 },
 };
 
@@ -144,6 +150,8 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
         .dry_run = o->dry_run,
         .out_shard_bytes = o->shard_bytes,
         .no_copy_tokenizer = o->no_copy_tokenizer,
+        .no_model_card = o->no_model_card,
+        .truncate_embeddings = o->truncate_embeddings,
         .allow_crimes = o->allow_crimes,
         .allow_nan = o->allow_nan,
         .vision_tower = o->vision_tower,

@@ -41,7 +41,7 @@ enum uqm_yaml_type uqm_yaml_type_of(const struct uqm_yaml_node *scalar);
 
 /* Numbers, and strings that spell one ("1e-5"), as Python's float() reads them. */
 bool uqm_yaml_double(double *out, const struct uqm_yaml_node *scalar);
-/* true/false, yes/no, on/off, 1/0, quoted or not. */
+/* true/false, yes/no, on/off, 1/0, quoted or not; 1.0 and 0.0. */
 bool uqm_yaml_bool(bool *out, const struct uqm_yaml_node *scalar);
 
 #endif

@@ -186,5 +186,10 @@ bool uqm_yaml_bool(bool *out, const struct uqm_yaml_node *scalar)
             return true;
         }
     }
-    return false;
+    double v; /* mergekit writes its recipes with 1.0 and 0.0 */
+    if (uqm_yaml_type_of(scalar) != UQM_YAML_FLOAT || !uqm_yaml_double(&v, scalar) ||
+        (v != 0 && v != 1))
+        return false;
+    *out = v == 1;
+    return true;
 }

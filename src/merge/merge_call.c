@@ -18,6 +18,7 @@ static int execute(json_t **result, struct uqm_env *env, struct uqm_source *sour
         .overwrite = params->overwrite,
         .shard_bytes = params->out_shard_bytes,
         .no_copy_tokenizer = params->no_copy_tokenizer,
+        .no_model_card = params->no_model_card,
         .allow_nan = params->allow_nan,
     };
     if (params->dry_run)
@@ -36,6 +37,7 @@ UQM_API int uqm_merge(char **json, const struct uqm_merge_params *params, struct
     struct uqm_source *source = NULL;
     json_t *result = NULL;
     const struct uqm_open_params open = { .allow_crimes = params->allow_crimes,
+                                          .truncate_embeddings = params->truncate_embeddings,
                                           .vision_tower = params->vision_tower,
                                           .numerics = params->numerics };
 

@@ -13,7 +13,7 @@ struct uqm_write_params {
     const char *out_dir;
     bool overwrite;
     uint64_t shard_bytes; /* 0: 5 * 10^9 */
-    bool no_copy_tokenizer;
+    bool no_copy_tokenizer, no_model_card;
     bool allow_nan; /* write elements that became NaN, and are it in no input */
 };
 

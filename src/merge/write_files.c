@@ -338,8 +338,8 @@ static int write_report(struct uqm_writer *w, struct uqm_err *err)
 {
     json_t *doc = uqm_merge_report_document(w->report);
     char *text = doc ? uqm_json_dump(doc) : NULL;
-    int ret = text ? put(w, UQM_REPORT_NAME, text, strlen(text), err)
-                   : uqm_writer_no_memory(w, err);
+    int ret =
+        text ? put(w, UQM_REPORT_NAME, text, strlen(text), err) : uqm_writer_no_memory(w, err);
     free(text);
     json_decref(doc);
     return ret;
@@ -354,9 +354,9 @@ int uqm_writer_small_files(struct uqm_writer *w, struct uqm_err *err)
         ret = warn_tokenizers(w, err);
     if (ret == UQM_OK)
         ret = each_companion(w, copy_one, NULL, err);
-    if (ret == UQM_OK)
+    if (ret == UQM_OK && !w->params->no_model_card)
         ret = put(w, "mergekit_config.yml", w->recipe->text, w->recipe->text_len, err);
-    if (ret == UQM_OK)
+    if (ret == UQM_OK && !w->params->no_model_card)
         ret = write_card(w, err);
     if (ret == UQM_OK)
         ret = write_report(w, err);

@@ -140,7 +140,7 @@ static void a_ramp_is_linear_between_its_values(void **state)
 {
     (void) state;
     struct uqm_recipe *r = good(HEAD "    parameters: {weight: [0.0, 0.6, 1.0]}\n"
-                                     "parameters: {normalize: [true, no, 'on']}\n");
+                                     "parameters: {normalize: [1.0, no, 'on']}\n");
     double v;
     struct uqm_err err = { 0 };
     assert_true(weight(r, "t", 0) == 0);
@@ -293,6 +293,7 @@ static void every_error_names_its_line(void **state)
           UQM_ERR_FORMAT, ":3: max_iter: 1.5 is not a whole number" },
         { "merge_method: karcher\nmodels: [{model: a}]\nparameters: {max_iter: .nan}\n",
           UQM_ERR_FORMAT, ":3: max_iter: .nan is not a whole number" },
+        { HEAD "parameters: {normalize: 0.5}\n", UQM_ERR_FORMAT, ":4: normalize: \"0.5\" is" },
         { HEAD "parameters: {normalize: maybe}\n", UQM_ERR_FORMAT, ":4: normalize: \"maybe\"" },
         { HEAD "dtype: float16\ndtype: float32\n", UQM_ERR_FORMAT, ":5: key dtype stands here" },
         { HEAD "parameters: !!float 3\n", UQM_ERR_UNSUPPORTED, ":4: tags" },
@@ -414,7 +415,8 @@ static void binary_bytes_are_refused(void **state)
     static const char bad_utf8[] = "merge_method: \xC0\xAF\n";
     assert_int_equal(uqm_recipe_parse(&r, bad_utf8, sizeof bad_utf8 - 1, "f.yml", hear, &h, &err),
                      UQM_ERR_FORMAT);
-    static const char directive[] = "merge_method: linear\n%models: \xFF\n"; /* no end of scanning */
+    static const char directive[] =
+        "merge_method: linear\n%models: \xFF\n"; /* no end of scanning */
     err = (struct uqm_err){ 0 };
     assert_fails(uqm_recipe_parse(&r, directive, sizeof directive - 1, "f.yml", hear, &h, &err),
                  err, UQM_ERR_FORMAT, "f.yml:2: byte 0xff is no text in UTF-8");
