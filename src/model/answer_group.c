@@ -224,8 +224,10 @@ static int deliver(const struct answering *a, struct uqm_err *err)
 {
     const struct uqm_generate_job *job = a->g->job;
     int ret = UQM_OK;
-    for (size_t i = 0; ret == UQM_OK && i < a->group->n; i++)
+    for (size_t i = 0; ret == UQM_OK && i < a->group->n; i++) {
         ret = job->answer(job->ctx, a->group->first + i, a->answers[i].ids, a->answers[i].n, err);
+        a->g->n_answered += ret == UQM_OK;
+    }
     return ret;
 }
 

@@ -3,6 +3,7 @@
 
 #include "src/base/checked.h"
 #include "src/model/generate.h"
+#include "src/model/recover.h"
 
 /* As for logits: a batch whose activations take so much is large enough. */
 enum { ENOUGH_TIMES = 8, ENOUGH_BYTES = 16 << 20 };
@@ -37,24 +38,18 @@ static int measure(struct uqm_generator *g, struct uqm_run_needs *needs, struct 
     return UQM_OK;
 }
 
-static void find_room(struct uqm_generator *g)
+/* Half of a device's room for every time that it had less than it promised. */
+static void find_room(struct uqm_generator *g, unsigned halvings)
 {
-    const struct uqm_device_limits *limits = &g->run.device->limits;
-    const uint64_t used = g->run.device_bytes;
-    if (limits->on_host) {
-        g->room = uqm_run_arena_room(&g->run) / sizeof(float);
-        g->largest = g->room;
-    } else {
-        g->room = (limits->memory_bytes > used ? limits->memory_bytes - used : 0) / sizeof(float);
-        g->largest = limits->largest_bytes / sizeof(float);
-    }
+    g->room = uqm_run_device_room(&g->run) / sizeof(float) >> halvings;
+    g->largest = uqm_run_arena_room(&g->run) / sizeof(float);
 }
 
 /* In how many groups the prompts are answered; 0: one does not fit by itself. */
 static size_t count_groups(const struct uqm_generator *g)
 {
     size_t n_groups = 0;
-    for (size_t first = 0; first < g->job->n_prompts; n_groups++) {
+    for (size_t first = g->n_answered; first < g->job->n_prompts; n_groups++) {
         const struct uqm_prompt_group group = uqm_prompt_group_choose(g, first);
         if (group.n == 0)
             return 0;
@@ -81,36 +76,46 @@ static bool worth_keeping(struct uqm_generator *g)
 }
 
 /* The network that is run from here on reads its weights from memory. */
-static int keep_weights(struct uqm_generator *g, struct uqm_err *err)
+static int keep_weights(struct uqm_generator *g, unsigned halvings, struct uqm_err *err)
 {
-    int ret = uqm_resident_create(&g->resident, g->given->source, &g->whole, g->net.machine->threads,
-                                  g->run.tile_bytes, g->run.stream_bytes, err);
+    int ret =
+        uqm_resident_create(&g->resident, g->given->source, &g->whole, g->net.machine->threads,
+                            g->run.tile_bytes, g->run.stream_bytes, err);
     if (ret < 0)
         return ret;
     g->net.source = uqm_resident_source(g->resident);
     g->net.memory_bytes -= uqm_min_u64(g->net.memory_bytes, uqm_resident_bytes(&g->whole));
-    find_room(g);
+    find_room(g, halvings);
     return UQM_OK;
 }
 
-static int generate(struct uqm_generator *g, struct uqm_err *err)
+static int answer_groups(struct uqm_generator *g, unsigned halvings, struct uqm_err *err)
 {
-    const size_t n = g->job->n_prompts;
     int ret = UQM_OK;
-    find_room(g);
+    find_room(g, halvings);
     g->enough = uqm_max_u64(ENOUGH_BYTES, ENOUGH_TIMES * uqm_schedule_bytes(&g->whole));
     g->enough /= sizeof(float);
     if (worth_keeping(g))
-        ret = keep_weights(g, err);
-    for (size_t first = 0; ret == UQM_OK && first < n;) {
-        const struct uqm_prompt_group group = uqm_prompt_group_choose(g, first);
+        ret = keep_weights(g, halvings, err);
+    while (ret == UQM_OK && g->n_answered < g->job->n_prompts) {
+        const struct uqm_prompt_group group = uqm_prompt_group_choose(g, g->n_answered);
         if (group.n == 0)
-            return uqm_prompt_group_no_room(g, first, err);
+            return uqm_prompt_group_no_room(g, g->n_answered, err);
         ret = uqm_answer_group(g, &group, err);
-        first += group.n;
     }
-    if (ret == UQM_OK && n > 1)
-        uqm_report(g->net.env, g->job->stage, "prompts", n, n);
+    return ret;
+}
+
+/* From the first prompt on that has no answer yet; everything is given back. */
+static int attempt(struct uqm_generator *g, const struct uqm_run_needs *needs, unsigned halvings,
+                   struct uqm_err *err)
+{
+    g->net = *g->given;
+    int ret = uqm_run_init(&g->run, &g->net, &g->whole, needs, err);
+    if (ret == UQM_OK)
+        ret = answer_groups(g, halvings, err);
+    uqm_run_finish(&g->run);
+    uqm_resident_destroy(&g->resident);
     return ret;
 }
 
@@ -120,6 +125,7 @@ int uqm_network_generate(struct uqm_network *network, const struct uqm_generate_
     struct uqm_generator g = {
         .given = network, .net = *network, .job = job, .whole = { .source = network->source }
     };
+    struct uqm_recovery recovery = { 0 };
     struct uqm_run_needs needs = { 0 };
 
     if (job->n_prompts == 0)
@@ -130,11 +136,11 @@ int uqm_network_generate(struct uqm_network *network, const struct uqm_generate_
     if (ret == UQM_OK)
         ret = uqm_network_schedule_text(&g.whole, network, err);
     if (ret == UQM_OK)
-        ret = uqm_run_init(&g.run, &g.net, &g.whole, &needs, err);
-    if (ret == UQM_OK)
-        ret = generate(&g, err);
-    uqm_run_finish(&g.run);
-    uqm_resident_destroy(&g.resident);
+        do
+            ret = attempt(&g, &needs, recovery.halvings, err);
+        while (ret < 0 && uqm_recover(&recovery, network->machine, ret, err));
+    if (ret == UQM_OK && job->n_prompts > 1)
+        uqm_report(network->env, job->stage, "prompts", job->n_prompts, job->n_prompts);
     uqm_schedule_finish(&g.whole);
     uqm_head_finish(&g.head);
     free(g.seqs);

@@ -15,6 +15,7 @@ struct uqm_generator {
     struct uqm_head head;
     struct uqm_sequence *seqs; /* one a prompt */
     uint32_t *n_new;           /* one a prompt: tokens that it may have */
+    size_t n_answered;         /* prompts [0, n_answered) have been delivered */
     uint64_t room;             /* words for arena and caches together */
     uint64_t largest;          /* words of one allocation */
     uint64_t enough;           /* words where a prefill's batch stops growing */

@@ -113,8 +113,10 @@ int uqm_call_measure_model(struct uqm_measure *m, struct uqm_call *call, size_t 
     struct uqm_candidate candidate = { 0 };
     char stage[160];
     snprintf(stage, sizeof stage, "%s of %.96s (%zu/%zu)",
-             kind == UQM_MEASURE_ACCURACY ? "accuracy" : "uncertainty", call->names[i], i + 1,
-             call->models->n);
+             kind == UQM_MEASURE_UNCERTAINTY                       ? "uncertainty"
+             : uqm_survey_asks(&call->survey, UQM_TASK_GENERATION) ? "scores"
+                                                                   : "accuracy",
+             call->names[i], i + 1, call->models->n);
     int ret = uqm_check_cancel(&call->env, err);
     if (ret == UQM_OK)
         ret = uqm_candidate_open(&candidate, &call->env, call->models->v[i], &call->open, err);
