@@ -55,7 +55,7 @@ struct made_tensor {
     const char *name;
     enum uqm_dtype dtype;
     unsigned rank;
-    uint64_t shape[2];
+    uint64_t shape[4];
     const void *data;
 };
 
@@ -138,14 +138,13 @@ static inline void free_all(uint8_t **all, size_t n)
     free(all);
 }
 
-static inline int try_read_all(uint8_t ***out, struct uqm_source *s, struct uqm_threads *threads,
-                               size_t tile_bytes, struct uqm_err *err)
+static inline int try_read_all_in(uint8_t ***out, struct uqm_source *s, struct uqm_threads *threads,
+                                  size_t tile_bytes, uint64_t memory, struct uqm_err *err)
 {
     struct walk_all w = { .source = s, .tile_bytes = tile_bytes };
     struct uqm_tile_stream *stream = NULL;
     struct uqm_tile tile;
     uint8_t **all = calloc(s->n_tensors + 1, sizeof *all);
-    uint64_t memory = uqm_source_min_memory(s, tile_bytes);
 
     for (size_t i = 0; i < s->n_tensors; i++)
         all[i] = malloc(s->tensors[i].n_bytes + 1);
@@ -163,6 +162,13 @@ static inline int try_read_all(uint8_t ***out, struct uqm_source *s, struct uqm_
     else
         *out = all;
     return ret;
+}
+
+/* In the least memory that will do: methods with passes read twice. */
+static inline int try_read_all(uint8_t ***out, struct uqm_source *s, struct uqm_threads *threads,
+                               size_t tile_bytes, struct uqm_err *err)
+{
+    return try_read_all_in(out, s, threads, tile_bytes, uqm_source_min_memory(s, tile_bytes), err);
 }
 
 static inline uint8_t **read_all(struct uqm_source *s, size_t tile_bytes)
