@@ -123,7 +123,7 @@ static double time_sgemm(struct product *p)
 static void bench_gemm(struct bench_vk *b, struct product *p, const struct uqm_vk_gemm *gemm,
                        int n_rounds)
 {
-    static const char *const paths[] = { "texel", "panel", "tile", "skinny" };
+    static const char *const paths[] = { "shuffle", "texel", "panel", "tile", "skinny" };
     struct bench_times wall = { .n = 0 }, cpu = { .n = 0 }, sgemm = { .n = 0 };
     for (int r = -1; r < n_rounds; r++) {
         struct seconds s = time_linear(b, p, gemm);

@@ -20,6 +20,14 @@ static bool texels_can(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *
            l->max_texels >= uqm_align_up(s->k, UQM_VK_PANEL) * UQM_VK_PANEL / 4;
 }
 
+/* Where a shuffle is one instruction: llvmpipe has it for 8 lanes and not for 4 or 16, and says
+ * nothing about it. Others find out by tuning. */
+static bool shuffles_can(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s)
+{
+    return texels_can(vk, s) && vk->limits.subgroup_broadcast && vk->limits.subgroup_size == 8 &&
+           uqm_vk_flat_local(vk) >= 8;
+}
+
 static uint32_t subgroup_to_ask(const struct uqm_vk *vk)
 {
     const struct uqm_vk_limits *l = &vk->limits;
@@ -30,7 +38,7 @@ static uint32_t subgroup_to_ask(const struct uqm_vk *vk)
 
 /* Registers only: one subgroup, so many rows of x. */
 static struct uqm_vk_gemm make_panel(const struct uqm_vk *vk, enum uqm_vk_gemm_path path,
-                                     uint16_t tm)
+                                     uint16_t tm, uint16_t tn)
 {
     uint32_t local = vk->limits.subgroup_size ? vk->limits.subgroup_size : 32;
     local = (uint32_t) uqm_min_u64(local, uqm_vk_flat_local(vk));
@@ -38,7 +46,8 @@ static struct uqm_vk_gemm make_panel(const struct uqm_vk *vk, enum uqm_vk_gemm_p
         .path = path,
         .local = (uint16_t) local,
         .tm = tm,
-        .bn = (uint16_t) (local * UQM_VK_PANEL),
+        .tn = tn,
+        .bn = (uint16_t) (local * tn),
     };
 }
 
@@ -106,16 +115,19 @@ static struct uqm_vk_gemm choose_tile(const struct uqm_vk *vk, const struct uqm_
         if (!too_large && (tiles[i].bm < 64 || !grid_is_small(s, i) || !vk->limits.discrete))
             break;
     }
-    return best < N_TILES ? make_tile(vk, best) : make_panel(vk, UQM_VK_GEMM_PANEL, 4);
+    return best < N_TILES ? make_tile(vk, best) : make_panel(vk, UQM_VK_GEMM_PANEL, 4, 8);
 }
 
 struct uqm_vk_gemm uqm_vk_gemm_choose(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s)
 {
     const uint16_t few = rows_of_skinny(s->m);
+    if (vk->limits.vector_texel_loads && shuffles_can(vk, s) && s->m >= 8)
+        return s->m == 8 ? make_panel(vk, UQM_VK_GEMM_SHUFFLE, 8, 8)
+                         : make_panel(vk, UQM_VK_GEMM_SHUFFLE, 16, 4);
     if (vk->limits.vector_texel_loads && texels_can(vk, s))
-        return make_panel(vk, UQM_VK_GEMM_TEXEL, s->skinny ? few : 8);
+        return make_panel(vk, UQM_VK_GEMM_TEXEL, few, 8);
     if (vk->limits.slow_shared || vk->limits.slow_buffer_loads)
-        return make_panel(vk, UQM_VK_GEMM_PANEL, s->skinny ? few : 8);
+        return make_panel(vk, UQM_VK_GEMM_PANEL, few, 8);
     return s->skinny ? make_skinny(vk, few) : choose_tile(vk, s);
 }
 
@@ -128,12 +140,16 @@ size_t uqm_vk_gemm_candidates(struct uqm_vk_gemm out[UQM_VK_MAX_GEMMS], const st
         out[n++] = make_skinny(vk, rows_of_skinny(s->m));
         return n;
     }
-    if (texels_can(vk, s)) {
-        out[n++] = make_panel(vk, UQM_VK_GEMM_TEXEL, 8);
-        out[n++] = make_panel(vk, UQM_VK_GEMM_TEXEL, 4);
+    if (shuffles_can(vk, s)) {
+        out[n++] = make_panel(vk, UQM_VK_GEMM_SHUFFLE, 16, 4);
+        out[n++] = make_panel(vk, UQM_VK_GEMM_SHUFFLE, 8, 8);
     }
-    out[n++] = make_panel(vk, UQM_VK_GEMM_PANEL, 8);
-    out[n++] = make_panel(vk, UQM_VK_GEMM_PANEL, 4);
+    if (texels_can(vk, s)) {
+        out[n++] = make_panel(vk, UQM_VK_GEMM_TEXEL, 8, 8);
+        out[n++] = make_panel(vk, UQM_VK_GEMM_TEXEL, 4, 8);
+    }
+    out[n++] = make_panel(vk, UQM_VK_GEMM_PANEL, 8, 8);
+    out[n++] = make_panel(vk, UQM_VK_GEMM_PANEL, 4, 8);
     for (size_t i = 0; i < N_TILES; i++)
         if (tile_fits(vk, i))
             out[n++] = make_tile(vk, i);
@@ -143,6 +159,7 @@ size_t uqm_vk_gemm_candidates(struct uqm_vk_gemm out[UQM_VK_MAX_GEMMS], const st
 static const char *shader_of(const struct uqm_vk_gemm *g, bool has_y, bool has_bias)
 {
     static const char *const names[][4] = {
+        { "gemm_shuffle", "gemm_shuffle_bias", "gemm_shuffle_y", "gemm_shuffle_y_bias" },
         { "gemm_texel", "gemm_texel_bias", "gemm_texel_y", "gemm_texel_y_bias" },
         { "gemm_panel", "gemm_panel_bias", "gemm_panel_y", "gemm_panel_y_bias" },
         { "gemm_tile", "gemm_tile_bias", "gemm_tile_y", "gemm_tile_y_bias" },
@@ -167,7 +184,7 @@ struct uqm_vk_kernel uqm_vk_gemm_kernel(const struct uqm_vk *vk, const struct uq
                   !vk->limits.unpack_half, (uint32_t) epilogue, s->x_quads },
         .n_spec = 5,
         .n_bindings = 3 + (uint32_t) has_y + (uint32_t) has_bias,
-        .texel_mask = g->path == UQM_VK_GEMM_TEXEL ? 6 : 0,
+        .texel_mask = uqm_vk_gemm_takes_texels(g) ? 6 : 0,
         .subgroup_size = g->subgroup_size,
     };
     if (g->path == UQM_VK_GEMM_TILE) {
@@ -183,6 +200,8 @@ struct uqm_vk_kernel uqm_vk_gemm_kernel(const struct uqm_vk *vk, const struct uq
             kernel.spec[kernel.n_spec++] = sizes[i];
     } else {
         kernel.spec[kernel.n_spec++] = g->tm;
+        if (g->path != UQM_VK_GEMM_SKINNY)
+            kernel.spec[kernel.n_spec++] = g->tn;
     }
     return kernel;
 }

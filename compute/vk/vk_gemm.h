@@ -7,16 +7,17 @@
 #include "compute/vk/vk.h"
 
 enum uqm_vk_gemm_path {
-    UQM_VK_GEMM_TEXEL,  /* registers, texel loads */
-    UQM_VK_GEMM_PANEL,  /* registers, storage loads */
-    UQM_VK_GEMM_TILE,   /* shared memory */
-    UQM_VK_GEMM_SKINNY, /* k shared out over a workgroup */
+    UQM_VK_GEMM_SHUFFLE, /* registers, texel loads, rows of x passed round the subgroup */
+    UQM_VK_GEMM_TEXEL,   /* registers, texel loads */
+    UQM_VK_GEMM_PANEL,   /* registers, storage loads */
+    UQM_VK_GEMM_TILE,    /* shared memory */
+    UQM_VK_GEMM_SKINNY,  /* k shared out over a workgroup */
 };
 
 struct uqm_vk_gemm {
     enum uqm_vk_gemm_path path;
     uint16_t local;              /* invocations */
-    uint16_t bm, bn, bk, tm, tn; /* TILE: all; others: rows tm, and bn columns a workgroup */
+    uint16_t bm, bn, bk, tm, tn; /* TILE: all; others: tm x tn, and bn columns a workgroup */
     uint16_t subgroup_size;      /* to ask for; 0: any */
     bool subgroups;              /* SKINNY: by subgroup arithmetic */
 };
@@ -42,6 +43,10 @@ size_t uqm_vk_gemm_candidates(struct uqm_vk_gemm out[UQM_VK_MAX_GEMMS], const st
 struct uqm_vk_kernel uqm_vk_gemm_kernel(const struct uqm_vk *vk, const struct uqm_vk_gemm *g,
                                         const struct uqm_vk_gemm_shape *s,
                                         enum uqm_epilogue epilogue, bool has_y, bool has_bias);
+static inline bool uqm_vk_gemm_takes_texels(const struct uqm_vk_gemm *g)
+{
+    return g->path == UQM_VK_GEMM_TEXEL || g->path == UQM_VK_GEMM_SHUFFLE;
+}
 /* Workgroups for m rows and n columns. */
 uint64_t uqm_vk_gemm_groups(const struct uqm_vk_gemm *g, uint64_t m, uint64_t n);
 

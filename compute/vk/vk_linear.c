@@ -51,7 +51,7 @@ static void bind_operands(struct uqm_vk_launch *l, struct linear_push *push,
         p->has_y ? uqm_vk_write(y, 1, y_words, y_words) : uqm_vk_write(y, p->m, p->n, a->ldy);
     l->bindings[1] = uqm_vk_read(uqm_place_add(a->x, p->row * a->ldx), p->m, a->k, a->ldx);
     l->bindings[2] = uqm_vk_read(p->slot.place, 1, w_words, w_words);
-    if (p->gemm->path == UQM_VK_GEMM_TEXEL) {
+    if (uqm_vk_gemm_takes_texels(p->gemm)) {
         l->bindings[1].texel = VK_FORMAT_R32G32B32A32_SFLOAT;
         l->bindings[2].texel = VK_FORMAT_R32G32B32A32_UINT;
     }
@@ -164,7 +164,7 @@ static int rows_at_a_time(size_t *out, const struct uqm_vk *vk, const struct uqm
     if (ret < 0)
         return ret;
     size_t rows = uqm_min_u64(fit_x, fit_y);
-    if (gemm->path == UQM_VK_GEMM_TEXEL)
+    if (uqm_vk_gemm_takes_texels(gemm))
         rows = uqm_min_u64(rows, (vk->limits.max_texels * 4 - a->k) / a->ldx);
     size_t by_work = uqm_vk_work_limit(vk) / (2 * (uint64_t) n * a->k);
     rows = uqm_min_u64(rows, uqm_align_up(by_work + 1, 8));
@@ -178,7 +178,7 @@ static size_t cols_at_a_time(const struct uqm_vk *vk, const struct uqm_linear *a
 {
     uint64_t bytes = vk->ops->slot_bytes;
     bytes = uqm_min_u64(bytes, uqm_vk_range_words(vk) * sizeof(uint32_t));
-    if (gemm->path == UQM_VK_GEMM_TEXEL)
+    if (uqm_vk_gemm_takes_texels(gemm))
         bytes = uqm_min_u64(bytes, (vk->limits.max_texels - vk->limits.offset_align / 16) * 16);
     return bytes / uqm_vk_packed_bytes(a->w_dtype, UQM_VK_PANEL, a->k) * UQM_VK_PANEL;
 }

@@ -129,10 +129,10 @@ static void check_product(const struct product *p, const float *got, const char 
 
 static const char *name_of(const struct uqm_vk_gemm *g)
 {
-    static const char *const paths[] = { "texel", "panel", "tile", "skinny" };
+    static const char *const paths[] = { "shuffle", "texel", "panel", "tile", "skinny" };
     static char text[64];
-    snprintf(text, sizeof text, "%s %ux%ux%u", paths[g->path], g->path == 2 ? g->bm : g->tm, g->bn,
-             g->bk);
+    snprintf(text, sizeof text, "%s %ux%ux%u", paths[g->path],
+             g->path == UQM_VK_GEMM_TILE ? g->bm : g->tm, g->bn, g->bk);
     return text;
 }
 
