@@ -186,13 +186,13 @@ static int lost(struct uqm_vk *vk, VkResult result, const char *doing, struct uq
     const struct uqm_vk_batch *oldest = NULL;
     for (unsigned i = 0; i < UQM_VK_N_BATCHES; i++) {
         const struct uqm_vk_batch *b = &queue->batches[i];
-        if (b->value > queue->done && b->n_dispatches && (!oldest || b->value < oldest->value))
+        if (b->value > queue->done && b->first[0] && (!oldest || b->value < oldest->value))
             oldest = b;
     }
+    bool several = oldest && strcmp(oldest->first, oldest->last) != 0;
     return uqm_vk_check(vk, result, err, "%s%s%s%s%s", doing, oldest ? ", running " : "",
-                        oldest ? oldest->first : "",
-                        oldest && oldest->n_dispatches > 1 ? " ... " : "",
-                        oldest && oldest->n_dispatches > 1 ? oldest->last : "");
+                        oldest ? oldest->first : "", several ? " ... " : "",
+                        several ? oldest->last : "");
 }
 
 bool uqm_vk_reached(struct uqm_vk *vk, enum uqm_vk_queue_id id, uint64_t value)

@@ -27,6 +27,8 @@ int uqm_vk_check(struct uqm_vk *vk, VkResult result, struct uqm_err *err, const 
         code = UQM_ERR_DEVICE;
     if (result == VK_ERROR_DEVICE_LOST && !vk->lost) {
         vk->lost = true;
+        if (vk->core->api.DeviceWaitIdle) /* nothing runs any more: all may be destroyed */
+            vk->core->api.DeviceWaitIdle(vk->core->device);
         snprintf(vk->core->lost_message, sizeof vk->core->lost_message, "%s", what);
     }
     return uqm_fail(err, code, "%s (%.100s): %s: %s", vk->device.id, vk->device.name, what,
