@@ -39,6 +39,62 @@ static void print_parts(FILE *out, const json_t *parts)
     table_print(out, &t, 0);
 }
 
+static void cell_value(struct table *t, const json_t *least, const json_t *most)
+{
+    if (json_is_boolean(least))
+        table_cell(t, "%s",
+                   !json_equal(least, most) ? "true and false"
+                   : json_is_true(least)    ? "true"
+                                            : "false");
+    else if (json_equal(least, most))
+        table_cell(t, "%g", json_number_value(least));
+    else
+        table_cell(t, "%g to %g", json_number_value(least), json_number_value(most));
+}
+
+/* The method's parameters, of each input and of the whole. */
+static void print_parameters(FILE *out, const json_t *list, const json_t *inputs)
+{
+    static const char *const titles[] = { "parameter", "value", "input" };
+    struct table t;
+    size_t i;
+    json_t *one;
+    table_init(&t, "lll", titles);
+    json_array_foreach ((json_t *) (uintptr_t) list, i, one) {
+        const json_t *input = json_object_get(one, "input");
+        table_name(&t, get_text(one, "name"));
+        cell_value(&t, json_object_get(one, "least"), json_object_get(one, "most"));
+        table_name(
+            &t, input ? get_text(json_array_get(inputs, (size_t) json_integer_value(input)), "path")
+                      : "");
+    }
+    fputc('\n', out);
+    table_print(out, &t, 0);
+}
+
+/* How many tensors of an input nothing is made of, reason by reason. */
+static void print_unused(FILE *out, const json_t *inputs)
+{
+    size_t i, k;
+    json_t *input, *one;
+    json_array_foreach ((json_t *) (uintptr_t) inputs, i, input) {
+        const json_t *unused = json_object_get(input, "unused");
+        json_t *reasons = json_object();
+        const char *why;
+        json_array_foreach ((json_t *) (uintptr_t) unused, k, one)
+            json_object_set_new(
+                reasons, get_text(one, "why"),
+                json_integer((json_int_t) get_count(reasons, get_text(one, "why")) + 1));
+        json_object_foreach (reasons, why, one) {
+            text_print(out, get_text(input, "path"));
+            fprintf(out, ": %lld tensors are not used: ", (long long) json_integer_value(one));
+            text_print(out, why);
+            fputc('\n', out);
+        }
+        json_decref(reasons);
+    }
+}
+
 static void print_inputs(FILE *out, const json_t *inputs)
 {
     static const char *const titles[] = {
@@ -97,6 +153,7 @@ void print_plan(FILE *out, const json_t *r, unsigned flags)
     (void) flags;
     line(out, "to", get_text(r, "out"));
     line(out, "method", get_text(r, "method"));
+    line(out, "numerics", get_text(r, "numerics"));
     print_fates(out, json_object_get(r, "tensors_by_fate"));
     fprintf(out, "%-14s%llu\n", "passes", (unsigned long long) get_count(r, "passes"));
     line_bytes(out, "to read", r, "bytes_read");
@@ -105,6 +162,8 @@ void print_plan(FILE *out, const json_t *r, unsigned flags)
     line_bytes(out, "disk needed", r, "disk_needed");
     line_bytes(out, "disk free", r, "disk_free");
     print_parts(out, json_object_get(r, "parts"));
+    print_parameters(out, json_object_get(r, "parameters"), json_object_get(r, "inputs"));
     print_inputs(out, json_object_get(r, "inputs"));
+    print_unused(out, json_object_get(r, "inputs"));
     print_shards(out, json_object_get(r, "shards"));
 }

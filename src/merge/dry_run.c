@@ -1,11 +1,12 @@
 #include "src/merge/dry_run.h"
 
 #include "src/base/checked.h"
+#include "src/merge/plan_json.h"
 #include "src/merge/writer.h"
 
 /* What happens to a part: how many tensors and bytes are written, and how they come about. */
 struct tally {
-    uint64_t n_tensors, n_bytes, by_fate[UQM_N_FATES], n_partial, n_outside;
+    uint64_t n_tensors, n_bytes, by_fate[UQM_N_FATES], n_partial, n_outside, n_same;
 };
 
 static void count(struct tally *t, const struct uqm_recipe_source *rs, int part)
@@ -23,6 +24,7 @@ static void count(struct tally *t, const struct uqm_recipe_source *rs, int part)
         t->n_bytes += rs->source.tensors[i].n_bytes;
         t->by_fate[pt->fate]++;
         t->n_partial += pt->partial;
+        t->n_same += pt->same_as >= 0;
     }
 }
 
@@ -64,6 +66,9 @@ static json_t *describe_fates(const struct uqm_recipe_source *rs)
     if (fates) {
         json_object_set_new(fates, "not in all inputs", json_integer((json_int_t) t.n_partial));
         json_object_set_new(fates, "beside the model", json_integer((json_int_t) t.n_outside));
+        json_object_set_new(fates, "same as another", json_integer((json_int_t) t.n_same));
+        json_object_set_new(fates, "dropped", json_integer((json_int_t) rs->n_dropped));
+        json_object_set_new(fates, "in no module", json_integer((json_int_t) rs->n_unnamed));
         json_object_set_new(fates, "left out", json_integer((json_int_t) rs->n_left_out));
     }
     return fates;
@@ -77,10 +82,11 @@ static json_t *describe_inputs(const struct uqm_recipe_source *rs)
         uint64_t bytes = 0;
         for (size_t f = 0; f < cp->n_own_files; f++)
             bytes += cp->files[f]->size_bytes;
-        json_t *one = json_pack("{s:s, s:s, s:s?, s:I, s:I, s:b}", "path", cp->path, "layout",
+        json_t *one = json_pack("{s:s, s:s, s:s?, s:I, s:I, s:b, s:o}", "path", cp->path, "layout",
                                 uqm_layout_name(cp->layout), "architecture", cp->architecture,
                                 "tensors", (json_int_t) cp->source.n_tensors, "bytes",
-                                (json_int_t) bytes, "base", rs->recipe->base >= 0 && k == rs->home);
+                                (json_int_t) bytes, "base", rs->recipe->base >= 0 && k == rs->home,
+                                "unused", uqm_plan_unused_json(rs, k));
         json_array_append_new(list, one);
     }
     return list;
@@ -104,14 +110,17 @@ static json_t *describe(const struct uqm_writer *w, uint64_t read_bytes, uint64_
     for (size_t s = 0; s < w->plan.n_shards; s++)
         write_bytes += w->plan.shards[s].n_bytes;
     uint64_t memory = w->plan.stream_bytes + w->plan.sink_bytes + w->plan.report_bytes;
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "out",
-                     w->params->out_dir, "method", rs->recipe->method->name, "tensors",
-                     (json_int_t) w->plan.n_order, "bytes_read", (json_int_t) read_bytes,
-                     "bytes_write", (json_int_t) (write_bytes + uqm_writer_copied_bytes(w)),
-                     "passes", (json_int_t) w->plan.n_passes, "peak_memory", (json_int_t) memory,
-                     "disk_needed", (json_int_t) needed, "disk_free", (json_int_t) available,
-                     "parts", describe_parts(rs), "tensors_by_fate", describe_fates(rs), "inputs",
-                     describe_inputs(rs), "shards", describe_shards(&w->plan));
+    return json_pack(
+        "{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "out",
+        w->params->out_dir, "method", rs->recipe->method->name, "numerics",
+        rs->numerics == UQM_NUMERICS_MERGEKIT ? "mergekit" : "accurate", "parameters",
+        uqm_plan_parameters_json(rs), "tensors", (json_int_t) w->plan.n_order, "bytes_read",
+        (json_int_t) read_bytes, "bytes_write",
+        (json_int_t) (write_bytes + uqm_writer_copied_bytes(w)), "passes",
+        (json_int_t) w->plan.n_passes, "peak_memory", (json_int_t) memory, "disk_needed",
+        (json_int_t) needed, "disk_free", (json_int_t) available, "parts", describe_parts(rs),
+        "tensors_by_fate", describe_fates(rs), "inputs", describe_inputs(rs), "shards",
+        describe_shards(&w->plan), "output", uqm_plan_tensors_json(rs));
 }
 
 int uqm_merge_dry_run(json_t **result, struct uqm_env *env, struct uqm_source *source,

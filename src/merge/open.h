@@ -10,7 +10,7 @@ struct uqm_open_params {
     const char *vision_tower; /* NULL: the model's own */
     bool need_vision;
     bool allow_crimes;
-    bool truncate_embeddings;         /* cut vocabularies to the shortest input's */
+    bool truncate_embeddings; /* cut vocabularies to the shortest input's */
     enum uqm_numerics numerics;
     struct uqm_digest_cache *digests; /* of towers read before, or NULL; outlives what is opened */
 };

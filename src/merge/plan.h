@@ -177,6 +177,10 @@ int uqm_plan_vision(struct uqm_vision_plan *out, struct uqm_recipe_source *rs,
 int uqm_plan_match(struct uqm_recipe_source *rs, const struct uqm_open_params *params,
                    struct uqm_err *err);
 
+/* plan_index.c: the recipe's module that takes the tensor, or NULL. */
+const struct uqm_recipe_module *uqm_plan_module_of(const struct uqm_recipe *recipe,
+                                                   const struct uqm_tensor *tensor);
+
 /* plan_parts.c: what becomes of a tensor whose parts are known: fate, shape. *dropped: too few
  * inputs have it for the method, which then does without (a warning was left). */
 int uqm_plan_settle_parts(bool *dropped, struct uqm_recipe_source *rs, struct uqm_plan_tensor *pt,

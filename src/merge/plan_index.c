@@ -66,6 +66,13 @@ static size_t module_of(const struct uqm_recipe *r, const struct uqm_tensor *t)
     return best;
 }
 
+const struct uqm_recipe_module *uqm_plan_module_of(const struct uqm_recipe *recipe,
+                                                   const struct uqm_tensor *tensor)
+{
+    size_t i = module_of(recipe, tensor);
+    return i < recipe->n_modules ? &recipe->modules[i] : NULL;
+}
+
 static int nothing_in_module(const struct uqm_match_index *ix, struct uqm_err *err)
 {
     static const char *const names[] = { "text_decoder", "vision_tower", "multi_modal_projector",

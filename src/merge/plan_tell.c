@@ -1,4 +1,5 @@
 /* Warnings about what a merge leaves out, or makes from some inputs only. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "src/merge/plan.h"
@@ -22,14 +23,6 @@ static int tell_partial(const struct uqm_recipe_source *rs, struct uqm_err *err)
                     rs->plan[first].n_parts, rs->plan[first].slice->n_sources);
 }
 
-static bool is_named(const struct uqm_recipe *r, const struct uqm_tensor *t)
-{
-    for (size_t m = 0; m < r->n_modules; m++)
-        if (uqm_name_in_module(t, r->modules[m].name))
-            return true;
-    return false;
-}
-
 static int tell_unnamed(struct uqm_recipe_source *rs, struct uqm_err *err)
 {
     const struct uqm_tensor *first = NULL;
@@ -38,7 +31,7 @@ static int tell_unnamed(struct uqm_recipe_source *rs, struct uqm_err *err)
         const struct uqm_checkpoint *cp = rs->inputs[k].checkpoint;
         for (size_t i = 0; i < cp->source.n_tensors; i++) {
             const struct uqm_tensor *t = &cp->source.tensors[i];
-            if (cp->locations[i].file >= cp->n_own_files || is_named(rs->recipe, t))
+            if (cp->locations[i].file >= cp->n_own_files || uqm_plan_module_of(rs->recipe, t))
                 continue;
             if (rs->n_unnamed++ == 0) {
                 first = t;
@@ -67,8 +60,29 @@ int uqm_plan_tell_dropped(const struct uqm_recipe_source *rs, const struct uqm_t
                     pt->slice->n_sources, rs->recipe->method->name);
 }
 
+/* The embedding that was cut: config.json still has the home model's vocab_size. */
+static int tell_cut(const struct uqm_recipe_source *rs, struct uqm_err *err)
+{
+    for (size_t i = 0; i < rs->source.n_tensors; i++) {
+        const struct uqm_plan_tensor *pt = &rs->plan[i];
+        for (size_t p = 0; p < pt->n_parts && pt->cut; p++) {
+            const struct uqm_tensor *t = uqm_plan_part_tensor(rs, &pt->parts[p]);
+            struct uqm_printable name;
+            if (pt->parts[p].input == rs->home && t->shape[0] != rs->source.tensors[i].shape[0])
+                return uqm_warn(rs->source.env, err,
+                                "%s: tensor %s: %" PRIu64 " of %" PRIu64
+                                " rows are written, but vocab_size in config.json stays as it is",
+                                rs->recipe->where, uqm_printable(&name, t->name, strlen(t->name)),
+                                rs->source.tensors[i].shape[0], t->shape[0]);
+        }
+    }
+    return UQM_OK;
+}
+
 int uqm_plan_tell(struct uqm_recipe_source *rs, struct uqm_err *err)
 {
     int ret = rs->recipe->by_module ? tell_unnamed(rs, err) : UQM_OK;
+    if (ret == UQM_OK)
+        ret = tell_cut(rs, err);
     return ret == UQM_OK ? tell_partial(rs, err) : ret;
 }

@@ -25,8 +25,7 @@ static size_t widest_part(const struct uqm_recipe_source *rs, size_t tensor)
     unsigned bits = 8;
     for (size_t i = 0; i < pt->n_parts; i++) {
         const struct uqm_plan_part *p = &pt->parts[i];
-        unsigned b =
-            uqm_dtype_bits(uqm_plan_part_tensor(rs, p)->dtype);
+        unsigned b = uqm_dtype_bits(uqm_plan_part_tensor(rs, p)->dtype);
         bits = b > bits ? b : bits;
     }
     return bits / 8;
@@ -288,8 +287,7 @@ int uqm_steps_next_piece(void *ctx, struct uqm_part_piece *piece)
     uqm_part_locate(&at, s->rs, p, s->asking.first, s->asking.n_elem);
     *piece = (struct uqm_part_piece){ .piece.n_bytes = at.n_bytes, .source = p->source_of };
     if (p->source_of) {
-        piece->range =
-            (struct uqm_range){ p->source_tensor, s->asking.first, s->asking.n_elem };
+        piece->range = (struct uqm_range){ p->source_tensor, s->asking.first, s->asking.n_elem };
     } else {
         piece->piece.file = s->rs->inputs[p->input].checkpoint->files[at.file];
         piece->piece.off_bytes = at.off_bytes;

@@ -252,14 +252,14 @@ static json_t *describe(struct uqm_writer *w, const struct timespec *t0)
 {
     struct uqm_env *env = w->env;
     bool uring = atomic_load(&env->io_used) == UQM_IO_URING;
-    return json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:f, s:I, s:s, s:b, s:b, s:o}", "out", w->params->out_dir, "method",
-        w->recipe->method->name, "tensors", (json_int_t) w->n_tensors, "bytes_read",
-        (json_int_t) atomic_load(&env->bytes_read), "bytes_written",
-        (json_int_t) atomic_load(&env->bytes_written), "seconds", seconds_since(t0), "peak_memory",
-        (json_int_t) peak_resident_bytes(), "io", uring ? "uring" : "pread", "direct",
-        atomic_load(&env->direct_used), "resumed", 0, "report",
-        uqm_merge_report_summary(w->report));
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:I, s:s, s:b, s:b, s:o}", "out",
+                     w->params->out_dir, "method", w->recipe->method->name, "tensors",
+                     (json_int_t) w->n_tensors, "bytes_read",
+                     (json_int_t) atomic_load(&env->bytes_read), "bytes_written",
+                     (json_int_t) atomic_load(&env->bytes_written), "seconds", seconds_since(t0),
+                     "peak_memory", (json_int_t) peak_resident_bytes(), "io",
+                     uring ? "uring" : "pread", "direct", atomic_load(&env->direct_used), "resumed",
+                     0, "report", uqm_merge_report_summary(w->report));
 }
 
 int uqm_merge_write(json_t **result, struct uqm_env *env, struct uqm_threads *threads,
