@@ -20,9 +20,9 @@ int uqm_plan_no_memory(const struct uqm_recipe_source *rs, struct uqm_err *err)
 static void destroy_source(struct uqm_source *source)
 {
     struct uqm_recipe_source *rs = (struct uqm_recipe_source *) source;
+    uqm_plan_jobs_finish(rs); /* while the shapes are there, which are the checkpoints' */
     for (size_t k = 0; k < rs->n_inputs; k++)
         uqm_checkpoint_close(&rs->inputs[k].checkpoint);
-    uqm_plan_jobs_finish(rs);
     uqm_digest_cache_finish(&rs->own_digests);
     uqm_arena_finish(&rs->arena);
     uqm_recipe_free(&rs->owned);
