@@ -172,6 +172,12 @@ struct uqm_device {
     char name[256]; /* as drivers call it */
 };
 
+/* The CPU does not: what it needs is known before. */
+static inline bool uqm_device_may_fail(const struct uqm_device *device)
+{
+    return device->ops->renew != NULL;
+}
+
 /* The CPU: OpenBLAS or packed kernels on `threads`, memory from the environment's budget. threads
  * must outlive it. As compute/gemm.h says, x of a product has room for, and finite numbers in, m
  * rounded up to UQM_GEMM_ROWS rows. */

@@ -152,7 +152,7 @@ static int choose_plan(struct uqm_asking *a, const struct uqm_schedule *whole, u
         .on_host = limits->on_host,
         .device_room = uqm_run_device_room(&a->run) >> halvings,
         .host_room = uqm_run_host_room(&a->run),
-        .largest_bytes = limits->on_host ? UINT64_MAX : limits->largest_bytes >> halvings,
+        .largest_bytes = limits->largest_bytes >> halvings,
         .n_tile_passes = uqm_tiles_count(a, a->n_done),
         .wish = a->job->wish,
     };

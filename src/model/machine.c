@@ -18,7 +18,7 @@ int uqm_machine_init(struct uqm_machine *out, struct uqm_env *env, const char *d
     int ret = uqm_threads_create(&out->threads, env->n_threads, err);
     if (ret == UQM_OK)
         ret = uqm_device_open(&out->device, env, out->threads, device, err);
-    if (ret == UQM_OK && !out->device->limits.on_host && !is_named(device))
+    if (ret == UQM_OK && uqm_device_may_fail(out->device) && !is_named(device))
         ret = uqm_device_cpu_create(&out->cpu, env, out->threads, err);
     if (ret == UQM_OK)
         uqm_log(env, UQM_LOG_DEBUG, "network layers run on %s: %s", out->device->id,

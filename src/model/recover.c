@@ -12,7 +12,7 @@ static bool fall_back(struct uqm_recovery *r, struct uqm_machine *m, struct uqm_
 static bool renew(struct uqm_recovery *r, struct uqm_machine *m, struct uqm_err *err)
 {
     struct uqm_device *device = m->device;
-    if (r->renewed || !device->ops->renew)
+    if (r->renewed)
         return fall_back(r, m, err);
     struct uqm_err again = { 0 };
     uqm_log(m->env, UQM_LOG_WARN, "%.400s; once more", err->msg);
@@ -30,7 +30,7 @@ bool uqm_recover(struct uqm_recovery *recovery, struct uqm_machine *machine, int
 {
     struct uqm_err none = { 0 };
     err = err ? err : &none;
-    if (machine->device->limits.on_host)
+    if (!uqm_device_may_fail(machine->device))
         return false;
     if (ret == UQM_ERR_DEVICE)
         return renew(recovery, machine, err);

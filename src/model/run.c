@@ -156,9 +156,7 @@ uint64_t uqm_run_device_room(const struct uqm_run *run)
 
 uint64_t uqm_run_arena_room(const struct uqm_run *run)
 {
-    const uint64_t room = uqm_run_device_room(run);
-    return run->device->limits.on_host ? room
-                                       : uqm_min_u64(room, run->device->limits.largest_bytes);
+    return uqm_min_u64(uqm_run_device_room(run), run->device->limits.largest_bytes);
 }
 
 /* How much a + b is more than what there is. */
