@@ -310,7 +310,8 @@ void uqm_vk_memory_destroy(struct uqm_vk *vk, struct uqm_memory **memory)
     *memory = NULL;
     if (!m)
         return;
-    uqm_vk_wait_memory(vk, m, NULL);
+    if (uqm_vk_wait_memory(vk, m, NULL) < 0)
+        vk->core->api.DeviceWaitIdle(vk->core->device); /* lost: nothing of it runs on after this */
     uqm_vk_hazards_forget(&vk->core->hazards, m);
     block = m->block;
     for (link = &block->first; *link != m;)

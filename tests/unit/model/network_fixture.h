@@ -114,10 +114,13 @@ static inline struct fixture *setup(void)
 
 static inline void teardown(struct fixture *f)
 {
-    assert_int_equal(atomic_load(&f->env->budget.used_bytes), 0);
+    /* A GPU keeps its staging between runs, the CPU nothing. */
+    if (!uqm_device_may_fail(f->machine.device))
+        assert_int_equal(atomic_load(&f->env->budget.used_bytes), 0);
     uqm_network_destroy(&f->network);
     assert_null(f->network);
     uqm_machine_finish(&f->machine);
+    assert_int_equal(atomic_load(&f->env->budget.used_bytes), 0);
     memory_source_finish(&f->source);
     free(f);
 }

@@ -1,0 +1,246 @@
+/* The network of a made-up model on a Vulkan device: as on the CPU; the same bits in every plan;
+ * and with every allocation and every submit of a run failing once. */
+#include "compute/vk/vk_fault.h"
+#include "src/model/pass_plan.h"
+#include "tests/unit/model/network_fixture.h"
+
+static const char *vulkan_name(void)
+{
+    const char *name = getenv("UQMERGE_DEVICE");
+    return name ? name : "vulkan";
+}
+
+/* Another device under the fixture's network; false: this machine has none. */
+static bool open_vulkan(struct fixture *f, const struct uqm_vk_hooks *hooks, bool named)
+{
+    struct uqm_err err = { 0 };
+    struct uqm_device *device = NULL;
+    struct uqm_machine *m = &f->machine;
+    if (uqm_vk_open_hooked(&device, f->env, m->threads, vulkan_name(), hooks, &err) < 0)
+        return false;
+    uqm_device_destroy(&m->device);
+    uqm_device_destroy(&m->cpu);
+    m->device = device;
+    if (!named)
+        assert_ok(uqm_device_cpu_create(&m->cpu, f->env, m->threads, &err), err);
+    return true;
+}
+
+/* Few and short prompts: every fault is a run of its own. */
+static struct fixture *small(void)
+{
+    struct uqm_model_config config = odd_config();
+    config.text.n_layers = 2;
+    struct fixture *f = setup_with(&config, UQM_F16);
+    add_prompt(f, 40, 4);
+    add_prompt(f, 5, -1);
+    add_prompt(f, 70, 60);
+    f->prompts[2].dropout = 0.1;
+    f->prompts[2].dataset = "set";
+    f->prompts[2].sample = "two";
+    return f;
+}
+
+static int ask(struct fixture *f, const struct uqm_plan_wish *wish, struct uqm_err *err)
+{
+    struct uqm_llm_job job = job_of(f);
+    job.wish = wish;
+    memset(f->logits, 0, sizeof f->logits);
+    return uqm_network_logits(f->network, &job, err);
+}
+
+static void assert_near(struct fixture *f, float (*expected)[VOCAB])
+{
+    assert_int_equal(f->n_delivered, f->n_prompts);
+    for (size_t p = 0; p < f->n_prompts; p++)
+        for (size_t i = 0; i < VOCAB; i++)
+            if (!(fabsf(f->logits[p][i] - expected[p][i]) <= 1e-4f))
+                fail_msg("prompt %zu: logit %zu is %.9g, not %.9g", p, i, (double) f->logits[p][i],
+                         (double) expected[p][i]);
+}
+
+static void assert_same(struct fixture *f, float (*expected)[VOCAB])
+{
+    assert_int_equal(f->n_delivered, f->n_prompts);
+    for (size_t p = 0; p < f->n_prompts; p++)
+        assert_memory_equal(f->logits[p], expected[p], sizeof *expected);
+}
+
+/* ---- as on the CPU, in every plan ---- */
+
+static void check_plans(struct fixture *f, float (*cpu)[VOCAB])
+{
+    float vulkan[MAX_PROMPTS][VOCAB];
+    struct uqm_err err = { 0 };
+    const struct uqm_plan_wish tiles = { .kind = UQM_PLAN_TILES };
+    assert_ok(ask(f, &tiles, &err), err);
+    assert_near(f, cpu);
+    memcpy(vulkan, f->logits, sizeof vulkan);
+    for (unsigned i = 0; i < 12; i++) {
+        const struct uqm_plan_wish wish = {
+            .kind = UQM_PLAN_LAYERS,
+            .groups_a_layer = i % 2 + 1,
+            .n_slots = i / 2 % 2 + 1,
+            .batch_rows = i % 3 ? 100 : 2000,
+            .has_states = true,
+            .states = (enum uqm_states_kind)(i / 4),
+        };
+        if (wish.states == UQM_STATES_HOST && f->machine.device->limits.on_host)
+            continue;
+        assert_ok(ask(f, &wish, &err), err);
+        assert_same(f, vulkan);
+    }
+}
+
+static void every_plan_gives_the_logits_of_the_cpu(void **state)
+{
+    (void) state;
+    struct fixture *f = setup();
+    float cpu[MAX_PROMPTS][VOCAB];
+    f->n_prompts = 5;
+    run(f);
+    memcpy(cpu, f->logits, sizeof cpu);
+    if (!open_vulkan(f, NULL, true)) {
+        teardown(f);
+        test_skip("no Vulkan device");
+    }
+    check_plans(f, cpu);
+    teardown(f);
+}
+
+static void with_profile(struct uqm_vk_info *info, void *ctx)
+{
+    uqm_vk_fake_apply(info, ctx);
+}
+
+/* A card with little memory of its own, whose largest binding and allocation are small. */
+static void devices_with_memory_of_their_own_spill_to_the_host(void **state)
+{
+    (void) state;
+    struct fixture *f = small();
+    float cpu[MAX_PROMPTS][VOCAB];
+    char profile[] = "staged,range=1048576,budget=33554432";
+    const struct uqm_vk_hooks hooks = { .info = with_profile, .ctx = profile };
+    run(f);
+    memcpy(cpu, f->logits, sizeof cpu);
+    if (!open_vulkan(f, &hooks, true)) {
+        teardown(f);
+        test_skip("no Vulkan device");
+    }
+    check_plans(f, cpu);
+    teardown(f);
+}
+
+/* ---- faults ---- */
+
+enum { MOST_FAULTS = 400 };
+
+/* One fault a run, its n-th call: the right answer or a clear error. Whether it ever struck. */
+static bool fail_once(struct fixture *f, const char *kind, unsigned n, bool named,
+                      const struct uqm_plan_wish *wish, float (*cpu)[VOCAB])
+{
+    const struct uqm_vk_hooks hooks = { .api = uqm_vk_fault_install };
+    struct uqm_err err = { 0 };
+    char plan[64];
+    uqm_vk_fault_plan(NULL);
+    assert_true(open_vulkan(f, &hooks, named));
+    snprintf(plan, sizeof plan, "%s:%u", kind, n);
+    uqm_vk_fault_plan(plan);
+    int ret = ask(f, wish, &err);
+    const struct uqm_vk_fault_counts counts = uqm_vk_fault_counts();
+    if (ret == UQM_OK)
+        assert_near(f, cpu);
+    else
+        fail_msg("%s %u of %u allocations and %u submits: %s", kind, n, counts.allocs,
+                 counts.submits, err.msg);
+    uqm_vk_fault_plan(NULL);
+    return n <= (strcmp(kind, "alloc") == 0 ? counts.allocs : counts.submits);
+}
+
+static void fail_each(const char *kind, bool named, const struct uqm_plan_wish *wish)
+{
+    struct fixture *f = small();
+    float cpu[MAX_PROMPTS][VOCAB];
+    run(f);
+    memcpy(cpu, f->logits, sizeof cpu);
+    if (!open_vulkan(f, NULL, named)) {
+        teardown(f);
+        test_skip("no Vulkan device");
+    }
+    unsigned n = 1;
+    while (n < MOST_FAULTS && fail_once(f, kind, n, named, wish, cpu))
+        n++;
+    assert_in_range(n, 2, MOST_FAULTS - 1);
+    teardown(f);
+}
+
+static void every_allocation_of_a_run_may_fail_once(void **state)
+{
+    (void) state;
+    const struct uqm_plan_wish wish = { .kind = UQM_PLAN_LAYERS, .batch_rows = 60 };
+    fail_each("alloc", true, NULL);
+    fail_each("alloc", true, &wish);
+}
+
+static void every_submit_of_a_run_may_run_out_of_memory_once(void **state)
+{
+    (void) state;
+    fail_each("submit-oom", true, NULL);
+}
+
+static void every_submit_of_a_run_may_lose_the_device_once(void **state)
+{
+    (void) state;
+    const struct uqm_plan_wish wish = { .kind = UQM_PLAN_LAYERS, .batch_rows = 60 };
+    fail_each("submit-lost", true, NULL);
+    fail_each("submit-lost", true, &wish);
+}
+
+/* What fails for good: the CPU where nobody named the device, else an error that says what. */
+static void fail_for_good(const char *plan, enum uqm_status code, const char *text)
+{
+    const struct uqm_vk_hooks hooks = { .api = uqm_vk_fault_install };
+    struct fixture *f = small();
+    float cpu[MAX_PROMPTS][VOCAB];
+    struct uqm_err err = { 0 };
+    run(f);
+    memcpy(cpu, f->logits, sizeof cpu);
+    uqm_vk_fault_plan(NULL);
+    if (!open_vulkan(f, &hooks, true)) {
+        teardown(f);
+        test_skip("no Vulkan device");
+    }
+    uqm_vk_fault_plan(plan);
+    assert_fails(ask(f, NULL, &err), err, code, text);
+    uqm_vk_fault_plan(NULL);
+    assert_true(open_vulkan(f, &hooks, false));
+    uqm_vk_fault_plan(plan);
+    err = (struct uqm_err){ 0 };
+    assert_ok(ask(f, NULL, &err), err);
+    assert_same(f, cpu);
+    assert_string_equal(f->machine.device->id, "cpu");
+    uqm_vk_fault_plan(NULL);
+    teardown(f);
+}
+
+static void a_device_that_fails_for_good_is_an_error_or_the_cpu_goes_on(void **state)
+{
+    (void) state;
+    fail_for_good("alloc:1:1000000", UQM_ERR_NOMEM, "vulkan:0");
+    fail_for_good("submit-lost:1:1000000", UQM_ERR_DEVICE, "vulkan:0");
+    fail_for_good("submit-lost:3:1000000", UQM_ERR_DEVICE, "vulkan:0");
+    fail_for_good("submit-oom:2:1000000", UQM_ERR_NOMEM, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_plan_gives_the_logits_of_the_cpu),
+        cmocka_unit_test(devices_with_memory_of_their_own_spill_to_the_host),
+        cmocka_unit_test(every_allocation_of_a_run_may_fail_once),
+        cmocka_unit_test(every_submit_of_a_run_may_run_out_of_memory_once),
+        cmocka_unit_test(every_submit_of_a_run_may_lose_the_device_once),
+        cmocka_unit_test(a_device_that_fails_for_good_is_an_error_or_the_cpu_goes_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
