@@ -57,18 +57,24 @@ static inline void zoo_network_again(struct zoo_network *z, uint64_t memory)
               err);
 }
 
-static inline void zoo_network_open(struct zoo_network *z, const char *path, uint64_t memory,
-                                    int n_threads)
+static inline void zoo_network_open_on(struct zoo_network *z, const char *path, uint64_t memory,
+                                       int n_threads, const char *device)
 {
     struct uqm_err err = { 0 };
     const struct uqm_common common = { .memory = memory, .n_threads = n_threads };
     const struct uqm_checkpoint_params params = { .path = path, .need_vision = true };
     *z = (struct zoo_network){ 0 };
     assert_ok(uqm_env_init(&z->env, &common, &err), err);
-    assert_ok(uqm_machine_init(&z->machine, &z->env, "cpu", NULL, &err), err);
+    assert_ok(uqm_machine_init(&z->machine, &z->env, device, NULL, &err), err);
     assert_ok(uqm_checkpoint_open(&z->checkpoint, &z->env, &params, &err), err);
     zoo_config(&z->config, z->checkpoint);
     zoo_network_again(z, memory);
+}
+
+static inline void zoo_network_open(struct zoo_network *z, const char *path, uint64_t memory,
+                                    int n_threads)
+{
+    zoo_network_open_on(z, path, memory, n_threads, "cpu");
 }
 
 static inline void zoo_network_close(struct zoo_network *z)

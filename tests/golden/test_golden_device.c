@@ -1,0 +1,298 @@
+/* The zoo on a Vulkan device and on the CPU: the same samples, the same decisions. Logits agree
+ * within 1e-4, option probabilities within 1e-5, greedy answers and the order of models exactly. */
+#include <math.h>
+
+#include "src/model/tokenizer.h"
+#include "src/uqmerge.h"
+#include "tests/golden/golden.h"
+#include "tests/golden/zoo_network.h"
+
+enum { IMAGE_ID = 1000, MAX_IDS = 256, VOCAB = 1024, MAX_FEATURES = 16 * 96, N_NEW = 12 };
+
+static struct golden *arrays;
+static json_t *samples;
+
+static int load(void **state)
+{
+    (void) state;
+    arrays = golden_load(zoo_path("goldens/model/model.safetensors"));
+    samples = golden_json(zoo_path("goldens/model/model.json"));
+    return 0;
+}
+
+static int unload(void **state)
+{
+    (void) state;
+    golden_free(&arrays);
+    json_decref(samples);
+    return 0;
+}
+
+static const char *vulkan_name(void)
+{
+    const char *name = getenv("UQMERGE_DEVICE");
+    return name ? name : "vulkan";
+}
+
+/* Whether there is a device to compare with. */
+static bool have_vulkan(void)
+{
+    struct uqm_env *env = test_env(UINT64_C(256) << 20, 1);
+    struct uqm_machine machine;
+    struct uqm_err err = { 0 };
+    int ret = uqm_machine_init(&machine, env, vulkan_name(), NULL, &err);
+    uqm_machine_finish(&machine);
+    if (ret == UQM_ERR_UNSUPPORTED)
+        return false;
+    assert_ok(ret, err);
+    return true;
+}
+
+/* ---- one sample ---- */
+
+struct answer {
+    float features[MAX_FEATURES], logits[VOCAB], options[6];
+    int32_t ids[N_NEW];
+    size_t n_ids;
+};
+
+struct sample {
+    const json_t *json;
+    struct zoo_network *z;
+    int32_t ids[MAX_IDS], options[6];
+    size_t n_ids;
+    bool has_picture, has_options;
+    struct answer *answer;
+    float *logits; /* where they go */
+    size_t n_logits;
+};
+
+static void take_ids(struct sample *s)
+{
+    const json_t *ids = json_object_get(s->json, "ids");
+    const json_t *options = json_object_get(s->json, "option_ids");
+    for (size_t i = 0; i < json_array_size(ids); i++) {
+        const int32_t id = (int32_t) json_integer_value(json_array_get(ids, i));
+        if (id == IMAGE_ID && s->has_picture)
+            continue;
+        s->has_picture |= id == IMAGE_ID;
+        assert_true(s->n_ids < MAX_IDS);
+        s->ids[s->n_ids++] = id == IMAGE_ID ? UQM_IMAGE_PLACEHOLDER : id;
+    }
+    s->has_options = json_is_array(options);
+    for (size_t i = 0; s->has_options && i < 6; i++)
+        s->options[i] = (int32_t) json_integer_value(json_array_get(options, i));
+}
+
+static int give_pixels(void *ctx, size_t image, float *dst, struct uqm_err *err)
+{
+    const struct sample *s = ctx;
+    char name[64];
+    size_t n;
+    (void) image;
+    (void) err;
+    snprintf(name, sizeof name, "%s.pixels", golden_string(s->json, "key"));
+    const float *pixels = golden_f32(arrays, name, &n);
+    memcpy(dst, pixels, n * sizeof *dst);
+    return UQM_OK;
+}
+
+static size_t feature_elem(const struct sample *s)
+{
+    return uqm_network_feature_rows(&s->z->config) * s->z->config.vision.hidden;
+}
+
+static int keep_features(void *ctx, size_t image, const float *features, struct uqm_err *err)
+{
+    const struct sample *s = ctx;
+    (void) image;
+    (void) err;
+    assert_true(feature_elem(s) <= MAX_FEATURES);
+    memcpy(s->answer->features, features, feature_elem(s) * sizeof *features);
+    return UQM_OK;
+}
+
+static int give_features(void *ctx, size_t prompt, size_t k, float *dst, struct uqm_err *err)
+{
+    const struct sample *s = ctx;
+    (void) prompt;
+    (void) k;
+    (void) err;
+    memcpy(dst, s->answer->features, feature_elem(s) * sizeof *dst);
+    return UQM_OK;
+}
+
+static int keep_logits(void *ctx, size_t prompt, const float *logits, struct uqm_err *err)
+{
+    const struct sample *s = ctx;
+    (void) prompt;
+    (void) err;
+    memcpy(s->logits, logits, s->n_logits * sizeof *logits);
+    return UQM_OK;
+}
+
+static int keep_answer(void *ctx, size_t prompt, const int32_t *ids, size_t n_ids,
+                       struct uqm_err *err)
+{
+    const struct sample *s = ctx;
+    (void) prompt;
+    (void) err;
+    assert_true(n_ids <= N_NEW);
+    memcpy(s->answer->ids, ids, n_ids * sizeof *ids);
+    s->answer->n_ids = n_ids;
+    return UQM_OK;
+}
+
+static void ask_logits(struct sample *s, float *logits, const int32_t *tokens, size_t n)
+{
+    struct uqm_err err = { 0 };
+    const struct uqm_llm_prompt prompt = {
+        .ids = s->ids, .n_ids = s->n_ids, .dropout = 0.1, .dataset = "set", .sample = "one"
+    };
+    const struct uqm_llm_job job = {
+        .n_prompts = 1,
+        .prompts = &prompt,
+        .features = give_features,
+        .logits = keep_logits,
+        .ctx = s,
+        .tokens = tokens,
+        .n_tokens = n,
+    };
+    s->logits = logits;
+    s->n_logits = tokens ? n : VOCAB;
+    assert_ok(uqm_network_logits(s->z->network, &job, &err), err);
+}
+
+static void answer(struct answer *out, struct zoo_network *z, const json_t *json)
+{
+    struct sample s = { .json = json, .z = z, .answer = out };
+    struct uqm_err err = { 0 };
+    const struct uqm_vision_job look = {
+        .n_images = 1, .pixels = give_pixels, .store = keep_features, .ctx = &s
+    };
+    static const uint32_t max_tokens = N_NEW;
+    *out = (struct answer){ 0 };
+    take_ids(&s);
+    if (s.has_picture)
+        assert_ok(uqm_network_vision(z->network, &look, &err), err);
+    ask_logits(&s, out->logits, NULL, 0);
+    if (s.has_options)
+        ask_logits(&s, out->options, s.options, 6);
+    const struct uqm_llm_prompt prompt = { .ids = s.ids, .n_ids = s.n_ids };
+    const struct uqm_generate_job generate = {
+        .n_prompts = 1,
+        .prompts = &prompt,
+        .max_tokens = &max_tokens,
+        .features = give_features,
+        .answer = keep_answer,
+        .ctx = &s,
+    };
+    assert_ok(uqm_network_generate(z->network, &generate, &err), err);
+}
+
+static void compare(const char *key, const struct answer *gpu, const struct answer *cpu)
+{
+    const double e = golden_max_abs(gpu->logits, cpu->logits, VOCAB);
+    double p[2][6], sums[2] = { 0 };
+    if (!(e <= 1e-4))
+        fail_msg("%s: a logit is %.3g off", key, e);
+    for (size_t i = 0; i < 6; i++) {
+        sums[0] += p[0][i] = exp((double) gpu->options[i]);
+        sums[1] += p[1][i] = exp((double) cpu->options[i]);
+    }
+    for (size_t i = 0; i < 6; i++)
+        if (!(fabs(p[0][i] / sums[0] - p[1][i] / sums[1]) <= 1e-5))
+            fail_msg("%s: option %zu has probability %.8f, not %.8f", key, i, p[0][i] / sums[0],
+                     p[1][i] / sums[1]);
+    assert_int_equal(gpu->n_ids, cpu->n_ids);
+    assert_memory_equal(gpu->ids, cpu->ids, cpu->n_ids * sizeof *cpu->ids);
+}
+
+/* Dropout included: its masks are the same to the bit. */
+static void every_stored_sample_has_the_logits_and_the_answer_of_the_cpu(void **state)
+{
+    (void) state;
+    static struct answer gpu, cpu;
+    size_t i;
+    json_t *json;
+    if (!have_vulkan())
+        test_skip("no Vulkan device");
+    json_array_foreach (json_object_get(samples, "samples"), i, json) {
+        struct zoo_network z;
+        char path[64];
+        snprintf(path, sizeof path, "models/%s", golden_string(json, "model"));
+        zoo_network_open(&z, zoo_path(path), UINT64_C(256) << 20, 2);
+        answer(&cpu, &z, json);
+        zoo_network_close(&z);
+        zoo_network_open_on(&z, zoo_path(path), UINT64_C(256) << 20, 2, vulkan_name());
+        answer(&gpu, &z, json);
+        zoo_network_close(&z);
+        compare(golden_string(json, "key"), &gpu, &cpu);
+    }
+    assert_int_equal(i, 18);
+}
+
+/* ---- the whole program ---- */
+
+static json_t *run_select(const char *device)
+{
+    static const char *const names[] = { "models/reason", "models/know", "models/chat" };
+    const char *models[3], *data[2];
+    struct uqm_err err = { 0 };
+    char *text = NULL;
+    for (size_t i = 0; i < 3; i++)
+        models[i] = zoo_path(names[i]);
+    data[0] = zoo_path("data/heldin/mmb.jsonl");
+    data[1] = zoo_path("data/heldin/ai2d.jsonl");
+    const struct uqm_select_params params = {
+        .uq = { .common = { .memory = UINT64_C(512) << 20, .n_threads = 2, .device = device },
+                .questions = { .models = { models, 3 }, .data = { data, 2 }, .sample_count = 3 },
+                .repeats = 2 },
+        .no_write = true,
+        .all_steps = true,
+    };
+    assert_ok(uqm_select(&text, &params, &err), err);
+    json_t *root = json_loads(text, 0, NULL);
+    assert_non_null(root);
+    free(text);
+    return root;
+}
+
+static void assert_near_numbers(const json_t *a, const json_t *b, const char *array)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach (json_object_get(a, array), i, item) {
+        const json_t *other = json_array_get(json_object_get(b, array), i);
+        const double x = golden_number(item, "uq"), y = golden_number(other, "uq");
+        if (!(fabs(x - y) <= 1e-5))
+            fail_msg("%s %zu: uq is %.9g, not %.9g", array, i, x, y);
+        assert_true(
+            json_equal(json_object_get(item, "improved"), json_object_get(other, "improved")));
+    }
+    assert_int_equal(i, json_array_size(json_object_get(b, array)));
+}
+
+static void selection_has_the_same_order_steps_and_stop(void **state)
+{
+    (void) state;
+    if (!have_vulkan())
+        test_skip("no Vulkan device");
+    json_t *cpu = run_select("cpu"), *gpu = run_select(vulkan_name());
+    static const char *const same[] = { "config", "order", "stopped_at", "selected" };
+    for (size_t i = 0; i < 4; i++)
+        assert_true(json_equal(json_object_get(gpu, same[i]), json_object_get(cpu, same[i])));
+    assert_near_numbers(gpu, cpu, "models");
+    assert_near_numbers(gpu, cpu, "steps");
+    json_decref(cpu);
+    json_decref(gpu);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_stored_sample_has_the_logits_and_the_answer_of_the_cpu),
+        cmocka_unit_test(selection_has_the_same_order_steps_and_stop),
+    };
+    return cmocka_run_group_tests(tests, load, unload);
+}
