@@ -491,6 +491,8 @@ int main(int argc, char **argv)
 #ifdef UQM_VULKAN
     const struct bench_vk_options vk = {
         .device = bench_option_text(argc, argv, "--device", "vulkan:0"),
+        .products = wanted(&o, "vk_gemm_f16"),
+        .attention = wanted(&o, "vk_attention"),
         .m = o.m,
         .n = o.n,
         .k = o.k,
@@ -498,7 +500,7 @@ int main(int argc, char **argv)
         .n_threads = o.n_threads,
         .n_rounds = o.n_rounds,
     };
-    if (wanted(&o, "vk_gemm_f16"))
+    if (vk.products || vk.attention)
         bench_kernels_vk(&vk);
 #endif
     return 0;

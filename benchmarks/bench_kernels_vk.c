@@ -163,6 +163,66 @@ static void bench_shape(struct bench_vk *b, size_t m, size_t n, size_t k, bool a
     product_finish(b, &p);
 }
 
+/* One prompt of LLaVA's, every head of one layer. */
+static void bench_attention(struct bench_vk *b, size_t n_tokens, bool dropout, int n_rounds)
+{
+    enum { HEADS = 32, DIM = 128, WIDTH = HEADS * DIM };
+    const struct uqm_device_ops *ops = b->device->ops;
+    const struct uqm_device_needs needs = {
+        .tile_bytes = 4096, .tile_elem = 1024, .max_k = 64, .max_kv = n_tokens
+    };
+    struct uqm_err err = { 0 };
+    struct uqm_memory *q = NULL, *out = NULL;
+    struct bench_times wall = { .n = 0 }, cpu = { .n = 0 };
+    float *host = numbers(n_tokens * WIDTH);
+    if (!host || ops->reserve(b->device, &needs, &err) < 0 ||
+        ops->alloc(&q, b->device, n_tokens * WIDTH, "q", &err) < 0 ||
+        ops->alloc(&out, b->device, n_tokens * WIDTH, "out", &err) < 0 ||
+        ops->upload(b->device, (struct uqm_place){ q, 0 }, host, n_tokens * WIDTH, &err) < 0)
+        fail(&err);
+    const struct uqm_place in = { q, 0 };
+    const struct uqm_attend args = { .q = in,
+                                     .k = in,
+                                     .v = in,
+                                     .out = { out, 0 },
+                                     .ldq = WIDTH,
+                                     .ldk = WIDTH,
+                                     .ldv = WIDTH,
+                                     .ldo = WIDTH,
+                                     .n_q = n_tokens,
+                                     .n_kv = n_tokens,
+                                     .n_heads = HEADS,
+                                     .n_kv_heads = HEADS,
+                                     .head_dim = DIM,
+                                     .scale = 0.088f,
+                                     .causal = true,
+                                     .dropout = dropout,
+                                     .drop_threshold = 0x1999999A,
+                                     .keep_scale = 1 / 0.9f };
+    for (int r = -1; r < n_rounds; r++) {
+        double t = bench_now(), c = cpu_now();
+        if (ops->attend(b->device, &args, 1, &err) < 0 || ops->finish(b->device, &err) < 0)
+            fail(&err);
+        if (r < 0)
+            continue;
+        bench_add(&wall, bench_now() - t);
+        bench_add(&cpu, cpu_now() - c);
+    }
+    double gflop = 2 * (double) n_tokens * (double) (n_tokens + 1) * WIDTH / 1e9;
+    bench_begin("kernels", "vk_attention");
+    bench_text("device", b->device->name);
+    bench_number("tokens", (double) n_tokens);
+    bench_flag("dropout", dropout);
+    bench_number("ms", 1e3 * bench_median(&wall));
+    bench_number("gflop_per_s", gflop / bench_median(&wall));
+    bench_number("gflop_per_cpu_s", gflop / bench_median(&cpu));
+    bench_end();
+    ops->free(b->device, &q);
+    ops->free(b->device, &out);
+    ops->release(b->device);
+    free(host);
+}
+
 void bench_kernels_vk(const struct bench_vk_options *o)
 {
     /* the projections, the MLP's, decoding */
@@ -185,9 +245,12 @@ void bench_kernels_vk(const struct bench_vk_options *o)
     b.vk = (struct uqm_vk *) (void *) b.device;
     uqm_blas_setup();
     openblas_set_num_threads(1);
-    if (o->m)
+    if (o->attention)
+        for (int dropout = 0; dropout < 2; dropout++)
+            bench_attention(&b, 640, dropout, o->n_rounds);
+    if (o->m && o->products)
         bench_shape(&b, o->m, o->n, o->k, o->all, o->n_rounds);
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes && !o->m; i++)
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes && !o->m && o->products; i++)
         bench_shape(&b, shapes[i][0], shapes[i][1], shapes[i][2], o->all, o->n_rounds);
     uqm_device_destroy(&b.device);
     uqm_threads_destroy(&b.threads);

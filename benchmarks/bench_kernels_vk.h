@@ -7,8 +7,9 @@
 
 struct bench_vk_options {
     const char *device; /* as --device */
-    size_t m, n, k;     /* m 0: the built-in shapes */
-    bool all;           /* every kernel, not the chosen one alone */
+    bool products, attention;
+    size_t m, n, k; /* m 0: the built-in shapes */
+    bool all;       /* every kernel, not the chosen one alone */
     int n_threads, n_rounds;
 };
 void bench_kernels_vk(const struct bench_vk_options *options);

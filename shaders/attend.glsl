@@ -7,9 +7,15 @@
 #include "numbers.glsl"
 #include "philox.glsl"
 
+#ifdef TEXELS // quads: head_dim, the strides and the places divide by 4
+layout(binding = 1) uniform samplerBuffer q_quads;
+layout(binding = 2) uniform samplerBuffer k_quads;
+layout(binding = 3) uniform samplerBuffer v_quads;
+#else
 layout(binding = 1) readonly buffer Q { float q[]; };       // (n_q, ldq), heads of head_dim
 layout(binding = 2) readonly buffer K { uint k_words[]; };  // (n_kv, ldk): F32, or F16 where HALF_KV
 layout(binding = 3) readonly buffer V { uint v_words[]; };
+#endif
 
 const uint CAUSAL = 1u, DROPOUT = 2u;
 
@@ -28,6 +34,7 @@ layout(push_constant) uniform Push {
     uint n_splits, split_keys; // decoding: the keys' parts, and how many keys a part has
 };
 
+#ifndef TEXELS
 float half_at(uint word, uint i)
 {
     return f32_of_f16_bits((i & 1u) == 0u ? word & 0xFFFFu : word >> 16);
@@ -41,6 +48,8 @@ float load_v(uint i)
 {
     return HALF_KV ? half_at(v_words[v_at + i / 2u], i) : uintBitsToFloat(v_words[v_at + i]);
 }
+
+#endif
 
 uint position_of(uint query)
 {

@@ -152,11 +152,59 @@ static int run_blocks(struct uqm_vk *vk, const struct piece *p, const struct blo
     return uqm_vk_launch(vk, &l, err);
 }
 
+/* --- many queries, by texels --- */
+
+enum { MAX_TEXEL_DIM = 256 }; /* sums that an invocation keeps */
+
+static bool in_quads(const struct uqm_vk *vk, struct uqm_place place, size_t ld, size_t rows)
+{
+    const struct uqm_vk_binding b = uqm_vk_read(place, 1, 1, 1);
+    return ld % 4 == 0 && uqm_vk_lead(vk, &b) % 4 == 0 &&
+           rows * (ld / 4) + vk->limits.offset_align / 16 <= vk->limits.max_texels;
+}
+
+static bool texels_will_do(const struct uqm_vk *vk, const struct uqm_attend *a)
+{
+    const struct uqm_vk_limits *l = &vk->limits;
+    return l->vector_texel_loads && l->texel_f32 && l->max_texel_bindings >= 3 && !a->half_kv &&
+           a->head_dim % 4 == 0 && a->head_dim <= MAX_TEXEL_DIM &&
+           in_quads(vk, a->q, a->ldq, a->n_q) && in_quads(vk, a->k, a->ldk, a->n_kv) &&
+           in_quads(vk, a->v, a->ldv, a->n_kv);
+}
+
+static int run_texels(struct uqm_vk *vk, const struct piece *p, uint32_t local, struct uqm_err *err)
+{
+    const struct uqm_attend *a = p->of;
+    char what[64];
+    struct uqm_vk_launch l = {
+        .kernel = { .shader = "attend_texel",
+                    .spec = { local, (uint32_t) (a->head_dim / 4) },
+                    .n_spec = 2,
+                    .texel_mask = 14 },
+        .what = what,
+        .bindings = { write_out(p) },
+        .n_groups = (p->n_q + local - 1) / local * a->n_heads,
+    };
+    struct attend_push push;
+    bind_inputs(&l, &push, vk, p);
+    for (int i = 1; i <= 3; i++)
+        l.bindings[i].texel = VK_FORMAT_R32G32B32A32_SFLOAT;
+    push.out_at = uqm_vk_lead(vk, &l.bindings[0]);
+    snprintf(what, sizeof what, "attention %zux%zux%zux%zu", p->n_q, n_keys(p), a->n_heads,
+             a->head_dim);
+    return uqm_vk_launch(vk, &l, err);
+}
+
+/* --- many queries: the choice, and dispatches of as many as may be --- */
+
 static int attend_many(struct uqm_vk *vk, const struct uqm_attend *a, struct uqm_err *err)
 {
-    struct blocks b;
+    const bool texels = texels_will_do(vk, a);
+    struct blocks b = { .bq = uqm_vk_flat_local(vk) };
     size_t fit_q, fit_o;
-    int ret = choose_blocks(&b, vk, a->head_dim, err);
+    if (texels && vk->limits.subgroup_size < b.bq)
+        b.bq = vk->limits.subgroup_size;
+    int ret = texels ? UQM_OK : choose_blocks(&b, vk, a->head_dim, err);
     if (ret >= 0)
         ret = uqm_vk_rows_that_fit(&fit_q, vk, a->n_heads * a->head_dim, a->ldq, "attention", err);
     if (ret >= 0)
@@ -168,7 +216,7 @@ static int attend_many(struct uqm_vk *vk, const struct uqm_attend *a, struct uqm
     rows = rows > b.bq ? rows / b.bq * b.bq : rows;
     for (size_t begin = 0; ret >= 0 && begin < a->n_q; begin += rows) {
         const struct piece p = { a, begin, uqm_min_u64(rows, a->n_q - begin) };
-        ret = run_blocks(vk, &p, &b, err);
+        ret = texels ? run_texels(vk, &p, b.bq, err) : run_blocks(vk, &p, &b, err);
     }
     return ret;
 }
