@@ -3,6 +3,9 @@
 #include "src/merge/dry_run.h"
 #include "src/merge/open.h"
 
+/* A dry run has a second, so it reads no more than this of vision towers. */
+#define MOST_TOWER_BYTES (UINT64_C(256) << 20)
+
 static int warn(void *ctx, const char *line)
 {
     return uqm_warn(ctx, NULL, "%s", line);
@@ -36,7 +39,9 @@ UQM_API int uqm_merge(char **json, const struct uqm_merge_params *params, struct
     struct uqm_recipe *recipe = NULL;
     struct uqm_source *source = NULL;
     json_t *result = NULL;
-    const struct uqm_open_params open = { .allow_crimes = params->allow_crimes,
+    const struct uqm_open_params open = { .most_tower_bytes =
+                                              params->dry_run ? MOST_TOWER_BYTES : 0,
+                                          .allow_crimes = params->allow_crimes,
                                           .truncate_embeddings = params->truncate_embeddings,
                                           .vision_tower = params->vision_tower,
                                           .numerics = params->numerics };

@@ -10,7 +10,9 @@ struct uqm_open_params {
     const char *vision_tower; /* NULL: the model's own */
     bool need_vision;
     bool allow_crimes;
-    bool truncate_embeddings; /* cut vocabularies to the shortest input's */
+    bool truncate_embeddings;  /* cut vocabularies to the shortest input's */
+    uint64_t most_tower_bytes; /* vision towers of more than this in all are taken to agree, unread;
+                                  0: no limit */
     enum uqm_numerics numerics;
     struct uqm_digest_cache *digests; /* of towers read before, or NULL; outlives what is opened */
 };

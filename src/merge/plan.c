@@ -70,6 +70,7 @@ int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct u
     rs->source.name = recipe->name;
     rs->recipe = recipe;
     rs->numerics = params->numerics;
+    rs->most_tower_bytes = params->most_tower_bytes;
     rs->widening = 1;
     uqm_kernels_init(&rs->kernels, uqm_cpu_flags());
     rs->digests = params->digests ? params->digests : &rs->own_digests;

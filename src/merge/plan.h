@@ -131,10 +131,11 @@ struct uqm_recipe_source {
         uint64_t n;
         const char *prefix; /* canonical */
     } * layers;
-    size_t n_layers;         /* how many modules have sliced layers */
-    const char *vision;      /* what happens to the towers, in words; NULL: there are none */
-    size_t vision_owner;     /* the input whose tower is copied; n_inputs: none, or averaged */
-    uint64_t digested_bytes; /* read for the plan */
+    size_t n_layers;           /* how many modules have sliced layers */
+    uint64_t most_tower_bytes; /* as uqm_open_params has it */
+    const char *vision;        /* what happens to the towers, in words; NULL: there are none */
+    size_t vision_owner;       /* the input whose tower is copied; n_inputs: none, or averaged */
+    uint64_t digested_bytes;   /* read for the plan */
     struct uqm_digest_cache *digests;    /* the opener's, or the one below */
     struct uqm_digest_cache own_digests; /* a tower that inputs share is read once */
     uqm_seen_fn seen;                    /* NULL, or set by the writer before it opens the stream */

@@ -81,6 +81,18 @@ static enum uqm_vision_policy policy_of(const struct uqm_recipe_source *rs,
     return rs->recipe->vision;
 }
 
+/* Of all sources; with one there is nothing to compare. */
+static uint64_t tower_bytes(const struct uqm_recipe_source *rs, const struct uqm_plan_slice *slice)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < slice->n_sources && slice->n_sources > 1; i++) {
+        const struct uqm_source *s = &rs->inputs[slice->sources[i].input].checkpoint->source;
+        for (size_t k = 0; k < s->n_tensors; k++)
+            n += s->tensors[k].part == UQM_PART_VISION ? s->tensors[k].n_bytes : 0;
+    }
+    return n;
+}
+
 int uqm_plan_vision(struct uqm_vision_plan *out, struct uqm_recipe_source *rs,
                     const struct uqm_plan_slice *slice, struct uqm_err *err)
 {
@@ -96,6 +108,10 @@ int uqm_plan_vision(struct uqm_vision_plan *out, struct uqm_recipe_source *rs,
     if (policy == UQM_VISION_COPY)
         return UQM_OK;
 
+    if (rs->most_tower_bytes && tower_bytes(rs, slice) > rs->most_tower_bytes) {
+        rs->vision = "copied, if the towers agree: they are compared when it is merged";
+        return UQM_OK;
+    }
     int ret = compare_towers(&differs, rs, slice, from, err);
     if (ret < 0)
         return ret;

@@ -252,6 +252,14 @@ static enum uqm_dtype main_dtype(const struct uqm_writer *w, bool vision)
     return best;
 }
 
+static bool has_head(const struct uqm_recipe_source *rs)
+{
+    for (size_t i = 0; i < rs->n_order; i++)
+        if (rs->plan[rs->order[i]].vocabulary == UQM_HEAD)
+            return true;
+    return false;
+}
+
 static int write_config(struct uqm_writer *w, struct uqm_err *err)
 {
     const char *text = w->rs->inputs[w->rs->home].checkpoint->config_text;
@@ -261,7 +269,7 @@ static int write_config(struct uqm_writer *w, struct uqm_err *err)
     struct uqm_config_change change = {
         .dtype = main_dtype(w, false),
         .vision_dtype = main_dtype(w, true),
-        .has_head = uqm_source_find(&w->rs->source, "language_model.lm_head.weight") >= 0,
+        .has_head = has_head(w->rs),
     };
     int ret = uqm_plan_config(&change, w->rs, &w->arena, err);
     if (ret < 0)

@@ -337,6 +337,71 @@ static void other_tensors_may_be_missing_and_are_told(void **state)
     test_rm(p.dir);
 }
 
+/* Section 4: b lacks `extra`, then a does, then both do; c has it. */
+static void methods_without_enough_inputs_for_a_tensor_do_as_mergekit_does(void **state)
+{
+    (void) state;
+    static const struct {
+        const char *text;
+        const char *without_b, *without_a, *c_alone; /* a fate, "dropped", or the error's words */
+    } cases[] = {
+        { "merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: a}, {model: b}, {model: "
+          "c}]\n",
+          "merged", "merged", "merged" },
+        { "merge_method: ties\nparameters: {weight: 1}\nbase_model: a\nmodels: [{model: b}, "
+          "{model: c}]\n",
+          "merged", "and not in the base: too few for merge method ties", "and not in the base" },
+        { "merge_method: sce\nbase_model: a\nmodels: [{model: b}, {model: c}]\n", "merged",
+          "and not in the base", "and not in the base" },
+        { "merge_method: model_stock\nbase_model: a\nmodels: [{model: b}, {model: c}]\n", "dropped",
+          "dropped", "dropped" },
+        { "merge_method: model_stock\nbase_model: c\nmodels: [{model: b}, {model: a}]\n", "dropped",
+          "dropped", "copied" },
+        { "merge_method: nuslerp\nparameters: {weight: 1}\nmodels: [{model: b}, {model: c}]\n",
+          "copied", "merged", "copied" },
+        { "merge_method: nuslerp\nparameters: {weight: 1}\nbase_model: a\n"
+          "models: [{model: b}, {model: c}]\n",
+          "too few for merge method nuslerp", "and not in the base", "copied" },
+        { "merge_method: slerp\nparameters: {t: 1}\nbase_model: b\nmodels: [{model: c}]\n",
+          "copied", "merged", "copied" },
+        { "merge_method: nearswap\nparameters: {t: 1}\nbase_model: b\nmodels: [{model: c}]\n",
+          "not in the base: too few for merge method nearswap", "merged", "not in the base" },
+        { "merge_method: nearswap\nparameters: {t: 1}\nbase_model: c\nmodels: [{model: b}]\n",
+          "copied", "merged", "copied" },
+        { "merge_method: arcee_fusion\nbase_model: c\nmodels: [{model: b}]\n", "copied", "merged",
+          "copied" },
+        { "merge_method: multislerp\nparameters: {weight: 1}\nmodels: [{model: a}, {model: b}, "
+          "{model: c}]\n",
+          "merged", "merged", "merged" },
+    };
+    struct made_tensor t[] = { vector("w", UQM_F32), vector("extra", UQM_F32) };
+    for (int lacking = 0; lacking < 3; lacking++) {
+        struct plan p;
+        start(&p);
+        make_model(p.dir, "a", NULL, t, lacking == 0 ? 2 : 1);
+        make_model(p.dir, "b", NULL, t, lacking == 1 ? 2 : 1);
+        make_model(p.dir, "c", NULL, t, 2);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            const char *want = lacking == 0   ? cases[i].without_b
+                               : lacking == 1 ? cases[i].without_a
+                                              : cases[i].c_alone;
+            struct uqm_err err = { 0 };
+            if (try_plan(&p, cases[i].text, NULL, &err) < 0) {
+                if (!strstr(err.msg, want))
+                    fail_msg("case %zu, %d: %s, wanted %s", i, lacking, err.msg, want);
+                continue;
+            }
+            long at = uqm_source_find(p.source, "extra");
+            const char *got = at < 0 ? "dropped" : uqm_fate_name(p.rs->plan[at].fate);
+            if (strcmp(got, want) != 0)
+                fail_msg("case %zu, %d: %s, wanted %s", i, lacking, got, want);
+            assert_int_equal(p.rs->n_dropped, at < 0);
+            done(&p);
+        }
+        test_rm(p.dir);
+    }
+}
+
 static void a_head_of_any_name_is_stood_in_for_by_the_embedding(void **state)
 {
     (void) state;
@@ -422,6 +487,7 @@ int main(void)
         cmocka_unit_test(a_module_can_be_sliced_by_itself),
         cmocka_unit_test(modules_can_be_prefixes_of_any_model),
         cmocka_unit_test(other_tensors_may_be_missing_and_are_told),
+        cmocka_unit_test(methods_without_enough_inputs_for_a_tensor_do_as_mergekit_does),
         cmocka_unit_test(a_head_of_any_name_is_stood_in_for_by_the_embedding),
         cmocka_unit_test(vocabularies_of_different_lengths_are_cut_on_request),
         cmocka_unit_test(a_model_without_layers_or_names_we_know_is_merged_by_its_names),
