@@ -143,7 +143,8 @@ static int build_share(struct uqm_match_index *ix, size_t input, struct uqm_err 
         if (!uqm_name_layer(&at, t->canonical))
             continue;
         s->layered[s->n_layered++] = (struct layered){ at.layer, i };
-        if (!note_layer(s, t->canonical, &at))
+        /* buffers keep the spelling of their file: they go with the layers, but are no kind */
+        if (!uqm_layout_is_buffer(t->name) && !note_layer(s, t->canonical, &at))
             return uqm_plan_no_memory(ix->rs, err);
     }
     if (s->n_layered > 1)

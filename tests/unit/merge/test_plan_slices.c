@@ -94,6 +94,30 @@ static void layers_are_stacked_under_new_numbers(void **state)
     test_rm(p.dir);
 }
 
+static void buffers_of_layers_are_stacked_with_them(void **state)
+{
+    (void) state;
+    struct plan p;
+    start(&p);
+    struct made_tensor t[] = {
+        vector("model.layers.0.w", UQM_F32),
+        vector("model.layers.0.self_attn.rotary_emb.inv_freq", UQM_F32),
+        vector("model.layers.1.w", UQM_F32),
+        vector("model.layers.1.self_attn.rotary_emb.inv_freq", UQM_F32),
+    };
+    make_model(p.dir, "a", NULL, t, 4);
+    plan(&p, FIRST "slices:\n"
+                   "  - sources: [{model: a, layer_range: [1, 2]}]\n"
+                   "  - sources: [{model: a, layer_range: [0, 2]}]\n");
+    assert_int_equal(p.source->n_tensors, 6);
+    assert_int_equal(of(&p, "model.layers.2.self_attn.rotary_emb.inv_freq")->fate, UQM_FATE_EQUAL);
+    assert_string_equal(of(&p, "model.layers.2.self_attn.rotary_emb.inv_freq")->sort_name,
+                        t[3].name);
+    assert_string_equal(p.rs->layers[0].prefix, "language_model.model.layers.");
+    done(&p);
+    test_rm(p.dir);
+}
+
 static void what_is_made_twice_alike_is_told_apart_from_what_is_not(void **state)
 {
     (void) state;
@@ -480,6 +504,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_are_stacked_under_new_numbers),
+        cmocka_unit_test(buffers_of_layers_are_stacked_with_them),
         cmocka_unit_test(what_is_made_twice_alike_is_told_apart_from_what_is_not),
         cmocka_unit_test(ramps_begin_anew_in_every_slice_and_filters_see_the_inputs_names),
         cmocka_unit_test(slices_that_cannot_be_are_named),
