@@ -50,6 +50,13 @@ int uqm_model_open(struct uqm_source **out, struct uqm_env *env, const char *mod
     return UQM_OK;
 }
 
+int uqm_source_config(char **out, struct uqm_source *source, struct uqm_err *err)
+{
+    struct uqm_recipe_source *rs = uqm_recipe_source_of(source);
+    *out = NULL;
+    return rs ? uqm_plan_config(out, rs, err) : UQM_OK;
+}
+
 /* Whether the merged vision part is to the byte its owner's: no change of type on the way. */
 static bool is_owners_tower(const struct uqm_recipe_source *rs)
 {

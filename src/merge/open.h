@@ -26,6 +26,9 @@ int uqm_model_open(struct uqm_source **out, struct uqm_env *env, const char *mod
 int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct uqm_recipe *recipe,
                     const struct uqm_open_params *params, struct uqm_err *err);
 
+/* config.json of a recipe's merge, malloc'ed; NULL for a checkpoint, and where there is none. */
+int uqm_source_config(char **out, struct uqm_source *source, struct uqm_err *err);
+
 /* The digest of a source's vision part (canonical names, dtypes, shapes, bytes), so that features
  * can be shared between models. Reads the part where neither the plan nor `digests` (or NULL) knows
  * it. */

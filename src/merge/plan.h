@@ -196,11 +196,9 @@ int uqm_plan_tell_dropped(const struct uqm_recipe_source *rs, const struct uqm_t
 /* plan_order.c: the order of writing, and tensors that equal an earlier one. */
 int uqm_plan_order(struct uqm_recipe_source *rs, struct uqm_err *err);
 
-/* plan_config.c: which layers the output has, for config.json; a warning where the home model's has
- * no key for their number. The stacks live in the arena. */
-struct uqm_config_change;
-int uqm_plan_config(struct uqm_config_change *change, const struct uqm_recipe_source *rs,
-                    struct uqm_arena *arena, struct uqm_err *err);
+/* plan_config.c: config.json of the output, malloc'ed; NULL: the home model has none. Warns where
+ * slices changed the number of layers and the config has no key for it. */
+int uqm_plan_config(char **out, const struct uqm_recipe_source *rs, struct uqm_err *err);
 
 /* plan_weights.c: working types and the parameters' values of every tensor. */
 int uqm_plan_weights(struct uqm_recipe_source *rs, struct uqm_err *err);

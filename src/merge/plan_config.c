@@ -1,4 +1,4 @@
-/* What slices change in config.json. */
+/* config.json of the output: the home model's, with what the merge changes. */
 #include <string.h>
 
 #include "src/merge/config_patch.h"
@@ -35,10 +35,23 @@ static const struct uqm_config_layer *layers_of(const struct uqm_recipe_source *
     return v;
 }
 
-int uqm_plan_config(struct uqm_config_change *change, const struct uqm_recipe_source *rs,
-                    struct uqm_arena *arena, struct uqm_err *err)
+/* A warning where the home model's config has no key for the number of layers. */
+static int check_role(const struct uqm_recipe_source *rs, const struct uqm_plan_layers *stack,
+                      enum uqm_config_role role, struct uqm_err *err)
 {
     const struct uqm_plan_input *home = &rs->inputs[rs->home];
+    if (uqm_config_counts_layers(home->checkpoint->config_text, role))
+        return UQM_OK;
+    return uqm_warn(rs->source.env, err,
+                    "%s: config.json of %s has no key for the number of layers of %.*s: the "
+                    "output's has to be put right by hand",
+                    rs->recipe->where, home->model->path, (int) strlen(stack->prefix) - 1,
+                    stack->prefix);
+}
+
+static int add_stacks(struct uqm_config_change *change, const struct uqm_recipe_source *rs,
+                      struct uqm_arena *arena, struct uqm_err *err)
+{
     struct uqm_config_stack *v = uqm_arena_alloc(arena, rs->n_layers + 1, sizeof *v);
     if (!v)
         return uqm_plan_no_memory(rs, err);
@@ -47,16 +60,9 @@ int uqm_plan_config(struct uqm_config_change *change, const struct uqm_recipe_so
         if (!stack->prefix)
             continue; /* slices of nothing but what lies outside the layers */
         enum uqm_config_role role = role_of(stack->prefix);
-        const char *text = home->checkpoint->config_text;
-        if (text && !uqm_config_counts_layers(text, role)) {
-            int ret = uqm_warn(rs->source.env, err,
-                               "%s: config.json of %s has no key for the number of layers of %.*s: "
-                               "the output's has to be put right by hand",
-                               rs->recipe->where, home->model->path,
-                               (int) strlen(stack->prefix) - 1, stack->prefix);
-            if (ret < 0)
-                return ret;
-        }
+        int ret = check_role(rs, stack, role, err);
+        if (ret < 0)
+            return ret;
         v[change->n_stacks] =
             (struct uqm_config_stack){ role, stack->n, layers_of(rs, stack, arena) };
         if (!v[change->n_stacks++].layers)
@@ -64,4 +70,48 @@ int uqm_plan_config(struct uqm_config_change *change, const struct uqm_recipe_so
     }
     change->stacks = v;
     return UQM_OK;
+}
+
+/* The type that most of the bytes have; F32 where there is nothing to count. */
+static enum uqm_dtype main_dtype(const struct uqm_recipe_source *rs, bool vision)
+{
+    uint64_t bytes[UQM_N_DTYPES] = { 0 };
+    enum uqm_dtype best = UQM_F32;
+    for (size_t i = 0; i < rs->n_order; i++) {
+        const struct uqm_tensor *t = &rs->source.tensors[rs->order[i]];
+        if ((t->part == UQM_PART_VISION) == vision && uqm_dtype_is_arithmetic(t->dtype) &&
+            rs->plan[rs->order[i]].fate != UQM_FATE_EQUAL)
+            bytes[t->dtype] += t->n_bytes;
+    }
+    for (int d = 0; d < UQM_N_DTYPES; d++)
+        if (bytes[d] > bytes[best])
+            best = (enum uqm_dtype) d;
+    return best;
+}
+
+static bool has_head(const struct uqm_recipe_source *rs)
+{
+    for (size_t i = 0; i < rs->n_order; i++)
+        if (rs->plan[rs->order[i]].vocabulary == UQM_HEAD)
+            return true;
+    return false;
+}
+
+int uqm_plan_config(char **out, const struct uqm_recipe_source *rs, struct uqm_err *err)
+{
+    const char *text = rs->inputs[rs->home].checkpoint->config_text;
+    struct uqm_arena arena = { 0 };
+    *out = NULL;
+    if (!text)
+        return UQM_OK;
+    struct uqm_config_change change = {
+        .dtype = main_dtype(rs, false),
+        .vision_dtype = main_dtype(rs, true),
+        .has_head = has_head(rs),
+    };
+    int ret = add_stacks(&change, rs, &arena, err);
+    if (ret == UQM_OK && !(*out = uqm_config_patch(text, &change)))
+        ret = uqm_plan_no_memory(rs, err);
+    uqm_arena_finish(&arena);
+    return ret;
 }

@@ -9,7 +9,6 @@
 #include "src/base/checked.h"
 #include "src/base/fs.h"
 #include "src/format/json.h"
-#include "src/merge/config_patch.h"
 #include "src/merge/writer.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -235,49 +234,17 @@ static int write_index(struct uqm_writer *w, struct uqm_err *err)
     return ret;
 }
 
-/* The type that most of the bytes have; F32 where there is nothing to count. */
-static enum uqm_dtype main_dtype(const struct uqm_writer *w, bool vision)
-{
-    uint64_t bytes[UQM_N_DTYPES] = { 0 };
-    enum uqm_dtype best = UQM_F32;
-    for (size_t i = 0; i < w->plan.n_order; i++) {
-        const struct uqm_tensor *t = &w->rs->source.tensors[w->plan.order[i]];
-        if ((t->part == UQM_PART_VISION) == vision && uqm_dtype_is_arithmetic(t->dtype) &&
-            w->rs->plan[w->plan.order[i]].fate != UQM_FATE_EQUAL)
-            bytes[t->dtype] += t->n_bytes;
-    }
-    for (int d = 0; d < UQM_N_DTYPES; d++)
-        if (bytes[d] > bytes[best])
-            best = (enum uqm_dtype) d;
-    return best;
-}
-
-static bool has_head(const struct uqm_recipe_source *rs)
-{
-    for (size_t i = 0; i < rs->n_order; i++)
-        if (rs->plan[rs->order[i]].vocabulary == UQM_HEAD)
-            return true;
-    return false;
-}
-
 static int write_config(struct uqm_writer *w, struct uqm_err *err)
 {
-    const char *text = w->rs->inputs[w->rs->home].checkpoint->config_text;
+    char *text = NULL;
+    int ret = uqm_plan_config(&text, w->rs, err);
+    if (ret < 0)
+        return ret;
     if (!text)
         return uqm_warn(w->env, err, "%s has no config.json, so the merge has none",
                         w->rs->inputs[w->rs->home].model->path);
-    struct uqm_config_change change = {
-        .dtype = main_dtype(w, false),
-        .vision_dtype = main_dtype(w, true),
-        .has_head = has_head(w->rs),
-    };
-    int ret = uqm_plan_config(&change, w->rs, &w->arena, err);
-    if (ret < 0)
-        return ret;
-    char *patched = uqm_config_patch(text, &change);
-    ret = patched ? put(w, "config.json", patched, strlen(patched), err)
-                  : uqm_writer_no_memory(w, err);
-    free(patched);
+    ret = put(w, "config.json", text, strlen(text), err);
+    free(text);
     return ret;
 }
 

@@ -33,7 +33,7 @@ static int read_config(struct uqm_candidate *c, const struct uqm_open_params *op
         .vision_tower = open->vision_tower,
         .need_vision = open->need_vision,
     };
-    char *preprocessor = NULL, *tokenizer = NULL, *generation = NULL;
+    char *preprocessor = NULL, *tokenizer = NULL, *generation = NULL, *merged = NULL;
     int ret = uqm_checkpoint_open(&home, c->env, &params, err);
     if (ret < 0)
         return ret;
@@ -41,12 +41,13 @@ static int read_config(struct uqm_candidate *c, const struct uqm_open_params *op
         (ret = read_optional(&preprocessor, home->vision_tower_path, "preprocessor_config.json",
                              err)) < 0 ||
         (ret = read_optional(&tokenizer, home->path, "tokenizer_config.json", err)) < 0 ||
-        (ret = read_optional(&generation, home->path, "generation_config.json", err)) < 0)
+        (ret = read_optional(&generation, home->path, "generation_config.json", err)) < 0 ||
+        (ret = uqm_source_config(&merged, c->source, err)) < 0)
         goto out;
 
     const struct uqm_config_texts texts = {
         .where = home->path,
-        .config = home->config_text,
+        .config = merged ? merged : home->config_text,
         .vision_config = home->vision_config_text,
         .preprocessor = preprocessor,
         .tokenizer_config = tokenizer,
@@ -59,6 +60,7 @@ static int read_config(struct uqm_candidate *c, const struct uqm_open_params *op
                        "pictures to look at",
                        home->path);
 out:
+    free(merged);
     free(preprocessor);
     free(tokenizer);
     free(generation);

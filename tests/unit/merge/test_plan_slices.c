@@ -2,7 +2,7 @@
 
 #include "tests/unit/merge/plan_test.h"
 
-#define LLAMA "{\"architectures\":[\"LlamaForCausalLM\"]}"
+#define LLAMA "{\"architectures\":[\"LlamaForCausalLM\"],\"num_hidden_layers\":2}"
 #define FIRST "merge_method: linear\nparameters: {weight: 1}\n"
 
 static struct {
@@ -89,6 +89,11 @@ static void layers_are_stacked_under_new_numbers(void **state)
     assert_int_equal(p.rs->n_layers, 1);
     assert_int_equal(p.rs->layers[0].n, 5);
     assert_string_equal(p.rs->layers[0].prefix, "language_model.model.layers.");
+    char *config = NULL;
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_source_config(&config, p.source, &err), err);
+    assert_non_null(strstr(config, "\"num_hidden_layers\":5}"));
+    free(config);
     free_all(all, p.source->n_tensors);
     done(&p);
     test_rm(p.dir);
