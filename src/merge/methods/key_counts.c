@@ -50,10 +50,14 @@ static void find_segment(struct uqm_key_search *s, const uint32_t *counts, size_
 {
     uint64_t total = sum_over(counts, n_bins, n_segments, bin);
     assert(s->wanted > 0 && s->wanted <= total);
-    s->limit.cut = UINT64_MAX;
     s->needs_cut = s->wanted < total;
+    s->limit.cut = s->limit.last ? 0 : UINT64_MAX;
     s->segment = 0;
     s->before = 0;
+    if (!s->needs_cut)
+        return;
+    if (s->limit.last)
+        s->wanted = total - s->wanted;
     while (s->before + counts[s->segment * n_bins + bin] < s->wanted)
         s->before += counts[s->segment++ * n_bins + bin];
 }

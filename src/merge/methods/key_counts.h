@@ -25,6 +25,7 @@ enum {
 
 struct uqm_key_limit {
     uint32_t key;
+    bool last;
     uint64_t cut;
 };
 /* Everything, and nothing. */
@@ -38,7 +39,7 @@ static inline struct uqm_key_limit uqm_key_limit_none(void)
 }
 static inline bool uqm_key_within(const struct uqm_key_limit *limit, uint32_t key, uint64_t index)
 {
-    return key > limit->key || (key == limit->key && index < limit->cut);
+    return key > limit->key || (key == limit->key && (index < limit->cut) != limit->last);
 }
 
 /* Which keys of f32 bits stand for which 15-bit patterns. */
@@ -48,7 +49,7 @@ enum uqm_key_kind {
     UQM_KEY_OF_F16,
 };
 
-/* One search, with 0 < k < n_elem; the caller's k, channel and kind, the rest zero. */
+/* One search, with 0 < k < n_elem; the caller's k, channel and limit.last, the rest zero. */
 struct uqm_key_search {
     uint64_t k;
     size_t channel;             /* whose keys: several searches may share one */

@@ -42,6 +42,8 @@ static enum uqm_key_kind key_kind(const struct uqm_job *job)
 /* The thresholds that have to be looked for: at most two an input. searches may be NULL. */
 static size_t list_searches(struct uqm_key_search *searches, const struct uqm_job *job)
 {
+    /* mergekit's sort of magnitudes for outliers is ascending and keeps the order of equal ones */
+    bool last = uqm_task_kind_of(job->method->id).sparsifier == UQM_SPARSE_OUTLIERS;
     size_t n = 0;
     for (size_t i = 0; i < job->n_inputs && is_counted(job); i++) {
         uint64_t k[2];
@@ -52,7 +54,8 @@ static size_t list_searches(struct uqm_key_search *searches, const struct uqm_jo
             if (k[j] == 0 || k[j] >= job->n_elem)
                 continue;
             if (searches)
-                searches[n] = (struct uqm_key_search){ .k = k[j], .channel = i };
+                searches[n] =
+                    (struct uqm_key_search){ .k = k[j], .channel = i, .limit.last = last };
             n++;
         }
     }

@@ -115,27 +115,37 @@ static int ascending(const void *pa, const void *pb)
     return order ? order : a->index < b->index ? 1 : -1;
 }
 
-void ref_rank_ascending(size_t *order, const float *key, size_t n)
+static void rank_by(size_t *order, const float *key, size_t n,
+                    int (*compare)(const void *, const void *))
 {
     struct keyed *all = calloc(n + 1, sizeof *all);
     assert(all);
     for (size_t k = 0; k < n; k++)
         all[k] = (struct keyed){ key[k], k };
-    qsort(all, n, sizeof *all, ascending);
+    qsort(all, n, sizeof *all, compare);
     for (size_t k = 0; k < n; k++)
         order[k] = all[k].index;
     free(all);
 }
 
-/* Keep the ranks [first, first + n_kept). */
-static void keep_ranks(bool *keep, const float *key, size_t n, size_t first, size_t n_kept)
+void ref_rank_ascending(size_t *order, const float *key, size_t n)
 {
-    size_t *order = calloc(n + 1, sizeof *order);
-    assert(order);
-    ref_rank_ascending(order, key, n);
+    rank_by(order, key, n, ascending);
+}
+
+/* Keep the ranks [first, first + n_kept). */
+static void keep_ranks(bool *keep, const size_t *order, size_t n, size_t first, size_t n_kept)
+{
     for (size_t r = 0; r < n; r++)
         keep[order[r]] = r >= first && r - first < n_kept;
-    free(order);
+}
+
+/* Ascending, equal keys in the order of their indices. */
+static int stable(const void *pa, const void *pb)
+{
+    const struct keyed *a = pa, *b = pb;
+    int order = by_key(a, b);
+    return order ? order : a->index < b->index ? -1 : 1;
 }
 
 void ref_keep_magnitude(bool *keep, const float *key, size_t n, double density)
@@ -143,14 +153,22 @@ void ref_keep_magnitude(bool *keep, const float *key, size_t n, double density)
     size_t k = density <= 0 ? 0 : (size_t) (density * (double) n);
     if (density > 0 && k == 0 && n > 0)
         k = 1;
-    keep_ranks(keep, key, n, n - k, k);
+    size_t *order = calloc(n + 1, sizeof *order);
+    assert(order);
+    ref_rank_ascending(order, key, n);
+    keep_ranks(keep, order, n, n - k, k);
+    free(order);
 }
 
 void ref_keep_outliers(bool *keep, const float *key, size_t n, double density, double gamma)
 {
     long kept = (long) (density * (double) n), top = (long) (gamma * (double) n);
     long bottom = (long) n - kept - top;
-    keep_ranks(keep, key, n, bottom > 0 ? (size_t) bottom : 0, kept > 0 ? (size_t) kept : 0);
+    size_t *order = calloc(n + 1, sizeof *order);
+    assert(order);
+    rank_by(order, key, n, stable);
+    keep_ranks(keep, order, n, bottom > 0 ? (size_t) bottom : 0, kept > 0 ? (size_t) kept : 0);
+    free(order);
 }
 
 /* --- types --- */

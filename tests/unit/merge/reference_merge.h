@@ -93,7 +93,8 @@ int ref_last_axis(const struct ref_case *c);
 /* order[r] = index into key[0..n) of the element of ascending rank r. Of equal keys the one with
  * the lowest index ranks highest; NaN ranks highest of all. */
 void ref_rank_ascending(size_t *order, const float *key, size_t n);
-/* The keep mask of magnitude (k largest) and of magnitude_outliers. key: |delta| as f32. */
+/* The keep mask of magnitude (k largest) and of magnitude_outliers, whose sort keeps the order of
+ * equal keys. key: |delta| as f32. */
 void ref_keep_magnitude(bool *keep, const float *key, size_t n, double density);
 void ref_keep_outliers(bool *keep, const float *key, size_t n, double density, double gamma);
 

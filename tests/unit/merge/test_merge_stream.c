@@ -194,6 +194,148 @@ static void tile_size_and_threads_change_no_byte(void **state)
     uqm_recipe_free(&r);
 }
 
+/* --- methods with statistics over whole tensors --- */
+
+static const struct {
+    const char *name, *params; /* of every model */
+    const char *settings;
+    size_t n_models;
+} statistical[] = {
+    { "ties", "weight: .4, density: .3", "rescale: true", 3 },
+    { "dare_ties", "weight: .4, density: .3", "rescale: true", 3 },
+    { "della_linear", "weight: .4, density: .3, epsilon: .2", "rescale: true", 3 },
+    { "breadcrumbs", "weight: .4, density: .3, gamma: .05", "rescale: true", 3 },
+    { "model_stock", "", "filter_wise: false", 3 },
+    { "sce", "", "select_topk: .3", 3 },
+    { "slerp", "", "t: .3", 1 },
+    { "nuslerp", "weight: .4", "nuslerp_flatten: false", 2 },
+    { "multislerp", "weight: .4", "eps: 1.0e-8", 3 },
+    { "karcher", "", "max_iter: 3", 3 },
+    { "arcee_fusion", "", "x: 1", 1 },
+};
+
+static struct uqm_recipe *statistical_recipe(size_t i)
+{
+    char text[2048];
+    size_t n = (size_t) snprintf(text, sizeof text,
+                                 "merge_method: %s\nbase_model: models/base\nparameters: {%s}\n"
+                                 "dtype: bfloat16\nmodels:\n",
+                                 statistical[i].name, statistical[i].settings);
+    for (size_t k = 0; k < statistical[i].n_models; k++)
+        n += (size_t) snprintf(text + n, sizeof text - n,
+                               "  - {model: models/%s, parameters: {%s}}\n", zoo_ten[k],
+                               statistical[i].params);
+    return make_recipe(zoo_path("some.yml"), text);
+}
+
+static struct uqm_source *open_with(struct uqm_env *env, const struct uqm_recipe *r,
+                                    enum uqm_numerics numerics)
+{
+    struct uqm_source *s = NULL;
+    struct uqm_err err = { 0 };
+    struct uqm_open_params params = { .numerics = numerics };
+    assert_ok(uqm_recipe_open(&s, env, r, &params, &err), err);
+    return s;
+}
+
+/* Read once or once a pass, in any tiles, on any threads, forgetting or not. */
+static void whether_a_tensor_is_kept_changes_no_byte(void **state)
+{
+    (void) state;
+    struct uqm_env *env = test_env(256 << 20, 3);
+    struct uqm_err err = { 0 };
+    struct uqm_threads *threads = NULL;
+    assert_ok(uqm_threads_create(&threads, 3, &err), err);
+    for (size_t i = 0; i < sizeof statistical / sizeof *statistical; i++) {
+        struct uqm_recipe *r = statistical_recipe(i);
+        enum uqm_numerics numerics = i % 2 ? UQM_NUMERICS_MERGEKIT : UQM_NUMERICS_ACCURATE;
+        struct uqm_source *s = open_with(env, r, numerics);
+        uint8_t **kept = NULL, **again = NULL, **reread = NULL;
+        uint64_t before = atomic_load(&env->bytes_read);
+        assert_ok(try_read_all_in(&kept, s, threads, 1 << 16, 100 << 20, &err), err);
+        uint64_t once = atomic_load(&env->bytes_read) - before;
+        before += once;
+        assert_ok(try_read_all(&again, s, NULL, 5000, &err), err); /* with what was found */
+        assert_int_equal(atomic_load(&env->bytes_read) - before >= once, true);
+        uqm_source_destroy(&s);
+
+        s = open_with(env, r, numerics);
+        uqm_recipe_source_of(s)->states_once = true;
+        before = atomic_load(&env->bytes_read);
+        assert_ok(try_read_all(&reread, s, threads, 12288, &err), err);
+        assert_true(atomic_load(&env->bytes_read) - before > once);
+        for (size_t k = 0; k < s->n_tensors; k++)
+            if (memcmp(kept[k], again[k], s->tensors[k].n_bytes) != 0 ||
+                memcmp(kept[k], reread[k], s->tensors[k].n_bytes) != 0)
+                fail_msg("%s: tensor %s", statistical[i].name, s->tensors[k].name);
+        free_all(kept, s->n_tensors);
+        free_all(again, s->n_tensors);
+        free_all(reread, s->n_tensors);
+        uqm_source_destroy(&s);
+        uqm_recipe_free(&r);
+    }
+    uqm_threads_destroy(&threads);
+    assert_int_equal(atomic_load(&env->budget.used_bytes), 0);
+}
+
+/* Rows of tensors here and there, as a network asks for. */
+struct scattered {
+    const struct uqm_source *source;
+    size_t n;
+    uint64_t random;
+};
+
+static int scattered_next(void *ctx, struct uqm_range *range)
+{
+    struct scattered *w = ctx;
+    if (w->n-- == 0)
+        return 0;
+    w->random = w->random * 6364136223846793005u + 1442695040888963407u;
+    size_t i = (size_t) (w->random >> 33) % w->source->n_tensors;
+    const struct uqm_tensor *t = &w->source->tensors[i];
+    w->random = w->random * 6364136223846793005u + 1442695040888963407u;
+    uint64_t first = (w->random >> 20) % t->n_elem;
+    uint64_t most = uqm_min_u64(t->n_elem - first, 700);
+    *range = (struct uqm_range){ i, first, (size_t) most };
+    return 1;
+}
+
+static void ranges_in_any_order_are_those_of_the_whole(void **state)
+{
+    (void) state;
+    struct uqm_env *env = test_env(256 << 20, 2);
+    struct uqm_err err = { 0 };
+    for (size_t i = 0; i < 4; i++) {
+        struct uqm_recipe *r = statistical_recipe(i);
+        for (int numerics = 0; numerics < 2; numerics++) {
+            struct uqm_source *s = open_with(env, r, (enum uqm_numerics) numerics);
+            struct uqm_tile_stream *stream = NULL;
+            struct uqm_tile tile;
+            uint8_t **all = read_all(s, 1 << 16);
+            uqm_source_destroy(&s);
+            s = open_with(env, r, (enum uqm_numerics) numerics);
+            struct scattered w = { .source = s, .n = 150, .random = 1 };
+            uint64_t memory = uqm_source_min_memory(s, 4096) + (numerics ? 8 << 20 : 0);
+            assert_ok(uqm_source_open(&stream, s, NULL, 4096, memory, scattered_next, &w, &err),
+                      err);
+            size_t n = 0;
+            while (uqm_tile_next(stream, &tile, &err) > 0) {
+                size_t size = uqm_dtype_bits(s->tensors[tile.range.tensor].dtype) / 8;
+                assert_memory_equal(
+                    tile.data, all[tile.range.tensor] + tile.range.first_elem * size, tile.n_bytes);
+                uqm_tile_release(stream, &tile);
+                n++;
+            }
+            assert_int_equal(n, 150);
+            uqm_tile_stream_destroy(&stream);
+            free_all(all, s->n_tensors);
+            uqm_source_destroy(&s);
+        }
+        uqm_recipe_free(&r);
+    }
+    assert_int_equal(atomic_load(&env->budget.used_bytes), 0);
+}
+
 static void too_little_memory_is_refused_before_reading(void **state)
 {
     (void) state;
@@ -306,6 +448,8 @@ int main(void)
         cmocka_unit_test(the_specs_test_vectors_come_out),
         cmocka_unit_test(every_element_of_the_zoos_ten_is_the_f64_mean_rounded_once),
         cmocka_unit_test(tile_size_and_threads_change_no_byte),
+        cmocka_unit_test(whether_a_tensor_is_kept_changes_no_byte),
+        cmocka_unit_test(ranges_in_any_order_are_those_of_the_whole),
         cmocka_unit_test(too_little_memory_is_refused_before_reading),
         cmocka_unit_test(buffers_that_differ_are_named_while_they_stream),
     };
