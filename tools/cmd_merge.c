@@ -165,7 +165,7 @@ const struct cli_command cmd_merge = {
     .name = "merge",
     .args = "RECIPE OUT",
     .summary = "Merge the checkpoints of a mergekit recipe into a new checkpoint folder.",
-    .details = "RECIPE is mergekit YAML; this version has the method linear. Model paths are taken "
+    .details = "RECIPE is mergekit YAML, with all of its merge methods. Model paths are taken "
                "relative to the working directory, then to the recipe's folder. OUT must not "
                "exist; it appears whole or not at all, with a manifest that verify checks.",
     .options = table,
