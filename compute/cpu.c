@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,4 +48,22 @@ uint32_t uqm_cpu_flags(void)
     if (lower && strcmp(lower, "avx2") == 0)
         return flags & UQM_CPU_AVX2;
     return flags;
+}
+
+void uqm_cpu_name(char *name, size_t size)
+{
+    char line[512];
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    snprintf(name, size, "CPU");
+    while (f && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !colon)
+            continue;
+        colon += 1 + strspn(colon + 1, " ");
+        colon[strcspn(colon, "\n")] = 0;
+        snprintf(name, size, "%s", colon);
+        break;
+    }
+    if (f)
+        fclose(f);
 }

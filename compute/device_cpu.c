@@ -388,8 +388,8 @@ int uqm_device_cpu_create(struct uqm_device **out, struct uqm_env *env, struct u
                     .memory_bytes = uqm_budget_left(env),
                     .largest_bytes = uqm_budget_left(env) },
         .id = "cpu",
-        .name = "CPU",
     };
+    uqm_cpu_name(cpu->device.name, sizeof cpu->device.name);
     cpu->threads = threads;
     uqm_kernels_init(&cpu->kernels, uqm_cpu_flags());
     *out = &cpu->device;

@@ -19,6 +19,8 @@ enum {
 };
 /* What this CPU and system can run. */
 uint32_t uqm_cpu_detect(void);
+/* As /proc/cpuinfo has it, else "CPU". */
+void uqm_cpu_name(char *name, size_t size);
 /* What the program shall run: the same, or less: UQMERGE_CPU=ref|avx2|avx512 lowers it. */
 uint32_t uqm_cpu_flags(void);
 

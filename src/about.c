@@ -15,25 +15,6 @@ UQM_API const char *uqm_version(void)
     return UQM_VERSION;
 }
 
-/* "model name" of /proc/cpuinfo, else "CPU". */
-static void read_cpu_name(char *name, size_t size)
-{
-    char line[512];
-    FILE *f = fopen("/proc/cpuinfo", "re");
-    snprintf(name, size, "CPU");
-    while (f && fgets(line, sizeof line, f)) {
-        char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || !colon)
-            continue;
-        colon += 1 + strspn(colon + 1, " ");
-        colon[strcspn(colon, "\n")] = 0;
-        snprintf(name, size, "%s", colon);
-        break;
-    }
-    if (f)
-        fclose(f);
-}
-
 /* Every tier of kernels that this machine runs, the one in use last. */
 static json_t *list_tiers(void)
 {
@@ -58,7 +39,7 @@ static json_t *describe_cpu(bool automatic)
     cpu_set_t cpus;
     struct uqm_kernels kernels;
 
-    read_cpu_name(name, sizeof name);
+    uqm_cpu_name(name, sizeof name);
     if (sysinfo(&info) < 0)
         memset(&info, 0, sizeof info);
     int n_threads = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
