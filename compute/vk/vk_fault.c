@@ -148,7 +148,7 @@ static void add_fault(const char *s, size_t n)
             state.faults[kind].count = count ? (unsigned) strtoul(count + 1, NULL, 10) : 1;
             return;
         }
-    assert(!"a fault that is known");
+    assert(false && "a fault that is known");
 }
 
 void uqm_vk_fault_plan(const char *plan)
@@ -224,7 +224,7 @@ static void apply_word(struct uqm_vk_info *info, const char *word, uint64_t valu
     else if (strcmp(word, "staged") == 0)
         l->unified = false;
     else
-        assert(!"a word of a profile that is known");
+        assert(false && "a word of a profile that is known");
 }
 
 void uqm_vk_fake_apply(struct uqm_vk_info *info, const char *profile)

@@ -187,7 +187,7 @@ static double attended(const float *host, size_t query, size_t head, size_t elem
 {
     const size_t width = HEADS * HEAD;
     const float *q = host + AT_Q + query * width + head * HEAD;
-    double score[TOKENS], top = -INFINITY, sum = 0, out = 0;
+    double score[TOKENS], top = -1e300, sum = 0, out = 0;
     for (size_t j = 0; j <= query; j++) {
         const float *k = host + AT_K + j * width + head * HEAD;
         score[j] = 0;
