@@ -16,7 +16,7 @@ struct memory_source {
     size_t largest_tile; /* bytes, that was asked for */
     size_t n_streams;    /* opened so far */
     uint64_t bytes_read;
-    size_t fail_after;   /* tiles of a stream before it fails; 0: never */
+    size_t fail_after; /* tiles of a stream before it fails; 0: never */
     unsigned rng;
 };
 
