@@ -99,16 +99,20 @@ UQM_API int uqm_diff(char **json, const struct uqm_diff_params *params, struct u
 /* How merges compute (docs/formats.md). Random methods draw different numbers in the two. */
 enum uqm_numerics {
     UQM_NUMERICS_ACCURATE, /* widen once, f32 and f64 inside, round once */
-    UQM_NUMERICS_MERGEKIT, /* mergekit 0.1.5's roundings and random stream, operation by operation */
+    UQM_NUMERICS_MERGEKIT, /* mergekit 0.1.5's roundings and random stream, operation by operation
+                            */
 };
 
 struct uqm_merge_params {
     struct uqm_common common;
     const char *recipe_path;
-    const char *out_dir;      /* must not exist, unless overwrite */
-    bool overwrite;           /* replace a finished OUT, atomically */
-    bool dry_run;             /* the result is the plan; nothing is written */
-    uint64_t out_shard_bytes; /* 0: 5 * 10^9; UINT64_MAX: one file */
+    struct uqm_strings recipes; /* n > 0: several recipes instead, in one pass over their inputs */
+    const char *out_dir;        /* must not exist, unless overwrite; of several recipes: a folder,
+                                   made if it is not there, that gets one for each, called as the
+                                   recipe's file without its ending */
+    bool overwrite;             /* replace a finished OUT, atomically */
+    bool dry_run;               /* the result is the plan; nothing is written */
+    uint64_t out_shard_bytes;   /* 0: 5 * 10^9; UINT64_MAX: one file */
     bool no_copy_tokenizer;
     bool no_model_card;       /* neither README.md nor mergekit_config.yml */
     bool truncate_embeddings; /* cut vocabularies to the shortest input's */

@@ -145,7 +145,8 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
     struct uqm_merge_params params = {
         .common = common->uqm,
         .recipe_path = args->v[0],
-        .out_dir = args->v[1],
+        .recipes = { args->v, args->n > 2 ? args->n - 1 : 0 },
+        .out_dir = args->v[args->n - 1],
         .overwrite = o->overwrite,
         .dry_run = o->dry_run,
         .out_shard_bytes = o->shard_bytes,
@@ -163,16 +164,17 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
 
 const struct cli_command cmd_merge = {
     .name = "merge",
-    .args = "RECIPE OUT",
+    .args = "RECIPE... OUT",
     .summary = "Merge the checkpoints of a mergekit recipe into a new checkpoint folder.",
     .details = "RECIPE is mergekit YAML, with all of its merge methods. Model paths are taken "
                "relative to the working directory, then to the recipe's folder. OUT must not "
-               "exist; it appears whole or not at all, with a manifest that verify checks.",
+               "exist; it appears whole or not at all, with a manifest that verify checks. Several "
+               "recipes are merged in one pass over their inputs, each to a folder in OUT that "
+               "is called as its file.",
     .options = table,
     .runs = true,
     .options_bytes = sizeof(struct options),
     .min_args = 2,
-    .max_args = 2,
-    .too_many = "several recipes in one run are not in this version",
+    .max_args = CLI_MANY,
     .run = run,
 };

@@ -51,12 +51,25 @@ static void print_report(FILE *out, const json_t *report)
                 (unsigned long long) get_count(report, "inf"));
 }
 
-void print_merge(FILE *out, const json_t *r, unsigned flags)
+static void print_output(FILE *out, const json_t *r)
 {
-    (void) flags;
     line(out, "written to", get_text(r, "out"));
     line(out, "method", get_text(r, "method"));
     fprintf(out, "%-14s%llu\n", "tensors", (unsigned long long) get_count(r, "tensors"));
+}
+
+void print_merge(FILE *out, const json_t *r, unsigned flags)
+{
+    const json_t *outputs = json_object_get(r, "outputs"), *one;
+    size_t i;
+    (void) flags;
+    json_array_foreach (outputs, i, one) {
+        print_output(out, one);
+        print_report(out, json_object_get(one, "report"));
+        fputc('\n', out);
+    }
+    if (!outputs)
+        print_output(out, r);
     line_bytes(out, "read", get_count(r, "bytes_read"));
     line_bytes(out, "written", get_count(r, "bytes_written"));
     line_bytes(out, "peak memory", get_count(r, "peak_memory"));
@@ -65,5 +78,6 @@ void print_merge(FILE *out, const json_t *r, unsigned flags)
     line(out, "time", seconds);
     line(out, "io", get_text(r, "io"));
     line(out, "direct", json_is_true(json_object_get(r, "direct")) ? "on" : "off");
-    print_report(out, json_object_get(r, "report"));
+    if (!outputs)
+        print_report(out, json_object_get(r, "report"));
 }

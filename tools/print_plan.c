@@ -148,9 +148,8 @@ static void print_fates(FILE *out, const json_t *fates)
     fputc('\n', out);
 }
 
-void print_plan(FILE *out, const json_t *r, unsigned flags)
+static void print_one(FILE *out, const json_t *r)
 {
-    (void) flags;
     line(out, "to", get_text(r, "out"));
     line(out, "method", get_text(r, "method"));
     line(out, "numerics", get_text(r, "numerics"));
@@ -166,4 +165,17 @@ void print_plan(FILE *out, const json_t *r, unsigned flags)
     print_inputs(out, json_object_get(r, "inputs"));
     print_unused(out, json_object_get(r, "inputs"));
     print_shards(out, json_object_get(r, "shards"));
+}
+
+void print_plan(FILE *out, const json_t *r, unsigned flags)
+{
+    const json_t *outputs = json_object_get(r, "outputs"), *one;
+    size_t i;
+    (void) flags;
+    json_array_foreach (outputs, i, one) {
+        print_one(out, one);
+        fputc('\n', out);
+    }
+    if (!outputs)
+        print_one(out, r);
 }

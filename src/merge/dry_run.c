@@ -132,7 +132,9 @@ int uqm_merge_dry_run(json_t **result, struct uqm_env *env, struct uqm_source *s
         .env = env, .rs = uqm_recipe_source_of(source), .recipe = recipe, .params = params
     };
     w.rs->states_once = true; /* as the writer does */
-    int ret = uqm_write_plan_init(&w.plan, w.rs, params, err);
+    int ret = uqm_write_plan_layout(&w.plan, w.rs, params, err);
+    if (ret == UQM_OK)
+        ret = uqm_writers_divide_memory(&w, 1, err);
     if (ret == UQM_OK)
         ret = uqm_writer_check_target(w.rs, params->out_dir, err);
     if (ret == UQM_OK)
@@ -149,5 +151,6 @@ int uqm_merge_dry_run(json_t **result, struct uqm_env *env, struct uqm_source *s
     }
     uqm_input_hash_destroy(&w.hash);
     uqm_write_plan_finish(&w.plan);
+    uqm_arena_finish(&w.arena);
     return ret;
 }

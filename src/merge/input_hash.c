@@ -16,6 +16,7 @@ struct hashed_file {
     uint64_t done;    /* bytes [0, done) are in the state */
     uint64_t planned; /* end of what the merge reads of it in order; 0: hash it afterwards */
     bool in_order;
+    const struct hashed_file *lender; /* NULL: hashed here */
 };
 
 struct uqm_input_hash {
@@ -157,6 +158,20 @@ int uqm_input_hash_create(struct uqm_input_hash **out, struct uqm_recipe_source 
     return UQM_OK;
 }
 
+void uqm_input_hash_borrow(struct uqm_input_hash *hash, const struct uqm_input_hash *other)
+{
+    for (size_t i = 0; i < hash->n_files; i++)
+        for (size_t j = 0; j < other->n_files && !hash->files[i].lender; j++) {
+            const struct stat *a = &hash->files[i].file->stat, *b = &other->files[j].file->stat;
+            if (a->st_dev != b->st_dev || a->st_ino != b->st_ino)
+                continue;
+            const struct hashed_file *f = &other->files[j];
+            hash->files[i].lender = f->lender ? f->lender : f;
+            hash->files[i].in_order = false;
+            hash->files[i].done = f->file->size_bytes; /* nothing is left to do */
+        }
+}
+
 /* --- afterwards --- */
 
 uint64_t uqm_input_hash_left(const struct uqm_input_hash *hash)
@@ -231,6 +246,8 @@ int uqm_input_hash_finish(struct uqm_input_hash *hash, struct uqm_err *err)
 struct uqm_xxh3_hex uqm_input_hash_of(const struct uqm_input_hash *hash, size_t input, size_t file)
 {
     const struct hashed_file *f = file_of(hash, input, file);
+    if (f->lender)
+        f = f->lender;
     assert(f->done == f->file->size_bytes);
     return uqm_xxh3_hex(f->state);
 }

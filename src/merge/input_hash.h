@@ -16,6 +16,9 @@ struct uqm_input_hash;
 int uqm_input_hash_create(struct uqm_input_hash **out, struct uqm_recipe_source *rs,
                           const struct uqm_write_plan *plan, struct uqm_threads *threads,
                           struct uqm_err *err);
+/* Files that `other` hashes too are left to it; it outlives this one and is finished first. To be
+ * called before anything is hashed. */
+void uqm_input_hash_borrow(struct uqm_input_hash *hash, const struct uqm_input_hash *other);
 /* Bytes that finish() will have to read. For planning and progress. */
 uint64_t uqm_input_hash_left(const struct uqm_input_hash *hash);
 /* Read and hash what has not streamed by. */

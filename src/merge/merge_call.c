@@ -1,4 +1,11 @@
-/* uqm_merge(): recipe, plan, write. */
+/* uqm_merge(): recipes, plans, write. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "src/base/fs.h"
 #include "src/format/json.h"
 #include "src/merge/dry_run.h"
 #include "src/merge/open.h"
@@ -6,62 +13,171 @@
 /* A dry run has a second, so it reads no more than this of vision towers. */
 #define MOST_TOWER_BYTES (UINT64_C(256) << 20)
 
+/* One recipe on its way to its folder. */
+struct job {
+    struct uqm_recipe *recipe;
+    struct uqm_source *source;
+    char *out_dir; /* NULL: the caller's */
+};
+
+struct call {
+    struct uqm_env env;
+    const struct uqm_merge_params *params;
+    size_t n;
+    struct job *jobs;
+    struct uqm_digest_cache digests; /* a tower that recipes share is read once */
+    bool made_dir;
+};
+
 static int warn(void *ctx, const char *line)
 {
     return uqm_warn(ctx, NULL, "%s", line);
 }
 
-static int execute(json_t **result, struct uqm_env *env, struct uqm_source *source,
-                   const struct uqm_recipe *recipe, const struct uqm_merge_params *params,
-                   struct uqm_err *err)
+static int no_memory(const struct call *c, struct uqm_err *err)
+{
+    return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", c->params->out_dir);
+}
+
+static int open_jobs(struct call *c, struct uqm_err *err)
+{
+    const struct uqm_merge_params *p = c->params;
+    const struct uqm_open_params open = {
+        .most_tower_bytes = p->dry_run ? MOST_TOWER_BYTES : 0,
+        .allow_crimes = p->allow_crimes,
+        .truncate_embeddings = p->truncate_embeddings,
+        .vision_tower = p->vision_tower,
+        .numerics = p->numerics,
+        .digests = &c->digests,
+    };
+    for (size_t i = 0; i < c->n; i++) {
+        const char *path = p->recipes.n ? p->recipes.v[i] : p->recipe_path;
+        int ret = uqm_recipe_load(&c->jobs[i].recipe, path, warn, &c->env, err);
+        if (ret == UQM_OK)
+            ret = uqm_recipe_open(&c->jobs[i].source, &c->env, c->jobs[i].recipe, &open, err);
+        if (ret < 0)
+            return ret;
+    }
+    return UQM_OK;
+}
+
+/* OUT/NAME for each recipe; OUT is made when it is not there. */
+static int name_outputs(struct call *c, struct uqm_err *err)
+{
+    const char *out = c->params->out_dir;
+    for (size_t i = 0; i < c->n; i++) {
+        const struct uqm_recipe *r = c->jobs[i].recipe;
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(c->jobs[j].recipe->name, r->name) == 0)
+                return uqm_fail(err, UQM_ERR_ARG, "%s: its output would be %s/%s, as that of %s",
+                                r->where, out, r->name, c->jobs[j].recipe->where);
+        c->jobs[i].out_dir = uqm_path_join(out, r->name);
+        if (!c->jobs[i].out_dir)
+            return no_memory(c, err);
+    }
+    if (c->params->dry_run || uqm_is_dir(out))
+        return UQM_OK;
+    if (mkdir(out, 0777) != 0)
+        return uqm_fail_errno(err, "%s", out);
+    c->made_dir = true;
+    return UQM_OK;
+}
+
+static struct uqm_write_params write_params(const struct call *c, size_t i)
+{
+    return (struct uqm_write_params){
+        .out_dir = c->jobs[i].out_dir ? c->jobs[i].out_dir : c->params->out_dir,
+        .overwrite = c->params->overwrite,
+        .shard_bytes = c->params->out_shard_bytes,
+        .no_copy_tokenizer = c->params->no_copy_tokenizer,
+        .no_model_card = c->params->no_model_card,
+        .allow_nan = c->params->allow_nan,
+    };
+}
+
+static int dry_run(json_t **result, struct call *c, struct uqm_err *err)
+{
+    json_t *list = json_array();
+    int ret = list ? UQM_OK : no_memory(c, err);
+    for (size_t i = 0; i < c->n && ret == UQM_OK; i++) {
+        json_t *one = NULL;
+        struct uqm_write_params write = write_params(c, i);
+        if (!uqm_is_dir(c->params->out_dir)) /* would be made: what holds for it holds for them */
+            write.out_dir = c->params->out_dir;
+        ret = uqm_merge_dry_run(&one, &c->env, c->jobs[i].source, c->jobs[i].recipe, &write, err);
+        if (ret == UQM_OK && c->jobs[i].out_dir &&
+            json_object_set_new(one, "out", json_string(c->jobs[i].out_dir)) != 0)
+            ret = no_memory(c, err);
+        if (json_array_append_new(list, one) != 0 && ret == UQM_OK)
+            ret = no_memory(c, err);
+    }
+    if (ret == UQM_OK)
+        *result = c->params->recipes.n ? json_pack("{s:O}", "outputs", list)
+                                       : json_incref(json_array_get(list, 0));
+    json_decref(list);
+    return ret == UQM_OK && !*result ? no_memory(c, err) : ret;
+}
+
+static int write_jobs(json_t **result, struct call *c, struct uqm_err *err)
 {
     struct uqm_threads *threads = NULL;
-    const struct uqm_write_params write = {
-        .out_dir = params->out_dir,
-        .overwrite = params->overwrite,
-        .shard_bytes = params->out_shard_bytes,
-        .no_copy_tokenizer = params->no_copy_tokenizer,
-        .no_model_card = params->no_model_card,
-        .allow_nan = params->allow_nan,
-    };
-    if (params->dry_run)
-        return uqm_merge_dry_run(result, env, source, recipe, &write, err);
-    int ret = uqm_threads_create(&threads, env->n_threads, err);
+    struct uqm_write_job *jobs = calloc(c->n, sizeof *jobs);
+    if (!jobs)
+        return no_memory(c, err);
+    for (size_t i = 0; i < c->n; i++)
+        jobs[i] = (struct uqm_write_job){
+            .source = c->jobs[i].source,
+            .recipe = c->jobs[i].recipe,
+            .params = write_params(c, i),
+        };
+    int ret = uqm_threads_create(&threads, c->env.n_threads, err);
     if (ret == UQM_OK)
-        ret = uqm_merge_write(result, env, threads, source, recipe, &write, err);
+        ret = uqm_merge_write_many(result, &c->env, threads, jobs, c->n, c->params->recipes.n > 0,
+                                   err);
     uqm_threads_destroy(&threads);
+    free(jobs);
     return ret;
+}
+
+static int run(json_t **result, struct call *c, struct uqm_err *err)
+{
+    int ret = uqm_env_init(&c->env, &c->params->common, err);
+    if (ret == UQM_OK && c->params->vision_tower)
+        uqm_log(&c->env, UQM_LOG_INFO,
+                "--vision-tower has no effect here: a tower that lies beside "
+                "its model is not part of a merge");
+    if (ret == UQM_OK)
+        ret = open_jobs(c, err);
+    if (ret == UQM_OK && c->params->recipes.n)
+        ret = name_outputs(c, err);
+    if (ret == UQM_OK)
+        ret = c->params->dry_run ? dry_run(result, c, err) : write_jobs(result, c, err);
+    return ret;
+}
+
+static void finish(struct call *c, bool failed)
+{
+    for (size_t i = 0; i < c->n && c->jobs; i++) {
+        uqm_source_destroy(&c->jobs[i].source);
+        uqm_recipe_free(&c->jobs[i].recipe);
+        free(c->jobs[i].out_dir);
+    }
+    if (failed && c->made_dir)
+        rmdir(c->params->out_dir);
+    uqm_digest_cache_finish(&c->digests);
+    free(c->jobs);
 }
 
 UQM_API int uqm_merge(char **json, const struct uqm_merge_params *params, struct uqm_err *err)
 {
-    struct uqm_env env;
-    struct uqm_recipe *recipe = NULL;
-    struct uqm_source *source = NULL;
+    struct call c = { .params = params, .n = params->recipes.n ? params->recipes.n : 1 };
     json_t *result = NULL;
-    const struct uqm_open_params open = { .most_tower_bytes =
-                                              params->dry_run ? MOST_TOWER_BYTES : 0,
-                                          .allow_crimes = params->allow_crimes,
-                                          .truncate_embeddings = params->truncate_embeddings,
-                                          .vision_tower = params->vision_tower,
-                                          .numerics = params->numerics };
-
     *json = NULL;
-    int ret = uqm_env_init(&env, &params->common, err);
-    if (ret == UQM_OK && params->vision_tower)
-        uqm_log(&env, UQM_LOG_INFO,
-                "--vision-tower has no effect here: a tower that lies beside "
-                "its model is not part of a merge");
-    if (ret == UQM_OK)
-        ret = uqm_recipe_load(&recipe, params->recipe_path, warn, &env, err);
-    if (ret == UQM_OK)
-        ret = uqm_recipe_open(&source, &env, recipe, &open, err);
-    if (ret == UQM_OK)
-        ret = execute(&result, &env, source, recipe, params, err);
+    c.jobs = calloc(c.n, sizeof *c.jobs);
+    int ret = c.jobs ? run(&result, &c, err) : no_memory(&c, err);
     if (ret == UQM_OK && !(*json = uqm_json_dump(result)))
-        ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for the result", params->out_dir);
+        ret = no_memory(&c, err);
     json_decref(result);
-    uqm_source_destroy(&source);
-    uqm_recipe_free(&recipe);
+    finish(&c, ret < 0);
     return ret;
 }

@@ -49,7 +49,7 @@ static const struct uqm_plan_tensor *plan_of(const struct merge_stream *s, size_
 /* --- memory --- */
 
 /* As io/stream.h rounds its buffers. */
-static uint64_t buffer_bytes(const struct uqm_cut *cut)
+uint64_t uqm_cut_buffer_bytes(const struct uqm_cut *cut)
 {
     return uqm_align_up(cut->piece_bytes, PAGE_BYTES) + PAGE_BYTES;
 }
@@ -57,8 +57,18 @@ static uint64_t buffer_bytes(const struct uqm_cut *cut)
 static uint64_t own_bytes(const struct uqm_recipe_source *rs, const struct uqm_cut *cut,
                           size_t n_threads)
 {
+    uint64_t inner = 0;
+    for (size_t i = 0; i < rs->n_inner; i++)
+        inner += uqm_pieces_inner_memory(rs->inner[i], cut->piece_bytes);
     return uqm_align_up(cut->out_bytes, PAGE_BYTES) + uqm_exec_bytes(&rs->needs, n_threads) +
-           (rs->states_once ? rs->most_result_bytes : rs->result_bytes);
+           (rs->states_once ? rs->most_result_bytes : rs->result_bytes) + inner;
+}
+
+uint64_t uqm_merge_stream_own_memory(const struct uqm_recipe_source *rs, size_t tile_bytes)
+{
+    struct uqm_cut cut;
+    uqm_cut_init(&cut, rs, tile_bytes, 0);
+    return own_bytes(rs, &cut, (size_t) rs->source.env->n_threads);
 }
 
 uint64_t uqm_merge_stream_min_memory(const struct uqm_source *source, size_t tile_bytes)
@@ -66,7 +76,7 @@ uint64_t uqm_merge_stream_min_memory(const struct uqm_source *source, size_t til
     const struct uqm_recipe_source *rs = (const struct uqm_recipe_source *) source;
     struct uqm_cut cut;
     uqm_cut_init(&cut, rs, tile_bytes, 0);
-    return cut.n_buffers * buffer_bytes(&cut) +
+    return cut.n_buffers * uqm_cut_buffer_bytes(&cut) +
            own_bytes(rs, &cut, (size_t) source->env->n_threads);
 }
 
@@ -75,7 +85,7 @@ static size_t count_buffers(const struct uqm_recipe_source *rs, const struct uqm
                             size_t n_threads, uint64_t memory_bytes)
 {
     uint64_t own = own_bytes(rs, cut, n_threads), n_parts = rs->max_parts ? rs->max_parts : 1;
-    uint64_t rest = memory_bytes > own ? (memory_bytes - own) / buffer_bytes(cut) : 0;
+    uint64_t rest = memory_bytes > own ? (memory_bytes - own) / uqm_cut_buffer_bytes(cut) : 0;
     uint64_t useful = uqm_max_u64(MOST_AHEAD * n_parts, ENOUGH_BUFFERS), keep = 0;
     for (size_t i = 0; i < rs->source.n_tensors; i++)
         if (rs->plan[i].job && rs->plan[i].job->n_passes > 0) {
@@ -93,7 +103,7 @@ uint64_t uqm_merge_stream_useful_memory(const struct uqm_recipe_source *rs, size
     size_t n_threads = (size_t) rs->source.env->n_threads;
     uqm_cut_init(&cut, rs, tile_bytes, 0);
     uint64_t n = count_buffers(rs, &cut, n_threads, memory_bytes);
-    return uqm_max_u64(n, cut.n_buffers) * buffer_bytes(&cut) + own_bytes(rs, &cut, n_threads);
+    return uqm_max_u64(n, cut.n_buffers) * uqm_cut_buffer_bytes(&cut) + own_bytes(rs, &cut, n_threads);
 }
 
 void uqm_merge_stream_cut(struct uqm_cut *cut, const struct uqm_recipe_source *rs,
@@ -462,7 +472,7 @@ static int allocate(struct merge_stream *s, struct uqm_threads *threads, uint64_
         .share = rs->share,
         .piece_bytes = s->cut.piece_bytes,
         .min_pieces = least,
-        .memory_bytes = n_buffers * buffer_bytes(&s->cut),
+        .memory_bytes = n_buffers * uqm_cut_buffer_bytes(&s->cut),
         .threads = threads,
         .next = uqm_steps_next_piece,
         .ctx = &s->steps,
@@ -479,7 +489,8 @@ int uqm_merge_stream_open(struct uqm_tile_stream **out, struct uqm_source *sourc
                           uqm_next_range_fn next, void *ctx, struct uqm_err *err)
 {
     struct uqm_recipe_source *rs = (struct uqm_recipe_source *) source;
-    uint64_t least = uqm_merge_stream_min_memory(source, tile_bytes);
+    uint64_t least = rs->share ? uqm_merge_stream_own_memory(rs, tile_bytes)
+                               : uqm_merge_stream_min_memory(source, tile_bytes);
     if (memory_bytes < least)
         return uqm_fail(err, UQM_ERR_NOMEM,
                         "--memory: merging %zu models in tiles of %zu bytes needs %" PRIu64

@@ -155,7 +155,11 @@ struct uqm_recipe_source {
     /* The reading buffers that several merges of one pass have in common, or NULL: set by the
      * writer before it opens the streams, as is ... */
     struct uqm_share *share;
-    size_t share_buffers; /* ... how many of them this merge may count on */
+    size_t share_piece_bytes; /* ... the size of one of them, at least; 0: as the tile says ... */
+    size_t share_buffers;     /* ... how many of them this merge may count on ... */
+    size_t share_parts;       /* ... when as many parts of a tensor are kept by all together */
+    size_t n_inner; /* sources that parts are made by; their streams take memory beside ours */
+    struct uqm_source **inner;
 };
 
 /* The recipe source that `source` is, or NULL for a checkpoint. */

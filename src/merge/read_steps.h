@@ -44,14 +44,17 @@ void uqm_cut_init(struct uqm_cut *cut, const struct uqm_recipe_source *rs, size_
 uint64_t uqm_cut_elem(const struct uqm_cut *cut, const struct uqm_recipe_source *rs, size_t tensor);
 /* Whether the tensor is read once and kept. */
 bool uqm_cut_keeps(const struct uqm_cut *cut, const struct uqm_recipe_source *rs, size_t tensor);
-/* Buffers to keep it, those that read ahead not counted. */
+/* Buffers to keep it, for all merges of the pass, those that read ahead not counted. */
 uint64_t uqm_cut_buffers(const struct uqm_cut *cut, const struct uqm_recipe_source *rs,
                          size_t tensor);
 /* Elements of each part that are read for a tensor whose ranges are asked for once, in order. */
 uint64_t uqm_cut_reads(const struct uqm_cut *cut, const struct uqm_recipe_source *rs,
                        size_t tensor);
 
-/* merge_stream.c: the cut that a stream with this memory has; for planning. */
+/* merge_stream.c: a buffer for one piece; and what a stream takes beside its buffers. */
+uint64_t uqm_cut_buffer_bytes(const struct uqm_cut *cut);
+uint64_t uqm_merge_stream_own_memory(const struct uqm_recipe_source *rs, size_t tile_bytes);
+/* The cut that a stream with this memory has; for planning. */
 void uqm_merge_stream_cut(struct uqm_cut *cut, const struct uqm_recipe_source *rs,
                           size_t tile_bytes, uint64_t memory_bytes);
 /* ... and how much of the memory is of use to it. */

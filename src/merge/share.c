@@ -105,12 +105,18 @@ void uqm_share_next_range(struct uqm_share *share)
 
 /* --- finding room --- */
 
+/* Two plans have opened it each for itself. */
+static bool same_file(const struct uqm_file *a, const struct uqm_file *b)
+{
+    return a == b || (a->stat.st_dev == b->stat.st_dev && a->stat.st_ino == b->stat.st_ino);
+}
+
 static struct block *find(const struct uqm_share *s, const struct uqm_piece *piece)
 {
     for (size_t i = 0; i < s->n_blocks; i++) {
         struct block *b = &s->blocks[i];
-        if (b->used && !b->borrowed && b->piece.file == piece->file &&
-            b->piece.off_bytes == piece->off_bytes && b->piece.n_bytes == piece->n_bytes)
+        if (b->used && !b->borrowed && b->piece.off_bytes == piece->off_bytes &&
+            b->piece.n_bytes == piece->n_bytes && same_file(b->piece.file, piece->file))
             return b;
     }
     return NULL;

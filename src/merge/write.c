@@ -7,8 +7,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "io/sink.h"
 #include "src/base/checked.h"
+#include "src/merge/share.h"
 #include "src/merge/writer.h"
 
 int uqm_writer_no_memory(const struct uqm_writer *w, struct uqm_err *err)
@@ -37,149 +37,6 @@ int uqm_writer_note(struct uqm_writer *w, const char *name, uint64_t bytes,
     return UQM_OK;
 }
 
-/* --- the weights --- */
-
-/* Tiles in the order of the output's bytes: shard by shard, tensor by tensor. */
-struct cursor {
-    const struct uqm_writer *w;
-    size_t shard, tensor; /* place in the shard */
-    uint64_t elem;
-};
-
-static int next_range(void *ctx, struct uqm_range *range)
-{
-    struct cursor *c = ctx;
-    const struct uqm_write_plan *p = &c->w->plan;
-    while (c->shard < p->n_shards && c->tensor == p->shards[c->shard].n_tensors) {
-        c->shard++;
-        c->tensor = 0;
-    }
-    if (c->shard == p->n_shards)
-        return 0;
-    size_t index = p->shards[c->shard].tensors[c->tensor];
-    const struct uqm_tensor *t = &c->w->rs->source.tensors[index];
-    /* a multiple of 8 elements is a whole number of bytes in every type */
-    uint64_t most = (uint64_t) p->tile_bytes * 8 / uqm_dtype_bits(t->dtype) & ~UINT64_C(7);
-    const struct uqm_job *job = c->w->rs->plan[index].job;
-    if (job && job->unit_elem > 1 && most > job->unit_elem)
-        most = most / job->unit_elem * job->unit_elem; /* nothing is merged twice */
-    *range = (struct uqm_range){
-        .tensor = index,
-        .first_elem = c->elem,
-        .n_elem = (size_t) uqm_min_u64(most, t->n_elem - c->elem),
-    };
-    c->elem += range->n_elem;
-    if (c->elem == t->n_elem) {
-        c->tensor++;
-        c->elem = 0;
-    }
-    return 1;
-}
-
-struct run {
-    struct uqm_writer *w;
-    struct uqm_tile_stream *tiles;
-    struct uqm_xxh3 *xxh3;
-    uint64_t n_read; /* bytes of the inputs */
-};
-
-/* Bytes of input that n_elem elements of an output tensor are made of. */
-static uint64_t input_bytes(const struct uqm_recipe_source *rs, size_t tensor, uint64_t n_elem)
-{
-    const struct uqm_plan_tensor *pt = &rs->plan[tensor];
-    uint64_t n = 0;
-    for (size_t p = 0; p < pt->n_parts; p++) {
-        const struct uqm_source *s = &rs->inputs[pt->parts[p].input].checkpoint->source;
-        n += uqm_dtype_bytes(s->tensors[pt->parts[p].tensor].dtype, n_elem);
-    }
-    return n;
-}
-
-static int write_tensor(struct run *r, struct uqm_sink *sink, size_t index, struct uqm_err *err)
-{
-    struct uqm_writer *w = r->w;
-    const struct uqm_tensor *t = &w->rs->source.tensors[index];
-    uint64_t elem = 0;
-    uqm_xxh3_reset(r->xxh3);
-    do {
-        struct uqm_tile tile;
-        int ret = uqm_check_cancel(w->env, err);
-        if (ret == UQM_OK)
-            ret = uqm_tile_next(r->tiles, &tile, err);
-        if (ret > 0 && !w->params->allow_nan && uqm_merge_report_check(w->report, err) < 0)
-            ret = err->code;
-        if (ret < 0)
-            return ret;
-        assert(ret == 1 && tile.range.tensor == index && tile.range.first_elem == elem);
-        uqm_xxh3_update(r->xxh3, tile.data, tile.n_bytes);
-        ret = uqm_sink_write(sink, tile.data, tile.n_bytes, err);
-        elem += tile.range.n_elem;
-        r->n_read += input_bytes(w->rs, index, tile.range.n_elem);
-        uqm_tile_release(r->tiles, &tile);
-        if (ret < 0)
-            return ret;
-        uqm_report(w->env, "merging", "bytes", r->n_read, w->plan.read_bytes);
-    } while (elem < t->n_elem);
-    return UQM_OK;
-}
-
-static int note_tensor(struct run *r, const struct uqm_shard_plan *shard, size_t k,
-                       struct uqm_err *err)
-{
-    struct uqm_writer *w = r->w;
-    const struct uqm_tensor *t = &w->rs->source.tensors[shard->tensors[k]];
-    struct uqm_xxh3_hex hex = uqm_xxh3_hex(r->xxh3);
-    struct uqm_manifest_tensor *m = &w->tensors[w->n_tensors++];
-    *m = (struct uqm_manifest_tensor){
-        .name = t->name,
-        .file = w->n_files, /* noted when the shard is finished */
-        .offset = shard->offsets[k],
-        .bytes = t->n_bytes,
-        .digest = uqm_arena_strndup(&w->arena, hex.text, strlen(hex.text)),
-    };
-    return m->digest ? UQM_OK : uqm_writer_no_memory(w, err);
-}
-
-static int write_shard(struct run *r, const struct uqm_shard_plan *shard, struct uqm_err *err)
-{
-    struct uqm_writer *w = r->w;
-    struct uqm_sink *sink = NULL;
-    struct uqm_sha256_hex sha256;
-    const char *path = uqm_arena_printf(&w->arena, "%s/%s", w->dir, shard->name);
-    if (!path)
-        return uqm_writer_no_memory(w, err);
-    int ret = uqm_sink_create(&sink, w->env, path, shard->n_bytes, w->plan.sink_bytes, err);
-    if (ret == UQM_OK)
-        ret = uqm_sink_write(sink, shard->header.bytes, shard->header.n_bytes, err);
-    for (size_t k = 0; k < shard->n_tensors && ret == UQM_OK; k++) {
-        ret = write_tensor(r, sink, shard->tensors[k], err);
-        if (ret == UQM_OK)
-            ret = note_tensor(r, shard, k, err);
-    }
-    if (ret == UQM_OK)
-        ret = uqm_sink_finish(sink, &sha256, err);
-    if (ret == UQM_OK)
-        ret = uqm_writer_note(w, shard->name, shard->n_bytes, &sha256, err);
-    uqm_sink_destroy(&sink);
-    return ret;
-}
-
-static int write_weights(struct uqm_writer *w, struct uqm_err *err)
-{
-    struct cursor cursor = { .w = w };
-    struct run r = { .w = w, .xxh3 = uqm_xxh3_create() };
-    w->tensors = uqm_arena_alloc(&w->arena, w->plan.n_order, sizeof *w->tensors);
-    int ret = r.xxh3 && w->tensors ? UQM_OK : uqm_writer_no_memory(w, err);
-    if (ret == UQM_OK)
-        ret = uqm_source_open(&r.tiles, &w->rs->source, w->threads, w->plan.tile_bytes,
-                              w->plan.stream_bytes, next_range, &cursor, err);
-    for (size_t s = 0; s < w->plan.n_shards && ret == UQM_OK; s++)
-        ret = write_shard(&r, &w->plan.shards[s], err);
-    uqm_tile_stream_destroy(&r.tiles);
-    uqm_xxh3_destroy(&r.xxh3);
-    return ret;
-}
-
 /* --- the whole --- */
 
 static int check_disk(const struct uqm_writer *w, struct uqm_err *err)
@@ -205,11 +62,10 @@ static int check_inputs_unchanged(const struct uqm_writer *w, struct uqm_err *er
     return UQM_OK;
 }
 
-static int write_all(struct uqm_writer *w, struct uqm_err *err)
+/* Everything up to the weights. The plan is made. */
+static int begin(struct uqm_writer *w, struct uqm_err *err)
 {
-    int ret = uqm_write_plan_init(&w->plan, w->rs, w->params, err);
-    if (ret == UQM_OK)
-        ret = uqm_writer_check_target(w->rs, w->params->out_dir, err);
+    int ret = uqm_writer_check_target(w->rs, w->params->out_dir, err);
     if (ret == UQM_OK)
         ret = uqm_publish_begin(&w->publish, w->env, w->params->out_dir, w->params->overwrite, err);
     if (ret < 0)
@@ -220,10 +76,13 @@ static int write_all(struct uqm_writer *w, struct uqm_err *err)
         ret = uqm_input_hash_create(&w->hash, w->rs, &w->plan, w->threads, err);
     if (ret == UQM_OK)
         ret = uqm_merge_report_create(&w->report, w->rs, w->threads, w->plan.tile_bytes, err);
-    if (ret == UQM_OK)
-        ret = write_weights(w, err);
-    if (ret == UQM_OK)
-        ret = uqm_input_hash_finish(w->hash, err);
+    return ret;
+}
+
+/* Everything behind the weights, but for the name. */
+static int finish(struct uqm_writer *w, struct uqm_err *err)
+{
+    int ret = uqm_input_hash_finish(w->hash, err);
     if (ret == UQM_OK)
         ret = uqm_writer_small_files(w, err);
     if (ret == UQM_OK)
@@ -232,7 +91,37 @@ static int write_all(struct uqm_writer *w, struct uqm_err *err)
         ret = uqm_writer_manifest(w, err);
     if (ret == UQM_OK)
         ret = uqm_check_cancel(w->env, err);
-    return ret == UQM_OK ? uqm_publish_commit(w->publish, err) : ret;
+    return ret;
+}
+
+static int plan_all(struct uqm_writer *w, size_t n, struct uqm_err *err)
+{
+    int ret = UQM_OK;
+    for (size_t i = 0; i < n && ret == UQM_OK; i++)
+        ret = uqm_write_plan_layout(&w[i].plan, w[i].rs, w[i].params, err);
+    return ret == UQM_OK ? uqm_writers_divide_memory(w, n, err) : ret;
+}
+
+static int write_all(struct uqm_writer *w, size_t n, struct uqm_share **share, struct uqm_err *err)
+{
+    int ret = plan_all(w, n, err);
+    for (size_t i = 0; i < n && ret == UQM_OK; i++) {
+        ret = begin(&w[i], err);
+        for (size_t j = 0; j < i && ret == UQM_OK; j++)
+            uqm_input_hash_borrow(w[i].hash, w[j].hash);
+    }
+    if (ret == UQM_OK && n > 1)
+        ret = uqm_writers_share(share, w, n, err);
+    if (ret == UQM_OK)
+        ret = uqm_writers_weights(w, n, err);
+    for (size_t i = 0; i < n; i++)
+        w[i].rs->share = NULL;
+    uqm_share_destroy(share); /* what follows has use for the memory */
+    for (size_t i = 0; i < n && ret == UQM_OK; i++)
+        ret = finish(&w[i], err);
+    for (size_t i = 0; i < n && ret == UQM_OK; i++)
+        ret = uqm_publish_commit(w[i].publish, err);
+    return ret;
 }
 
 static uint64_t peak_resident_bytes(void)
@@ -248,43 +137,88 @@ static double seconds_since(const struct timespec *t0)
     return (double) (t1.tv_sec - t0->tv_sec) + (double) (t1.tv_nsec - t0->tv_nsec) * 1e-9;
 }
 
-static json_t *describe(struct uqm_writer *w, const struct timespec *t0)
+/* What is said of each merge ... */
+static json_t *describe_one(const struct uqm_writer *w)
 {
-    struct uqm_env *env = w->env;
+    return json_pack("{s:s, s:s, s:I, s:o}", "out", w->params->out_dir, "method",
+                     w->recipe->method->name, "tensors", (json_int_t) w->n_tensors, "report",
+                     uqm_merge_report_summary(w->report));
+}
+
+/* ... and of the whole run. */
+static json_t *describe_run(const struct uqm_env *env, const struct timespec *t0)
+{
     bool uring = atomic_load(&env->io_used) == UQM_IO_URING;
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:I, s:s, s:b, s:b, s:o}", "out",
-                     w->params->out_dir, "method", w->recipe->method->name, "tensors",
-                     (json_int_t) w->n_tensors, "bytes_read",
+    return json_pack("{s:I, s:I, s:f, s:I, s:s, s:b, s:b}", "bytes_read",
                      (json_int_t) atomic_load(&env->bytes_read), "bytes_written",
                      (json_int_t) atomic_load(&env->bytes_written), "seconds", seconds_since(t0),
                      "peak_memory", (json_int_t) peak_resident_bytes(), "io",
                      uring ? "uring" : "pread", "direct", atomic_load(&env->direct_used), "resumed",
-                     0, "report", uqm_merge_report_summary(w->report));
+                     0);
+}
+
+static json_t *describe(const struct uqm_writer *w, size_t n, bool as_list,
+                        const struct timespec *t0)
+{
+    json_t *run = describe_run(w[0].env, t0), *list = json_array();
+    bool ok = run && list;
+    for (size_t i = 0; i < n && ok; i++)
+        ok = json_array_append_new(list, describe_one(&w[i])) == 0;
+    if (ok && as_list)
+        ok = json_object_set(run, "outputs", list) == 0;
+    else if (ok)
+        ok = json_object_update(run, json_array_get(list, 0)) == 0;
+    json_decref(list);
+    if (ok)
+        return run;
+    json_decref(run);
+    return NULL;
+}
+
+static void finish_writer(struct uqm_writer *w)
+{
+    uqm_merge_report_destroy(&w->report);
+    uqm_input_hash_destroy(&w->hash);
+    uqm_publish_end(&w->publish);
+    uqm_write_plan_finish(&w->plan);
+    uqm_arena_finish(&w->arena);
+    free(w->files);
+}
+
+int uqm_merge_write_many(json_t **result, struct uqm_env *env, struct uqm_threads *threads,
+                         const struct uqm_write_job *jobs, size_t n, bool as_list,
+                         struct uqm_err *err)
+{
+    struct timespec t0;
+    struct uqm_share *share = NULL;
+    struct uqm_writer *w = calloc(n, sizeof *w);
+    if (!w)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory to write %zu merges", n);
+    for (size_t i = 0; i < n; i++) {
+        w[i] = (struct uqm_writer){
+            .env = env,
+            .threads = threads,
+            .rs = uqm_recipe_source_of(jobs[i].source),
+            .recipe = jobs[i].recipe,
+            .params = &jobs[i].params,
+        };
+        assert(w[i].rs && w[i].rs->recipe == jobs[i].recipe);
+        w[i].rs->states_once = true;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &t0);
+    int ret = write_all(w, n, &share, err);
+    if (ret == UQM_OK && !(*result = describe(w, n, as_list, &t0)))
+        ret = uqm_writer_no_memory(&w[0], err);
+    for (size_t i = n; i-- > 0;) /* a later one may read digests of an earlier one */
+        finish_writer(&w[i]);
+    free(w);
+    return ret;
 }
 
 int uqm_merge_write(json_t **result, struct uqm_env *env, struct uqm_threads *threads,
                     struct uqm_source *source, const struct uqm_recipe *recipe,
                     const struct uqm_write_params *params, struct uqm_err *err)
 {
-    struct timespec t0;
-    struct uqm_writer w = {
-        .env = env,
-        .threads = threads,
-        .rs = uqm_recipe_source_of(source),
-        .recipe = recipe,
-        .params = params,
-    };
-    assert(w.rs && w.rs->recipe == recipe);
-    w.rs->states_once = true;
-    clock_gettime(CLOCK_MONOTONIC, &t0);
-    int ret = write_all(&w, err);
-    if (ret == UQM_OK && !(*result = describe(&w, &t0)))
-        ret = uqm_writer_no_memory(&w, err);
-    uqm_merge_report_destroy(&w.report);
-    uqm_input_hash_destroy(&w.hash);
-    uqm_publish_end(&w.publish);
-    uqm_write_plan_finish(&w.plan);
-    uqm_arena_finish(&w.arena);
-    free(w.files);
-    return ret;
+    const struct uqm_write_job job = { source, recipe, *params };
+    return uqm_merge_write_many(result, env, threads, &job, 1, false, err);
 }

@@ -22,4 +22,17 @@ int uqm_merge_write(json_t **result, struct uqm_env *env, struct uqm_threads *th
                     struct uqm_source *source, const struct uqm_recipe *recipe,
                     const struct uqm_write_params *params, struct uqm_err *err);
 
+struct uqm_write_job {
+    struct uqm_source *source; /* as above */
+    const struct uqm_recipe *recipe;
+    struct uqm_write_params params;
+};
+/*
+ * Several merges in one pass: what several of them read is read once, as far as memory goes. All
+ * get their names at the end, or none. as_list: the JSON of several, also for one.
+ */
+int uqm_merge_write_many(json_t **result, struct uqm_env *env, struct uqm_threads *threads,
+                         const struct uqm_write_job *jobs, size_t n, bool as_list,
+                         struct uqm_err *err);
+
 #endif

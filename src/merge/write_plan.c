@@ -5,10 +5,8 @@
 #include <string.h>
 
 #include "src/base/checked.h"
-#include "src/merge/merge_report.h"
 #include "src/merge/read_steps.h"
 
-enum { MIB = 1 << 20, MOST_TILE_BYTES = 4 * MIB, LEAST_TILE_BYTES = 4096 };
 #define SHARD_BYTES UINT64_C(5000000000)
 
 /* --- order and shards (spec merge.md 7, 11) --- */
@@ -100,51 +98,8 @@ static int plan_shards(struct uqm_write_plan *w, struct uqm_recipe_source *rs, u
     return name_shards(w, rs, err);
 }
 
-/* --- memory --- */
-
-static uint64_t largest_tensor(const struct uqm_recipe_source *rs)
-{
-    uint64_t most = 0;
-    for (size_t i = 0; i < rs->source.n_tensors; i++)
-        most = uqm_max_u64(most, rs->source.tensors[i].n_bytes);
-    return most;
-}
-
-/* What tiles of this size need at least, beside the sinks. */
-static uint64_t least_memory(struct uqm_write_plan *w, const struct uqm_recipe_source *rs,
-                             size_t tile)
-{
-    w->report_bytes = uqm_merge_report_memory(rs, tile, (size_t) rs->source.env->n_threads);
-    return uqm_source_min_memory(&rs->source, tile) + w->report_bytes;
-}
-
-/* The largest tiles of which enough fit; a stream gains nothing from more than a few of each, nor
- * from more than there is to read. */
-static int divide_memory(struct uqm_write_plan *w, struct uqm_recipe_source *rs,
-                         struct uqm_err *err)
-{
-    uint64_t left = uqm_budget_left(rs->source.env);
-    w->sink_bytes = uqm_min_u64(uqm_max_u64(left / 8, 128 << 10), 16 * MIB);
-    uint64_t rest = left > w->sink_bytes ? left - w->sink_bytes : 0;
-    uint64_t largest = largest_tensor(rs);
-    size_t tile = MOST_TILE_BYTES;
-    while (tile > LEAST_TILE_BYTES && tile / 2 >= largest)
-        tile /= 2;
-    while (tile > LEAST_TILE_BYTES && least_memory(w, rs, tile) > rest)
-        tile /= 2;
-    uint64_t least = least_memory(w, rs, tile);
-    if (least > rest)
-        return uqm_fail(err, UQM_ERR_NOMEM,
-                        "--memory: merging %zu models needs %.1f MiB at least, %.1f MiB are left; "
-                        "give more memory",
-                        rs->n_inputs, (double) (least + w->sink_bytes) / MIB, (double) left / MIB);
-    w->tile_bytes = tile;
-    w->stream_bytes = uqm_merge_stream_useful_memory(rs, tile, rest - w->report_bytes);
-    return UQM_OK;
-}
-
 /* What the merge reads, tensor by tensor, with the memory it has. */
-static void count_reads(struct uqm_write_plan *w, const struct uqm_recipe_source *rs)
+void uqm_write_plan_count_reads(struct uqm_write_plan *w, const struct uqm_recipe_source *rs)
 {
     struct uqm_cut cut;
     uqm_merge_stream_cut(&cut, rs, w->tile_bytes, w->stream_bytes);
@@ -161,8 +116,8 @@ static void count_reads(struct uqm_write_plan *w, const struct uqm_recipe_source
     }
 }
 
-int uqm_write_plan_init(struct uqm_write_plan *out, struct uqm_recipe_source *rs,
-                        const struct uqm_write_params *params, struct uqm_err *err)
+int uqm_write_plan_layout(struct uqm_write_plan *out, struct uqm_recipe_source *rs,
+                          const struct uqm_write_params *params, struct uqm_err *err)
 {
     struct uqm_write_plan w = { 0 };
     int ret = UQM_OK;
@@ -173,10 +128,6 @@ int uqm_write_plan_init(struct uqm_write_plan *out, struct uqm_recipe_source *rs
                        rs->recipe->where);
     if (ret == UQM_OK)
         ret = plan_shards(&w, rs, params->shard_bytes ? params->shard_bytes : SHARD_BYTES, err);
-    if (ret == UQM_OK)
-        ret = divide_memory(&w, rs, err);
-    if (ret == UQM_OK)
-        count_reads(&w, rs);
     if (ret < 0)
         uqm_write_plan_finish(&w);
     else

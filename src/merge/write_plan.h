@@ -30,10 +30,15 @@ struct uqm_write_plan {
     uint64_t n_passes;     /* how often the tensor that is read most is read */
     size_t tile_bytes;
     uint64_t stream_bytes, sink_bytes, report_bytes; /* memory */
+    uint64_t share_bytes; /* ... of the buffers shared with other merges, in the first one's plan */
 };
 
-int uqm_write_plan_init(struct uqm_write_plan *out, struct uqm_recipe_source *rs,
-                        const struct uqm_write_params *params, struct uqm_err *err);
+/* The shards alone; the memory and the reads that follow from it are settled for all merges of a run
+ * at once: uqm_writers_divide_memory(). */
+int uqm_write_plan_layout(struct uqm_write_plan *out, struct uqm_recipe_source *rs,
+                          const struct uqm_write_params *params, struct uqm_err *err);
+/* What the merge reads, tensor by tensor, once its memory is known. */
+void uqm_write_plan_count_reads(struct uqm_write_plan *plan, const struct uqm_recipe_source *rs);
 void uqm_write_plan_finish(struct uqm_write_plan *plan);
 
 #endif

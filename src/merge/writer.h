@@ -14,6 +14,8 @@ struct uqm_writer {
     const struct uqm_recipe *recipe;
     const struct uqm_write_params *params;
     struct uqm_write_plan plan;
+    unsigned *widest; /* [n_tensors] bits of the widest output of that name, so that merges that go
+                         side by side cut it alike; NULL: its own */
     struct uqm_input_hash *hash;
     struct uqm_merge_report *report;
     struct uqm_publish *publish;
@@ -30,6 +32,13 @@ int uqm_writer_no_memory(const struct uqm_writer *w, struct uqm_err *err);
 int uqm_writer_note(struct uqm_writer *w, const char *name, uint64_t bytes,
                     const struct uqm_sha256_hex *sha256, struct uqm_err *err);
 
+/* write_memory.c: tiles and buffers, for one merge or several side by side; for several, the
+ * buffers that they share. */
+int uqm_writers_divide_memory(struct uqm_writer *writers, size_t n, struct uqm_err *err);
+int uqm_writers_share(struct uqm_share **share, struct uqm_writer *writers, size_t n,
+                      struct uqm_err *err);
+/* write_weights.c: all shards of all merges. */
+int uqm_writers_weights(struct uqm_writer *writers, size_t n, struct uqm_err *err);
 /* write_files.c: index, config.json, tokenizer and its companions, recipe, model card, report. */
 int uqm_writer_small_files(struct uqm_writer *w, struct uqm_err *err);
 /* Bytes that the copied files take, for the check of free space. */

@@ -53,8 +53,6 @@ refuses 2 '--dropout: 1 is not within' 'dropping everything is refused' uq m --d
 for command in sign pack unpack convert experiment report; do
     refuses 1 "$command: is not in this version" "$command is known and absent" "$command" x
 done
-refuses 1 'several recipes in one run are not in this version' 'several recipes are refused' \
-    merge a.yml b.yml out
 for flag in guard confident window report method base; do
     refuses 1 "--$flag: is not in this version" "select --$flag is known and absent" \
         select m --data d --no-write "--$flag" 1

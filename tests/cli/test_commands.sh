@@ -68,6 +68,16 @@ holds '[ $status = 0 ] && [ ! -s "$work/stderr" ]' 'with --overwrite it does, qu
 run merge two.yml again --threads 1 --io pread --direct off --memory 80M
 holds '[ $status = 0 ] && cmp -s "$work/two/model.safetensors" "$work/again/model.safetensors"' \
     'threads, engine and memory do not change a byte'
+holds 'grep -q "^$zoo/models/reason  *[0-9]" "$work/stdout" && [ -s "$work/again/uqmerge.report.json" ]' \
+    'how far each input lies from the result is printed and written'
+sed 's/1\.0/2.5/; s/dtype: .*/normalize: true/' "$work/two.yml" | sed '/normalize/d' > "$work/heavy.yml"
+run merge two.yml heavy.yml many --json
+holds '[ $status = 0 ] && [ -f "$work/many/heavy/uqmerge.manifest.json" ] &&
+    cmp -s "$work/two/model.safetensors" "$work/many/two/model.safetensors"' \
+    'several recipes are merged to a folder each, as each alone'
+run verify many/heavy
+holds '[ $status = 0 ]' 'verify accepts one of them'
+refuses 1 'as that of two.yml' 'two recipes of one name are refused' merge two.yml ./two.yml other
 # One byte of the last tensor.
 file=$work/two/model.safetensors
 size=$(stat -c %s "$file")

@@ -76,7 +76,7 @@ static uint64_t hash_both(const char *dir, const char *extra)
     assert_ok(uqm_threads_create(&threads, 2, &err), err);
     assert_ok(uqm_recipe_open(&s, env, r, &none, &err), err);
     struct uqm_recipe_source *rs = uqm_recipe_source_of(s);
-    assert_ok(uqm_write_plan_init(&plan, rs, &params, &err), err);
+    assert_ok(uqm_write_plan_layout(&plan, rs, &params, &err), err);
     assert_ok(uqm_input_hash_create(&h, rs, &plan, threads, &err), err);
     uint64_t left = uqm_input_hash_left(h);
     stream_all(s, &plan, threads);

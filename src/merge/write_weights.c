@@ -1,0 +1,234 @@
+/* The weights of one merge, or of several side by side. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/sink.h"
+#include "src/base/checked.h"
+#include "src/merge/share.h"
+#include "src/merge/writer.h"
+
+/* A place in the output: tiles go in the order of its bytes, shard by shard, tensor by tensor. */
+struct place {
+    size_t shard, tensor; /* the tensor's place in the shard */
+    uint64_t elem;
+};
+
+struct run {
+    struct uqm_writer *w;
+    struct uqm_tile_stream *tiles;
+    struct place asking; /* ahead of ... */
+    struct place at;     /* ... what is written */
+    struct uqm_sink *sink;
+    struct uqm_xxh3 *xxh3;
+};
+
+/* The tensor there, or NULL at the end; steps over the end of a shard. */
+static const struct uqm_tensor *tensor_at(const struct uqm_writer *w, struct place *at,
+                                          size_t *index)
+{
+    const struct uqm_write_plan *p = &w->plan;
+    while (at->shard < p->n_shards && at->tensor == p->shards[at->shard].n_tensors) {
+        at->shard++;
+        at->tensor = 0;
+    }
+    if (at->shard == p->n_shards)
+        return NULL;
+    *index = p->shards[at->shard].tensors[at->tensor];
+    return &w->rs->source.tensors[*index];
+}
+
+static void move_on(struct place *at, const struct uqm_tensor *t, size_t n_elem)
+{
+    at->elem += n_elem;
+    if (at->elem == t->n_elem) {
+        at->tensor++;
+        at->elem = 0;
+    }
+}
+
+static int next_range(void *ctx, struct uqm_range *range)
+{
+    struct run *r = ctx;
+    size_t index;
+    const struct uqm_tensor *t = tensor_at(r->w, &r->asking, &index);
+    if (!t)
+        return 0;
+    unsigned bits = r->w->widest ? r->w->widest[index] : uqm_dtype_bits(t->dtype);
+    /* a multiple of 8 elements is a whole number of bytes in every type */
+    uint64_t most = (uint64_t) r->w->plan.tile_bytes * 8 / bits & ~UINT64_C(7);
+    *range = (struct uqm_range){
+        .tensor = index,
+        .first_elem = r->asking.elem,
+        .n_elem = (size_t) uqm_min_u64(most, t->n_elem - r->asking.elem),
+    };
+    move_on(&r->asking, t, range->n_elem);
+    return 1;
+}
+
+/* Bytes of input that n_elem elements of an output tensor are made of. */
+static uint64_t input_bytes(const struct uqm_recipe_source *rs, size_t tensor, uint64_t n_elem)
+{
+    const struct uqm_plan_tensor *pt = &rs->plan[tensor];
+    uint64_t n = 0;
+    for (size_t p = 0; p < pt->n_parts; p++)
+        n += uqm_dtype_bytes(uqm_plan_part_tensor(rs, &pt->parts[p])->dtype, n_elem);
+    return n;
+}
+
+static int begin_shard(struct run *r, struct uqm_err *err)
+{
+    struct uqm_writer *w = r->w;
+    const struct uqm_shard_plan *shard = &w->plan.shards[r->at.shard];
+    const char *path = uqm_arena_printf(&w->arena, "%s/%s", w->dir, shard->name);
+    if (!path)
+        return uqm_writer_no_memory(w, err);
+    int ret = uqm_sink_create(&r->sink, w->env, path, shard->n_bytes, w->plan.sink_bytes, err);
+    if (ret == UQM_OK)
+        ret = uqm_sink_write(r->sink, shard->header.bytes, shard->header.n_bytes, err);
+    return ret;
+}
+
+static int end_shard(struct run *r, const struct uqm_shard_plan *shard, struct uqm_err *err)
+{
+    struct uqm_sha256_hex sha256;
+    int ret = uqm_sink_finish(r->sink, &sha256, err);
+    if (ret == UQM_OK)
+        ret = uqm_writer_note(r->w, shard->name, shard->n_bytes, &sha256, err);
+    uqm_sink_destroy(&r->sink);
+    return ret;
+}
+
+static int note_tensor(struct run *r, const struct uqm_shard_plan *shard, size_t k,
+                       struct uqm_err *err)
+{
+    struct uqm_writer *w = r->w;
+    const struct uqm_tensor *t = &w->rs->source.tensors[shard->tensors[k]];
+    struct uqm_xxh3_hex hex = uqm_xxh3_hex(r->xxh3);
+    struct uqm_manifest_tensor *m = &w->tensors[w->n_tensors++];
+    *m = (struct uqm_manifest_tensor){
+        .name = t->name,
+        .file = w->n_files, /* noted when the shard is finished */
+        .offset = shard->offsets[k],
+        .bytes = t->n_bytes,
+        .digest = uqm_arena_strndup(&w->arena, hex.text, strlen(hex.text)),
+    };
+    return m->digest ? UQM_OK : uqm_writer_no_memory(w, err);
+}
+
+static int write_tile(struct run *r, size_t index, size_t *n_elem, struct uqm_err *err)
+{
+    struct uqm_tile tile;
+    int ret = uqm_tile_next(r->tiles, &tile, err);
+    if (ret > 0 && !r->w->params->allow_nan && uqm_merge_report_check(r->w->report, err) < 0)
+        ret = err->code;
+    if (ret < 0)
+        return ret;
+    assert(ret == 1 && tile.range.tensor == index && tile.range.first_elem == r->at.elem);
+    (void) index;
+    uqm_xxh3_update(r->xxh3, tile.data, tile.n_bytes);
+    ret = uqm_sink_write(r->sink, tile.data, tile.n_bytes, err);
+    *n_elem = tile.range.n_elem;
+    uqm_tile_release(r->tiles, &tile);
+    return ret;
+}
+
+/* The next tile, with all that begins before it and ends behind it. */
+static int step(struct run *r, uint64_t *n_read, struct uqm_err *err)
+{
+    size_t index = 0, n_elem = 0;
+    const struct uqm_tensor *t = tensor_at(r->w, &r->at, &index);
+    assert(t);
+    const struct uqm_shard_plan *shard = &r->w->plan.shards[r->at.shard];
+    const size_t k = r->at.tensor;
+    int ret = uqm_check_cancel(r->w->env, err);
+    if (ret == UQM_OK && !r->sink)
+        ret = begin_shard(r, err);
+    if (ret == UQM_OK && r->at.elem == 0)
+        uqm_xxh3_reset(r->xxh3);
+    if (ret == UQM_OK)
+        ret = write_tile(r, index, &n_elem, err);
+    if (ret < 0)
+        return ret;
+    *n_read += input_bytes(r->w->rs, index, n_elem);
+    move_on(&r->at, t, n_elem);
+    if (r->at.tensor == k)
+        return UQM_OK;
+    ret = note_tensor(r, shard, k, err);
+    return ret == UQM_OK && r->at.tensor == shard->n_tensors ? end_shard(r, shard, err) : ret;
+}
+
+/* --- side by side --- */
+
+/*
+ * The tensor, by its canonical name, that is next: the one begun, else the first in the order of
+ * writing. Merges of one family write theirs in one order; where they do not, what an earlier one
+ * has passed is read again.
+ */
+static const char *next_tensor(struct run *runs, size_t n, const char *begun)
+{
+    const char *least = NULL, *name = NULL;
+    for (size_t i = 0; i < n; i++) {
+        size_t index;
+        const struct uqm_tensor *t = tensor_at(runs[i].w, &runs[i].at, &index);
+        if (t && runs[i].at.elem > 0 && begun && strcmp(t->canonical, begun) == 0)
+            return t->canonical;
+        const char *sort = t ? runs[i].w->rs->plan[index].sort_name : NULL;
+        if (t && (!least || strcmp(sort, least) < 0)) {
+            least = sort;
+            name = t->canonical;
+        }
+    }
+    return name;
+}
+
+static int run_all(struct run *runs, size_t n, struct uqm_err *err)
+{
+    uint64_t n_read = 0, total = 0;
+    const char *name = NULL;
+    for (size_t i = 0; i < n; i++)
+        total += runs[i].w->plan.read_bytes;
+    while ((name = next_tensor(runs, n, name))) {
+        for (size_t i = 0; i < n; i++) {
+            size_t index;
+            const struct uqm_tensor *t = tensor_at(runs[i].w, &runs[i].at, &index);
+            if (!t || strcmp(t->canonical, name) != 0)
+                continue;
+            int ret = step(&runs[i], &n_read, err);
+            if (ret < 0)
+                return ret;
+        }
+        if (runs[0].w->rs->share)
+            uqm_share_next_range(runs[0].w->rs->share);
+        uqm_report(runs[0].w->env, "merging", "bytes", n_read, total);
+    }
+    return UQM_OK;
+}
+
+static int begin(struct run *r, struct uqm_writer *w, struct uqm_err *err)
+{
+    r->w = w;
+    r->xxh3 = uqm_xxh3_create();
+    w->tensors = uqm_arena_alloc(&w->arena, w->plan.n_order, sizeof *w->tensors);
+    if (!r->xxh3 || !w->tensors)
+        return uqm_writer_no_memory(w, err);
+    return uqm_source_open(&r->tiles, &w->rs->source, w->threads, w->plan.tile_bytes,
+                           w->plan.stream_bytes, next_range, r, err);
+}
+
+int uqm_writers_weights(struct uqm_writer *writers, size_t n, struct uqm_err *err)
+{
+    struct run *runs = calloc(n, sizeof *runs);
+    int ret = runs ? UQM_OK : uqm_writer_no_memory(&writers[0], err);
+    for (size_t i = 0; i < n && ret == UQM_OK; i++)
+        ret = begin(&runs[i], &writers[i], err);
+    if (ret == UQM_OK)
+        ret = run_all(runs, n, err);
+    for (size_t i = 0; i < n && runs; i++) {
+        uqm_tile_stream_destroy(&runs[i].tiles);
+        uqm_sink_destroy(&runs[i].sink);
+        uqm_xxh3_destroy(&runs[i].xxh3);
+    }
+    free(runs);
+    return ret;
+}
