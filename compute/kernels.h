@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "compute/wide.h"
 #include "src/base/dtype.h"
 #include "src/base/rng.h"
 
@@ -44,6 +45,7 @@ struct uqm_product_kernel {
 struct uqm_kernels {
     const char *tier;                         /* "ref", "avx2", "avx512" */
     const struct uqm_product_kernel *product; /* NULL in "ref": products are OpenBLAS's */
+    const struct uqm_wide_kernels *wide;      /* of f64 */
 
     /* Exact; a NaN of F16 comes out quiet. */
     void (*f32_of_f16)(float *restrict dst, const uint16_t *restrict src, size_t n_elem);

@@ -102,12 +102,24 @@ void uqm_job_load_f64(double *dst, const struct uqm_job *job, const struct uqm_s
         memcpy(dst, element(job, span, i, at), n * sizeof *dst);
         return;
     }
-    if (job->work == UQM_F64)
-        uqm_widen(job->kernels, wide, element(job, span, i, at), job->inputs[i].dtype, n);
+    const struct uqm_wide_kernels *k = job->kernels->wide;
+    const void *src = element(job, span, i, at);
+    enum uqm_dtype dtype = job->inputs[i].dtype;
+    bool is_exact =
+        dtype == job->work || job->work == UQM_F64 || (job->work == UQM_F32 && dtype != UQM_F64);
+    if (is_exact && dtype == UQM_BF16) {
+        k->of_bf16(dst, src, n);
+        return;
+    }
+    if (is_exact && dtype == UQM_F32) {
+        k->of_f32(dst, src, n);
+        return;
+    }
+    if (is_exact)
+        uqm_widen(job->kernels, wide, src, dtype, n);
     else
         uqm_job_load_f32(wide, job, span, i, at, n, half);
-    for (size_t e = 0; e < n; e++)
-        dst[e] = (double) wide[e];
+    k->of_f32(dst, wide, n);
 }
 
 /* --- storing --- */
@@ -137,43 +149,28 @@ void uqm_job_store_f32(void *dst, const struct uqm_job *job, size_t at, float *x
     }
 }
 
-/* f64 to a 16-bit type by way of f32 would round twice: to odd first, so that the second rounding
- * sees what the first cut off. */
-static float round_to_odd(double x)
-{
-    float f = (float) x;
-    if ((double) f == x || isnan(f))
-        return f;
-    uint32_t u = uqm_bits_of_f32(f);
-    if (isinf(f) || fabs((double) f) > fabs(x))
-        u--; /* towards zero: the bits of a magnitude ascend */
-    return uqm_f32_of_bits(u | 1);
-}
-
 void uqm_job_store_f64(void *dst, const struct uqm_job *job, size_t at, double *x, size_t n,
                        float *wide, uint16_t *half)
 {
-    if (job->result == UQM_F64) {
-        if (job->out == UQM_F64) {
-            memcpy(stored(job, dst, at), x, n * sizeof *x);
-            return;
-        }
-        for (size_t e = 0; e < n; e++)
-            wide[e] = (float) x[e]; /* as PyTorch casts */
-    } else if (job->result == UQM_F32) {
-        for (size_t e = 0; e < n; e++)
-            wide[e] = (float) x[e];
-    } else {
-        for (size_t e = 0; e < n; e++)
-            wide[e] = round_to_odd(x[e]);
-        round_to(job->kernels, wide, job->result, n, half);
-    }
-    if (job->out == UQM_F64) {
-        for (size_t e = 0; e < n; e++) {
-            double v = (double) wide[e];
-            memcpy((char *) stored(job, dst, at) + e * sizeof v, &v, sizeof v);
-        }
+    const struct uqm_wide_kernels *k = job->kernels->wide;
+    char *p = stored(job, dst, at);
+    if (job->result == UQM_F64 && job->out == UQM_F64) {
+        memcpy(p, x, n * sizeof *x);
         return;
     }
-    uqm_narrow(job->kernels, stored(job, dst, at), job->out, wide, n);
+    if (job->result == UQM_F64 || job->result == UQM_F32) {
+        k->to_f32(wide, x, n); /* the former as PyTorch casts */
+    } else {                   /* to 16 bits by way of f32, rounded once */
+        k->to_odd_f32(wide, x, n);
+        if (job->out != job->result)
+            round_to(job->kernels, wide, job->result, n, half);
+    }
+    if (job->out != UQM_F64) {
+        uqm_narrow(job->kernels, p, job->out, wide, n);
+        return;
+    }
+    for (size_t e = 0; e < n; e++) {
+        double v = (double) wide[e];
+        memcpy(p + e * sizeof v, &v, sizeof v);
+    }
 }

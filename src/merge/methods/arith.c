@@ -37,7 +37,9 @@ void uqm_arith_offset(const struct uqm_arith *a, void *dst, const void *base,
                       const struct uqm_span *span, size_t input, size_t at, size_t n)
 {
     uqm_arith_load(a, dst, span, input, at, n);
-    if (base)
+    if (base && a->wide)
+        a->job->kernels->wide->sub(dst, base, n);
+    else if (base)
         uqm_arith_sub(a, dst, dst, base, n);
 }
 
@@ -155,11 +157,10 @@ double uqm_arith_sum(const struct uqm_arith *a, const void *x, size_t n)
 double uqm_arith_dot(const struct uqm_arith *a, const void *x, const void *y, size_t n)
 {
     double part[PARTS] = { 0 };
-    const double *p = x, *q = y;
     const float *pf = x, *qf = y;
-    for (size_t e = 0; a->wide && e < n; e++)
-        part[e % PARTS] += p[e] * q[e];
-    for (size_t e = 0; !a->wide && e < n; e++)
+    if (a->wide)
+        return a->job->kernels->wide->dot(x, y, n);
+    for (size_t e = 0; e < n; e++)
         part[e % PARTS] += (double) pf[e] * (double) qf[e];
     return total(part);
 }

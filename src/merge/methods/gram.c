@@ -80,8 +80,7 @@ void uqm_combine(const struct uqm_arith *a, void *dst, const double *coef,
         uqm_arith_zero(a, sum, now);
         for (size_t i = 0; i < a->job->n_inputs; i++) {
             uqm_arith_load(a, x, span, i, at + done, now);
-            for (size_t e = 0; e < now; e++)
-                sum[e] += coef[i] * x[e];
+            a->job->kernels->wide->add_scaled(sum, x, coef[i], now);
         }
         uqm_arith_store(a, dst, at + done, sum, now);
     }

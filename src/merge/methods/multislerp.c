@@ -183,11 +183,8 @@ static void scan_length(const struct uqm_arith *a, void *result, const struct uq
     double *m = lane_of_m(a);
     uqm_vectors_load(&v, a, span, at, n);
     uqm_arith_zero(a, m, n);
-    for (size_t i = 0; i < a->job->n_others; i++) {
-        const double *y = uqm_lane(a, 1 + i);
-        for (size_t e = 0; e < n; e++)
-            m[e] += coef[i] * y[e];
-    }
+    for (size_t i = 0; i < a->job->n_others; i++)
+        a->job->kernels->wide->add_scaled(m, uqm_lane(a, 1 + i), coef[i], n);
     partial[0] += uqm_arith_dot(a, m, m, n);
 }
 

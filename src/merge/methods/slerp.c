@@ -129,6 +129,12 @@ static void merge(const struct uqm_job *job, const struct uqm_job_state *state, 
     const struct result *r = state->result;
     struct uqm_arith a = arith(job, scratch);
     void *x = uqm_lane(&a, 0), *y = uqm_lane(&a, 1);
+    if (job->numerics == UQM_NUMERICS_ACCURATE) {
+        const double coef[2] = { job->base == 0 ? r->base : r->other,
+                                 job->base == 0 ? r->other : r->base };
+        uqm_combine(&a, dst, coef, span, 0, span->n_elem);
+        return;
+    }
     for (size_t at = 0; at < span->n_elem; at += UQM_CHUNK) {
         size_t n = span->n_elem - at < UQM_CHUNK ? span->n_elem - at : UQM_CHUNK;
         uqm_arith_load(&a, x, span, (size_t) job->base, at, n);
