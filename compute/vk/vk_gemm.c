@@ -28,14 +28,6 @@ static bool shuffles_can(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape
            uqm_vk_flat_local(vk) >= 8;
 }
 
-static uint32_t subgroup_to_ask(const struct uqm_vk *vk)
-{
-    const struct uqm_vk_limits *l = &vk->limits;
-    bool can = l->subgroup_min && l->subgroup_size >= l->subgroup_min &&
-               l->subgroup_size <= l->subgroup_max;
-    return can ? l->subgroup_size : 0;
-}
-
 /* Registers only: one subgroup, so many rows of x. */
 static struct uqm_vk_gemm make_panel(const struct uqm_vk *vk, enum uqm_vk_gemm_path path,
                                      uint16_t tm, uint16_t tn)
@@ -68,7 +60,8 @@ static struct uqm_vk_gemm make_skinny(const struct uqm_vk *vk, uint16_t tm)
         .tm = tm,
         .bn = UQM_VK_PANEL,
         .subgroups = team.subgroups,
-        .subgroup_size = (uint16_t) (team.local <= 64 ? team.subgroup_size : 0),
+        .subgroup_size =
+            (uint16_t) uqm_vk_pinned_subgroup(vk, (uint32_t) uqm_min_u64(team.local, 64)),
     };
 }
 
@@ -83,7 +76,6 @@ static bool tile_fits(const struct uqm_vk *vk, size_t i)
 static struct uqm_vk_gemm make_tile(const struct uqm_vk *vk, size_t i)
 {
     uint32_t local = (uint32_t) tiles[i].bm / tiles[i].tm * (tiles[i].bn / tiles[i].tn);
-    uint32_t subgroup = subgroup_to_ask(vk);
     return (struct uqm_vk_gemm){
         .path = UQM_VK_GEMM_TILE,
         .local = (uint16_t) local,
@@ -92,7 +84,7 @@ static struct uqm_vk_gemm make_tile(const struct uqm_vk *vk, size_t i)
         .bk = tiles[i].bk,
         .tm = tiles[i].tm,
         .tn = tiles[i].tn,
-        .subgroup_size = (uint16_t) (subgroup && local % subgroup == 0 ? subgroup : 0),
+        .subgroup_size = (uint16_t) uqm_vk_pinned_subgroup(vk, local),
     };
 }
 

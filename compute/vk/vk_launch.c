@@ -5,6 +5,9 @@
 
 enum { FOLD = 65535, FLAT_LOCAL = 64, TEAM_LOCAL = 256 };
 
+/* Subgroups in a workgroup while their size is pinned: no device that can pin has fewer. */
+enum { PINNED_SUBGROUPS = 16 };
+
 static uint32_t power_of_two_below(uint64_t most)
 {
     uint32_t p = 1;
@@ -23,6 +26,15 @@ uint32_t uqm_vk_flat_local(const struct uqm_vk *vk)
     return power_of_two_below(uqm_min_u64(most_local(vk), FLAT_LOCAL));
 }
 
+uint32_t uqm_vk_pinned_subgroup(const struct uqm_vk *vk, uint32_t local)
+{
+    const struct uqm_vk_limits *l = &vk->limits;
+    bool can = l->subgroup_min && l->subgroup_size >= l->subgroup_min &&
+               l->subgroup_size <= l->subgroup_max && local % l->subgroup_size == 0 &&
+               local / l->subgroup_size <= PINNED_SUBGROUPS;
+    return can ? l->subgroup_size : 0;
+}
+
 struct uqm_vk_team uqm_vk_team(const struct uqm_vk *vk)
 {
     const struct uqm_vk_limits *l = &vk->limits;
@@ -33,9 +45,12 @@ struct uqm_vk_team uqm_vk_team(const struct uqm_vk *vk)
     team.local = power_of_two_below(most);
     if (team.subgroups && l->slow_shared && l->subgroup_size <= team.local)
         team.local = power_of_two_below(l->subgroup_size);
-    if (team.subgroups && l->subgroup_min && l->subgroup_size >= l->subgroup_min &&
-        l->subgroup_size <= l->subgroup_max && team.local % l->subgroup_size == 0)
-        team.subgroup_size = l->subgroup_size;
+    if (team.subgroups) {
+        if (team.local > l->subgroup_size)
+            team.local = (uint32_t) uqm_min_u64(
+                team.local, PINNED_SUBGROUPS * power_of_two_below(l->subgroup_size));
+        team.subgroup_size = uqm_vk_pinned_subgroup(vk, team.local);
+    }
     return team;
 }
 

@@ -7,6 +7,9 @@
 /* Invocations of a workgroup that share nothing. */
 uint32_t uqm_vk_flat_local(const struct uqm_vk *vk);
 
+/* The subgroup size to ask for in a workgroup of `local`; 0: leave it to the device. */
+uint32_t uqm_vk_pinned_subgroup(const struct uqm_vk *vk, uint32_t local);
+
 /* A workgroup that adds up: a power of two of invocations, the variant of its shader, the subgroups
  * to ask for. Where barriers are slow it is one subgroup. */
 struct uqm_vk_team {

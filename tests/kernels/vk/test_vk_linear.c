@@ -184,6 +184,8 @@ static void every_kernel_agrees_with_double(void **state)
         test_skip("no Vulkan device");
     vk_fixture_reserve(&f, &needs);
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        if (vk_left_out(s + 7, 9)) /* keeps 65x67x129 */
+            continue;
         enum uqm_dtype dtype = dtypes[s % 3];
         bool quads = shapes[s].k % 4 == 0;
         struct product p = product_make(&f, shapes[s], dtype, UQM_EPI_STORE, false, quads, s + 1);
@@ -203,6 +205,8 @@ static void every_type_and_epilogue_agrees_with_double(void **state)
         test_skip("no Vulkan device");
     vk_fixture_reserve(&f, &needs);
     for (unsigned c = 0; c < 3 * 5 * 2; c++) {
+        if (vk_left_out(c, 7))
+            continue;
         struct product p = product_make(&f, s, dtypes[c % 3], (enum uqm_epilogue)(c / 3 % 5),
                                         c / 15, true, c + 100);
         struct uqm_linear args = linear_of(&p, false);
