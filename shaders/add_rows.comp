@@ -1,7 +1,8 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 
-// y[r, i] = y[r, i] + bias[i]: for devices with too few bindings to do it in the product's epilogue.
+// y[r, i] = y[r, i] + bias[i]: for devices with too few bindings to do it in the product's
+// epilogue.
 layout(local_size_x_id = 0) in;
 
 layout(binding = 0) writeonly buffer Y { float y[]; };       // (m, ldy)

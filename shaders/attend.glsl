@@ -13,7 +13,7 @@ layout(binding = 2) uniform samplerBuffer k_quads;
 layout(binding = 3) uniform samplerBuffer v_quads;
 #else
 layout(binding = 1) readonly buffer Q { float q[]; };       // (n_q, ldq), heads of head_dim
-layout(binding = 2) readonly buffer K { uint k_words[]; };  // (n_kv, ldk): F32, or F16 where HALF_KV
+layout(binding = 2) readonly buffer K { uint k_words[]; };  // (n_kv, ldk): F32; F16 where HALF_KV
 layout(binding = 3) readonly buffer V { uint v_words[]; };
 #endif
 

@@ -1,8 +1,8 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 
-// y[i] = x[index[i]], or y[i] + x[index[i]], rows of `width`; a row whose index is 2^32 - 1 stays. Only
-// rows [first_x, first_x + n_x) of x are bound: those of y that want others stay too.
+// y[i] = x[index[i]], or y[i] + x[index[i]], rows of `width`; a row whose index is 2^32 - 1 stays.
+// Only rows [first_x, first_x + n_x) of x are bound: those of y that want others stay too.
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const bool ADD = false;
 

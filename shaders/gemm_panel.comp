@@ -5,13 +5,13 @@
 #extension GL_KHR_shader_subgroup_shuffle : require
 #endif
 
-// linear.glsl without shared memory and barriers: an invocation holds TM rows of x against TN rows of W
-// (4, or a panel's 8) in registers; those of a workgroup take neighbouring rows of W and the same
-// rows of x. For devices whose shared memory is no faster than a cache. Each result is one chain over
-// k in ascending order, from 0, whatever TM, TN and the workgroup's size.
+// linear.glsl without shared memory and barriers: an invocation holds TM rows of x against TN rows
+// of W (4, or a panel's 8) in registers; those of a workgroup take neighbouring rows of W and the
+// same rows of x. For devices whose shared memory is no faster than a cache. Each result is one
+// chain over k in ascending order, from 0, whatever TM, TN and the workgroup's size.
 //
-// SHUFFLES: a workgroup is a subgroup of at least 8; each of its first 8 invocations fetches a row of
-// x, or every eighth one, and all pass them round. TM is a multiple of 8.
+// SHUFFLES: a workgroup is a subgroup of at least 8; each of its first 8 invocations fetches a row
+// of x, or every eighth one, and all pass them round. TM is a multiple of 8.
 //
 // Tiles are numbered with rows of x fastest, so that a panel of W stays in the cache.
 layout(local_size_x_id = 0) in;

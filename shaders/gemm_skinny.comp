@@ -5,9 +5,10 @@
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #endif
 
-// linear.glsl for few rows against much weight: a workgroup takes one panel of 8 rows of W, read once,
-// and TM rows of x; its invocations share out the blocks of k and add up at the end. A row's
-// result does not depend on TM: it is a sum over invocations of chains, in the order of reduce.glsl.
+// linear.glsl for few rows against much weight: a workgroup takes one panel of 8 rows of W, read
+// once, and TM rows of x; its invocations share out the blocks of k and add up at the end. A row's
+// result does not depend on TM: it is a sum over invocations of chains, in the order of
+// reduce.glsl.
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint DTYPE = 0;
 layout(constant_id = 2) const bool INTEGER_HALVES = false;

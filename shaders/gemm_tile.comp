@@ -2,14 +2,15 @@
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 
-// linear.glsl with shared memory: a workgroup computes a tile of BM x BN results, an invocation TM x
-// TN of them, rows and columns of the tile dealt out in turn, so that neighbours read and write
+// linear.glsl with shared memory: a workgroup computes a tile of BM x BN results, an invocation TM
+// x TN of them, rows and columns of the tile dealt out in turn, so that neighbours read and write
 // neighbouring words. BK columns of x and W pass at a time; the next ones are on their way to
-// registers meanwhile. Each result is one chain over k in ascending order, from 0, whatever the tile.
+// registers meanwhile. Each result is one chain over k in ascending order, from 0, whatever the
+// tile.
 //
-// The workgroup has (BM / TM) (BN / TN) invocations; BK is a multiple of 8. X_UNITS and W_UNITS: quads
-// of x, ceil(BM BK / 4 / invocations), and eights of W, ceil(BN BK / 8 / invocations), that an
-// invocation fetches. Shared memory: BK (BM + BN + 2) floats.
+// The workgroup has (BM / TM) (BN / TN) invocations; BK is a multiple of 8. X_UNITS and W_UNITS:
+// quads of x, ceil(BM BK / 4 / invocations), and eights of W, ceil(BN BK / 8 / invocations), that
+// an invocation fetches. Shared memory: BK (BM + BN + 2) floats.
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint DTYPE = 0;
 layout(constant_id = 2) const bool INTEGER_HALVES = false;

@@ -1,5 +1,5 @@
-// exp and erf by the polynomials of compute/lane_math.h. Compilers are free to fuse a multiply and an
-// add here, and nothing rests on their not simplifying sums.
+// exp and erf by the polynomials of compute/lane_math.h. Compilers are free to fuse a multiply and
+// an add here, and nothing rests on their not simplifying sums.
 #ifndef LANE_MATH_GLSL
 #define LANE_MATH_GLSL
 

@@ -4,9 +4,9 @@
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #endif
 
-// y = softmax(scale x) over rows of `width`, the maximum subtracted first; or, with ARGMAX, the index
-// of each row's greatest number, the lowest one on ties; NaN are passed over (a row of nothing else
-// has index 0). A workgroup takes a row. y may be x.
+// y = softmax(scale x) over rows of `width`, the maximum subtracted first; or, with ARGMAX, the
+// index of each row's greatest number, the lowest one on ties; NaN are passed over (a row of
+// nothing else has index 0). A workgroup takes a row. y may be x.
 layout(local_size_x_id = 0) in;
 
 #ifdef ARGMAX
