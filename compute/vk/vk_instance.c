@@ -65,6 +65,18 @@ static const char *validation_wanted(void)
     return s && *s && strcmp(s, "0") != 0 ? s : NULL;
 }
 
+/* New enough, and with the layer that is asked for. */
+static int check_loader(uint32_t *version, const struct uqm_vk_api *api, const char *validate,
+                        struct uqm_err *err)
+{
+    if (validate && !has_layer(api, validation_layer))
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED, "UQMERGE_VK_VALIDATE: %s is not installed",
+                        validation_layer);
+    if (api->EnumerateInstanceVersion(version) != VK_SUCCESS || *version < VK_API_VERSION_1_2)
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED, "Vulkan: the loader is older than Vulkan 1.2");
+    return UQM_OK;
+}
+
 static int create_handle(struct uqm_vk_instance *instance, struct uqm_err *err)
 {
     struct uqm_vk_api *api = &instance->api;
@@ -79,16 +91,13 @@ static int create_handle(struct uqm_vk_instance *instance, struct uqm_err *err)
         flags |= VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR;
     }
     free(known);
-    if (validate && !has_layer(api, validation_layer))
-        return uqm_fail(err, UQM_ERR_UNSUPPORTED, "UQMERGE_VK_VALIDATE: %s is not installed",
-                        validation_layer);
     if (validate) {
         extensions[n_extensions++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
         extensions[n_extensions++] = VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME;
     }
-    if (api->EnumerateInstanceVersion(&version) != VK_SUCCESS || version < VK_API_VERSION_1_2)
-        return uqm_fail(err, UQM_ERR_UNSUPPORTED, "Vulkan: the loader is older than Vulkan 1.2");
-
+    int ret = check_loader(&version, api, validate, err);
+    if (ret < 0)
+        return ret;
     VkDebugUtilsMessengerCreateInfoEXT messenger = {
         .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
         .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT |
@@ -130,7 +139,7 @@ static int create_handle(struct uqm_vk_instance *instance, struct uqm_err *err)
                         uqm_vk_result_name(result),
                         result == VK_ERROR_INCOMPATIBLE_DRIVER ? " (no driver is installed)" : "");
     }
-    int ret = uqm_vk_api_load_instance(api, instance->handle, err);
+    ret = uqm_vk_api_load_instance(api, instance->handle, err);
     if (ret < 0 || !validate)
         return ret;
     instance->validating = true;
