@@ -18,18 +18,22 @@ void uqm_recipe_free(struct uqm_recipe **recipe)
     *recipe = NULL;
 }
 
-/* The file's name without folder and .yml. */
-static int set_names(struct uqm_recipe *r, const char *text, size_t len, const char *where)
+char *uqm_recipe_name_of(const char *path)
 {
-    const char *slash = strrchr(where, '/');
-    const char *base = slash ? slash + 1 : where;
-    size_t n = strlen(base);
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     const char *dot = strrchr(base, '.');
+    size_t n = strlen(base);
     if (dot && dot != base && (strcmp(dot, ".yml") == 0 || strcmp(dot, ".yaml") == 0))
         n = (size_t) (dot - base);
+    return strndup(base, n);
+}
 
+static int set_names(struct uqm_recipe *r, const char *text, size_t len, const char *where)
+{
+    char *name = uqm_recipe_name_of(where);
     r->where = uqm_arena_strndup(&r->arena, where, strlen(where));
-    r->name = uqm_arena_strndup(&r->arena, base, n);
+    r->name = name ? uqm_arena_strndup(&r->arena, name, strlen(name)) : NULL;
+    free(name);
     r->text = uqm_arena_strndup(&r->arena, text, len);
     r->text_len = len;
     return r->where && r->name && r->text ? UQM_OK : UQM_ERR_NOMEM;
@@ -58,6 +62,7 @@ int uqm_recipe_parse(struct uqm_recipe **out, const char *text, size_t len, cons
     if (ret < 0)
         goto done;
 
+    r->line = root->line;
     struct uqm_recipe_parse p = { .recipe = r, .warn = warn, .warn_ctx = warn_ctx, .err = err };
     ret = uqm_recipe_read(&p, root);
     if (ret < 0)

@@ -116,6 +116,7 @@ struct uqm_recipe {
     const char *where;      /* the file, as the user named it */
     const char *name;       /* its name without folder and ending */
     const char *title;      /* the document's own `name`, or NULL */
+    int line, title_line;   /* where the document begins, and its name */
     const char *text;       /* byte for byte */
     size_t text_len;
 
@@ -149,6 +150,8 @@ int uqm_recipe_parse(struct uqm_recipe **out, const char *text, size_t len, cons
 int uqm_recipe_load(struct uqm_recipe **out, const char *path, uqm_recipe_warn_fn warn,
                     void *warn_ctx, struct uqm_err *err);
 void uqm_recipe_free(struct uqm_recipe **recipe);
+/* A recipe file's name without folder and ending; malloc'ed. */
+char *uqm_recipe_name_of(const char *path);
 
 /* For whom a parameter is asked. */
 struct uqm_recipe_place {

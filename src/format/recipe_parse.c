@@ -141,6 +141,7 @@ static int read_title(struct uqm_recipe_parse *p, const struct uqm_yaml_node *ro
     if (!node)
         return UQM_OK;
     int ret = uqm_recipe_string(&p->recipe->title, p, node, "name");
+    p->recipe->title_line = node->line;
     if (ret == UQM_OK && p->recipe->title[0] == '\0')
         return uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT, "name: it is empty");
     return ret;

@@ -24,8 +24,9 @@ struct uqm_input_hash {
     struct uqm_threads *threads;
     size_t n_files;
     struct hashed_file *files;
-    size_t *first;            /* [n_inputs] where an input's files begin */
-    struct uqm_err *failures; /* [max_parts] of the tile in hand */
+    struct uqm_input_hash **inner; /* [n_inputs] of inputs that are recipes, else NULL */
+    size_t *first;                 /* [n_inputs] where an input's files begin */
+    struct uqm_err *failures;      /* [max_parts] of the tile in hand */
     struct uqm_err failure;
     const struct uqm_seen *seen; /* while a tile is hashed */
 
@@ -46,14 +47,16 @@ static void find_order(struct uqm_input_hash *h, const struct uqm_write_plan *pl
     const struct uqm_recipe_source *rs = h->rs;
     for (size_t i = 0; i < h->n_files; i++)
         h->files[i].in_order = true;
-    for (size_t s = 0; s < plan->n_shards; s++)
+    for (size_t i = 0; i < h->n_files && !plan; i++)
+        h->files[i].in_order = false;
+    for (size_t s = 0; plan && s < plan->n_shards; s++)
         for (size_t k = 0; k < plan->shards[s].n_tensors; k++) {
             const struct uqm_plan_tensor *pt = &rs->plan[plan->shards[s].tensors[k]];
             for (size_t p = 0; p < pt->n_parts; p++) {
                 const struct uqm_checkpoint *cp = rs->inputs[pt->parts[p].input].checkpoint;
                 const struct uqm_location *at = &cp->locations[pt->parts[p].tensor];
                 uint64_t n_bytes = cp->source.tensors[pt->parts[p].tensor].n_bytes;
-                if (n_bytes == 0 || at->file >= cp->n_own_files)
+                if (pt->parts[p].source_of || n_bytes == 0 || at->file >= cp->n_own_files)
                     continue;
                 struct hashed_file *f = file_of(h, pt->parts[p].input, at->file);
                 if (at->off_bytes < f->planned)
@@ -133,13 +136,14 @@ int uqm_input_hash_create(struct uqm_input_hash **out, struct uqm_recipe_source 
     h->rs = rs;
     h->threads = threads;
     h->first = calloc(rs->n_inputs, sizeof *h->first);
+    h->inner = calloc(rs->n_inputs, sizeof(struct uqm_input_hash *));
     h->failures = calloc(rs->max_parts + 1, sizeof *h->failures);
     for (size_t k = 0; k < rs->n_inputs && h->first; k++) {
         h->first[k] = h->n_files;
         h->n_files += rs->inputs[k].checkpoint->n_own_files;
     }
     h->files = calloc(h->n_files + 1, sizeof *h->files);
-    bool ok = h->first && h->failures && h->files;
+    bool ok = h->first && h->failures && h->files && h->inner;
     for (size_t k = 0; k < rs->n_inputs && ok; k++)
         for (size_t f = 0; f < rs->inputs[k].checkpoint->n_own_files && ok; f++) {
             struct hashed_file *hf = file_of(h, k, f);
@@ -151,15 +155,32 @@ int uqm_input_hash_create(struct uqm_input_hash **out, struct uqm_recipe_source 
         uqm_input_hash_destroy(&h);
         return uqm_plan_no_memory(rs, err);
     }
+    int ret = UQM_OK;
+    for (size_t k = 0; k < rs->n_inputs && ret == UQM_OK; k++)
+        if (rs->inputs[k].inner)
+            ret = uqm_input_hash_create(&h->inner[k], uqm_recipe_source_of(rs->inputs[k].inner),
+                                        NULL, threads, err);
+    if (ret < 0) {
+        uqm_input_hash_destroy(&h);
+        return ret;
+    }
     find_order(h, plan);
-    rs->seen = hash_seen;
-    rs->seen_ctx = h;
+    if (plan) {
+        rs->seen = hash_seen;
+        rs->seen_ctx = h;
+    }
     *out = h;
     return UQM_OK;
 }
 
 void uqm_input_hash_borrow(struct uqm_input_hash *hash, const struct uqm_input_hash *other)
 {
+    for (size_t k = 0; k < hash->rs->n_inputs; k++)
+        if (hash->inner[k])
+            uqm_input_hash_borrow(hash->inner[k], other);
+    for (size_t k = 0; k < other->rs->n_inputs; k++)
+        if (other->inner[k])
+            uqm_input_hash_borrow(hash, other->inner[k]);
     for (size_t i = 0; i < hash->n_files; i++)
         for (size_t j = 0; j < other->n_files && !hash->files[i].lender; j++) {
             const struct stat *a = &hash->files[i].file->stat, *b = &other->files[j].file->stat;
@@ -177,6 +198,8 @@ void uqm_input_hash_borrow(struct uqm_input_hash *hash, const struct uqm_input_h
 uint64_t uqm_input_hash_left(const struct uqm_input_hash *hash)
 {
     uint64_t n = 0;
+    for (size_t k = 0; k < hash->rs->n_inputs; k++)
+        n += hash->inner[k] ? uqm_input_hash_left(hash->inner[k]) : 0;
     for (size_t i = 0; i < hash->n_files; i++) {
         const struct hashed_file *f = &hash->files[i];
         n += f->file->size_bytes - uqm_max_u64(f->done, f->planned);
@@ -230,6 +253,11 @@ int uqm_input_hash_finish(struct uqm_input_hash *hash, struct uqm_err *err)
         *err = hash->failure;
         return hash->failure.code;
     }
+    for (size_t k = 0; k < hash->rs->n_inputs; k++) {
+        int ret = hash->inner[k] ? uqm_input_hash_finish(hash->inner[k], err) : UQM_OK;
+        if (ret < 0)
+            return ret;
+    }
     for (size_t i = 0; i < hash->n_files; i++)
         hash->n_left += hash->files[i].file->size_bytes - hash->files[i].done;
     if (hash->n_left == 0)
@@ -241,6 +269,11 @@ int uqm_input_hash_finish(struct uqm_input_hash *hash, struct uqm_err *err)
         ret = read_rest(hash, stream, err);
     uqm_stream_destroy(&stream);
     return ret;
+}
+
+const struct uqm_input_hash *uqm_input_hash_inner(const struct uqm_input_hash *hash, size_t input)
+{
+    return hash->inner[input];
 }
 
 struct uqm_xxh3_hex uqm_input_hash_of(const struct uqm_input_hash *hash, size_t input, size_t file)
@@ -263,6 +296,9 @@ void uqm_input_hash_destroy(struct uqm_input_hash **hash)
     }
     for (size_t i = 0; h->files && i < h->n_files; i++)
         uqm_xxh3_destroy(&h->files[i].state);
+    for (size_t k = 0; h->inner && k < h->rs->n_inputs; k++)
+        uqm_input_hash_destroy(&h->inner[k]);
+    free(h->inner);
     free(h->files);
     free(h->first);
     free(h->failures);

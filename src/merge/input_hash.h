@@ -11,7 +11,8 @@
 
 struct uqm_input_hash;
 
-/* Decides from the plan which files can be hashed on the way, and listens to the source's tiles
+/* The files of recipes that are inputs are hashed too, afterwards. plan NULL: all afterwards.
+ * Decides from the plan which files can be hashed on the way, and listens to the source's tiles
  * until it is destroyed. threads may be NULL. */
 int uqm_input_hash_create(struct uqm_input_hash **out, struct uqm_recipe_source *rs,
                           const struct uqm_write_plan *plan, struct uqm_threads *threads,
@@ -23,6 +24,8 @@ void uqm_input_hash_borrow(struct uqm_input_hash *hash, const struct uqm_input_h
 uint64_t uqm_input_hash_left(const struct uqm_input_hash *hash);
 /* Read and hash what has not streamed by. */
 int uqm_input_hash_finish(struct uqm_input_hash *hash, struct uqm_err *err);
+/* Of an input that is a recipe; else NULL. */
+const struct uqm_input_hash *uqm_input_hash_inner(const struct uqm_input_hash *hash, size_t input);
 /* Of checkpoint->files[file], after finish. */
 struct uqm_xxh3_hex uqm_input_hash_of(const struct uqm_input_hash *hash, size_t input, size_t file);
 void uqm_input_hash_destroy(struct uqm_input_hash **hash);

@@ -8,16 +8,16 @@
 #include "src/base/fs.h"
 #include "src/format/json.h"
 #include "src/merge/dry_run.h"
-#include "src/merge/open.h"
+#include "src/merge/plan.h"
 
 /* A dry run has a second, so it reads no more than this of vision towers. */
 #define MOST_TOWER_BYTES (UINT64_C(256) << 20)
 
 /* One recipe on its way to its folder. */
 struct job {
-    struct uqm_recipe *recipe;
     struct uqm_source *source;
-    char *out_dir; /* NULL: the caller's */
+    const struct uqm_recipe *recipe; /* the source's */
+    char *out_dir;                   /* NULL: the caller's */
 };
 
 struct call {
@@ -28,11 +28,6 @@ struct call {
     struct uqm_digest_cache digests; /* a tower that recipes share is read once */
     bool made_dir;
 };
-
-static int warn(void *ctx, const char *line)
-{
-    return uqm_warn(ctx, NULL, "%s", line);
-}
 
 static int no_memory(const struct call *c, struct uqm_err *err)
 {
@@ -52,11 +47,10 @@ static int open_jobs(struct call *c, struct uqm_err *err)
     };
     for (size_t i = 0; i < c->n; i++) {
         const char *path = p->recipes.n ? p->recipes.v[i] : p->recipe_path;
-        int ret = uqm_recipe_load(&c->jobs[i].recipe, path, warn, &c->env, err);
-        if (ret == UQM_OK)
-            ret = uqm_recipe_open(&c->jobs[i].source, &c->env, c->jobs[i].recipe, &open, err);
+        int ret = uqm_recipe_file_open(&c->jobs[i].source, &c->env, path, &open, err);
         if (ret < 0)
             return ret;
+        c->jobs[i].recipe = uqm_recipe_source_of(c->jobs[i].source)->recipe;
     }
     return UQM_OK;
 }
@@ -159,7 +153,6 @@ static void finish(struct call *c, bool failed)
 {
     for (size_t i = 0; i < c->n && c->jobs; i++) {
         uqm_source_destroy(&c->jobs[i].source);
-        uqm_recipe_free(&c->jobs[i].recipe);
         free(c->jobs[i].out_dir);
     }
     if (failed && c->made_dir)

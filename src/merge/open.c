@@ -1,10 +1,11 @@
 #include "src/merge/open.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/merge/plan.h"
 
-static bool is_recipe(const char *path)
+bool uqm_is_recipe_path(const char *path)
 {
     const char *dot = strrchr(path, '.');
     return dot && (strcmp(dot, ".yml") == 0 || strcmp(dot, ".yaml") == 0);
@@ -16,27 +17,37 @@ static int warn(void *ctx, const char *line)
     return uqm_warn(env, NULL, "%s", line);
 }
 
-static int open_recipe_file(struct uqm_source **out, struct uqm_env *env, const char *path,
-                            const struct uqm_open_params *params, struct uqm_err *err)
+int uqm_recipe_file_open(struct uqm_source **out, struct uqm_env *env, const char *path,
+                         const struct uqm_open_params *params, struct uqm_err *err)
 {
-    struct uqm_recipe *recipe = NULL;
-    int ret = uqm_recipe_load(&recipe, path, warn, env, err);
-    if (ret < 0)
-        return ret;
-    ret = uqm_recipe_open(out, env, recipe, params, err);
-    if (ret < 0) {
-        uqm_recipe_free(&recipe);
-        return ret;
+    struct uqm_recipe_stream *stream = NULL;
+    struct uqm_open_params inside = *params;
+    char *real = realpath(path, NULL);
+    const struct uqm_recipe_chain chain = { real, params->chain };
+    int ret = real ? UQM_OK : uqm_fail_errno(err, "%s", path);
+    for (const struct uqm_recipe_chain *c = params->chain; c && ret == UQM_OK; c = c->outer)
+        if (strcmp(c->path, real) == 0)
+            ret = uqm_fail(err, UQM_ERR_FORMAT, "%s: the recipe is made of itself", path);
+    if (ret == UQM_OK)
+        ret = uqm_recipe_stream_load(&stream, path, warn, env, err);
+    if (ret == UQM_OK) {
+        inside.stream = stream;
+        inside.chain = &chain;
+        ret = uqm_recipe_open(out, env, stream->v[stream->output], &inside, err);
     }
-    uqm_recipe_source_of(*out)->owned = recipe;
-    return UQM_OK;
+    free(real);
+    if (ret < 0)
+        uqm_recipe_stream_free(&stream);
+    else
+        uqm_recipe_source_of(*out)->owned = stream;
+    return ret;
 }
 
 int uqm_model_open(struct uqm_source **out, struct uqm_env *env, const char *model,
                    const struct uqm_open_params *params, struct uqm_err *err)
 {
-    if (is_recipe(model))
-        return open_recipe_file(out, env, model, params, err);
+    if (uqm_is_recipe_path(model))
+        return uqm_recipe_file_open(out, env, model, params, err);
     struct uqm_checkpoint *cp = NULL;
     struct uqm_checkpoint_params cp_params = {
         .path = model,
@@ -83,12 +94,8 @@ int uqm_source_vision_digest(struct uqm_xxh3_hex *out, struct uqm_source *source
     if (!is_owners_tower(rs))
         return uqm_source_part_digest(out, source, UQM_PART_VISION, err);
     struct uqm_plan_input *owner = &rs->inputs[rs->vision_owner];
-    if (!owner->has_digest) {
-        int ret = uqm_digest_vision(&owner->digest, rs->digests, owner->checkpoint, NULL, err);
-        if (ret < 0)
-            return ret;
-        owner->has_digest = true;
-    }
-    *out = owner->digest;
-    return UQM_OK;
+    int ret = uqm_plan_digest_input(rs, rs->vision_owner, err);
+    if (ret == UQM_OK)
+        *out = owner->digest;
+    return ret;
 }

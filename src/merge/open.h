@@ -4,7 +4,7 @@
 #define UQM_MERGE_OPEN_H
 
 #include "src/checkpoint/digest_cache.h"
-#include "src/format/recipe.h"
+#include "src/format/recipe_stream.h"
 
 struct uqm_open_params {
     const char *vision_tower; /* NULL: the model's own */
@@ -15,6 +15,15 @@ struct uqm_open_params {
                                   0: no limit */
     enum uqm_numerics numerics;
     struct uqm_digest_cache *digests; /* of towers read before, or NULL; outlives what is opened */
+    /* What a recipe may name beside folders: the others of its file, or NULL; and the recipe files
+     * on the way to this one, so that none is made of itself. */
+    const struct uqm_recipe_stream *stream;
+    const struct uqm_recipe_chain *chain;
+};
+
+struct uqm_recipe_chain {
+    const char *path; /* real */
+    const struct uqm_recipe_chain *outer;
 };
 
 /* A folder, one weight file, or a recipe (.yml, .yaml). *out becomes the caller's. */
@@ -25,6 +34,12 @@ int uqm_model_open(struct uqm_source **out, struct uqm_env *env, const char *mod
  * must outlive it. */
 int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct uqm_recipe *recipe,
                     const struct uqm_open_params *params, struct uqm_err *err);
+
+/* A recipe file: of several recipes in it the one that is written, made of the others. */
+int uqm_recipe_file_open(struct uqm_source **out, struct uqm_env *env, const char *path,
+                         const struct uqm_open_params *params, struct uqm_err *err);
+/* Whether the path is called like a recipe: .yml, .yaml. */
+bool uqm_is_recipe_path(const char *path);
 
 /* config.json of a recipe's merge, malloc'ed; NULL for a checkpoint, and where there is none. */
 int uqm_source_config(char **out, struct uqm_source *source, struct uqm_err *err);

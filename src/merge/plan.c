@@ -23,9 +23,11 @@ static void destroy_source(struct uqm_source *source)
     uqm_plan_jobs_finish(rs); /* while the shapes are there, which are the checkpoints' */
     for (size_t k = 0; k < rs->n_inputs; k++)
         uqm_checkpoint_close(&rs->inputs[k].checkpoint);
+    for (size_t k = 0; k < rs->n_inputs; k++) /* the recipes they borrowed names from */
+        uqm_source_destroy(&rs->inputs[k].inner);
     uqm_digest_cache_finish(&rs->own_digests);
     uqm_arena_finish(&rs->arena);
-    uqm_recipe_free(&rs->owned);
+    uqm_recipe_stream_free(&rs->owned);
     free(rs);
 }
 
@@ -82,6 +84,8 @@ int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct u
         rs->source.home = rs->inputs[rs->home].checkpoint->source.home;
         ret = uqm_plan_match(rs, params, err);
     }
+    if (ret == UQM_OK)
+        ret = uqm_plan_inner_link(rs, err);
     if (ret == UQM_OK)
         ret = uqm_plan_tell(rs, err);
     if (ret == UQM_OK)

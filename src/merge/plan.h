@@ -82,7 +82,9 @@ struct uqm_plan_tensor {
 };
 
 struct uqm_plan_input {
+    /* Of a recipe: what its merge would be as a checkpoint, but without files. */
     struct uqm_checkpoint *checkpoint;
+    struct uqm_source *inner; /* ... that recipe; NULL: the model is on the disk */
     const struct uqm_recipe_model *model;
     bool has_vision, vision_beside;
     bool has_digest;
@@ -111,7 +113,7 @@ typedef void (*uqm_merged_fn)(void *ctx, const struct uqm_range *range,
 struct uqm_recipe_source {
     struct uqm_source source; /* first */
     const struct uqm_recipe *recipe;
-    struct uqm_recipe *owned; /* the same when it dies with the source, else NULL */
+    struct uqm_recipe_stream *owned; /* the file it is of, when that dies with the source */
     struct uqm_arena arena;
     size_t n_inputs, home; /* home: the base, or the first model */
     struct uqm_plan_input *inputs;
@@ -169,6 +171,16 @@ struct uqm_recipe_source *uqm_recipe_source_of(struct uqm_source *source);
 int uqm_plan_open_inputs(struct uqm_recipe_source *rs, const struct uqm_open_params *params,
                          struct uqm_err *err);
 
+/* plan_inner.c: a recipe as an input. open() sets in->inner and in->checkpoint; `named`: a recipe
+ * of the same file, or NULL for the recipe file at `path`. link() has the parts of such inputs made
+ * by their recipes, once all parts are known. */
+int uqm_plan_inner_open(struct uqm_plan_input *in, struct uqm_recipe_source *rs, const char *path,
+                        const struct uqm_recipe *named, const struct uqm_open_params *params,
+                        struct uqm_err *err);
+int uqm_plan_inner_link(struct uqm_recipe_source *rs, struct uqm_err *err);
+
+/* The digest of an input's vision tower, unless it is known already. */
+int uqm_plan_digest_input(struct uqm_recipe_source *rs, size_t input, struct uqm_err *err);
 /* plan_vision.c: digest the towers of a whole slice and settle who gives which vision tensors. */
 struct uqm_vision_plan {
     bool copy;    /* take `from`'s alone */
@@ -218,6 +230,13 @@ static inline const struct uqm_tensor *uqm_plan_part_tensor(const struct uqm_rec
 /* plan_jobs.c: the arithmetic of every tensor, the random numbers it draws, the memory it takes. */
 int uqm_plan_jobs(struct uqm_recipe_source *rs, struct uqm_err *err);
 void uqm_plan_jobs_finish(struct uqm_recipe_source *rs);
+
+/* Whether a tensor is of a vision tower that lies beside the model. */
+static inline bool uqm_plan_is_beside(const struct uqm_checkpoint *cp, size_t tensor)
+{
+    size_t file = cp->locations[tensor].file;
+    return file >= cp->n_own_files && file != UQM_SEEN_NO_FILE;
+}
 
 /* merge_stream.c: struct uqm_source_ops.open and .min_memory of a recipe. */
 int uqm_merge_stream_open(struct uqm_tile_stream **out, struct uqm_source *source,

@@ -13,11 +13,6 @@
 static int find_model(char **out, const struct uqm_recipe *r, const struct uqm_recipe_model *m,
                       struct uqm_err *err)
 {
-    const char *ending = strrchr(m->path, '.');
-    if (ending && (strcmp(ending, ".yml") == 0 || strcmp(ending, ".yaml") == 0))
-        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
-                        "%s:%d: model %s: a recipe inside a recipe is not in this version",
-                        r->where, m->line, m->path);
     char *dir = uqm_path_dir(r->where), *beside = dir ? uqm_path_join(dir, m->path) : NULL;
     int ret = UQM_OK;
     *out = NULL;
@@ -44,7 +39,7 @@ static void note_vision(struct uqm_plan_input *in)
     for (size_t i = 0; i < cp->source.n_tensors; i++)
         if (cp->source.tensors[i].part == UQM_PART_VISION) {
             in->has_vision = true;
-            in->vision_beside = cp->locations[i].file >= cp->n_own_files;
+            in->vision_beside = uqm_plan_is_beside(cp, i);
             return;
         }
 }
@@ -52,6 +47,8 @@ static void note_vision(struct uqm_plan_input *in)
 static int open_input(struct uqm_plan_input *in, struct uqm_recipe_source *rs, const char *path,
                       const struct uqm_open_params *params, struct uqm_err *err)
 {
+    if (uqm_is_recipe_path(path))
+        return uqm_plan_inner_open(in, rs, path, NULL, params, err);
     struct uqm_checkpoint_params cp = {
         .path = path,
         .vision_tower = params->need_vision ? params->vision_tower : NULL,
@@ -101,7 +98,18 @@ static int open_model(struct uqm_recipe_source *rs, char **real, size_t m,
 {
     char *path, *where;
     size_t k = 0;
-    int ret = find_model(&path, rs->recipe, &rs->recipe->models[m], err);
+    const struct uqm_recipe_model *model = &rs->recipe->models[m];
+    const struct uqm_recipe *named = uqm_recipe_stream_find(params->stream, model->path);
+    if (named) { /* a recipe of this file; its name stands once among the models */
+        struct uqm_plan_input *in = &rs->inputs[rs->n_inputs];
+        rs->input_of[m] = rs->n_inputs;
+        in->model = model;
+        real[rs->n_inputs] = strdup("");
+        if (!real[rs->n_inputs++])
+            return uqm_plan_no_memory(rs, err);
+        return uqm_plan_inner_open(in, rs, rs->recipe->where, named, params, err);
+    }
+    int ret = find_model(&path, rs->recipe, model, err);
     if (ret < 0)
         return ret;
     where = realpath(path, NULL);
@@ -111,10 +119,10 @@ static int open_model(struct uqm_recipe_source *rs, char **real, size_t m,
         k++;
     rs->input_of[m] = k;
     if (ret == UQM_OK && k == rs->n_inputs) {
-        rs->inputs[k].model = &rs->recipe->models[m];
-        ret = open_input(&rs->inputs[k], rs, path, params, err);
+        rs->inputs[k].model = model;
         real[rs->n_inputs++] = where;
         where = NULL;
+        ret = open_input(&rs->inputs[k], rs, path, params, err);
     }
     free(where);
     free(path);

@@ -99,7 +99,7 @@ static const char *why_unused(const struct uqm_recipe_source *rs, size_t k, size
     const struct uqm_tensor *t = &cp->source.tensors[tensor];
     const struct uqm_recipe_module *module = uqm_plan_module_of(r, t);
     struct uqm_layer_name at;
-    if (cp->locations[tensor].file >= cp->n_own_files)
+    if (uqm_plan_is_beside(cp, tensor))
         return "beside the model";
     if (!module)
         return "in no module of the recipe";

@@ -296,7 +296,7 @@ static int add_beside(struct matching *m, struct uqm_err *err)
     const struct uqm_checkpoint *cp = k < rs->n_inputs ? rs->inputs[k].checkpoint : NULL;
     m->slice = NULL;
     for (size_t i = 0; cp && i < cp->source.n_tensors; i++) {
-        if (cp->locations[i].file < cp->n_own_files)
+        if (!uqm_plan_is_beside(cp, i))
             continue;
         struct made *e = push(m, err);
         struct uqm_plan_part *part = uqm_arena_alloc(&rs->arena, 1, sizeof *part);

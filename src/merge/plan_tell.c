@@ -31,7 +31,7 @@ static int tell_unnamed(struct uqm_recipe_source *rs, struct uqm_err *err)
         const struct uqm_checkpoint *cp = rs->inputs[k].checkpoint;
         for (size_t i = 0; i < cp->source.n_tensors; i++) {
             const struct uqm_tensor *t = &cp->source.tensors[i];
-            if (cp->locations[i].file >= cp->n_own_files || uqm_plan_module_of(rs->recipe, t))
+            if (uqm_plan_is_beside(cp, i) || uqm_plan_module_of(rs->recipe, t))
                 continue;
             if (rs->n_unnamed++ == 0) {
                 first = t;

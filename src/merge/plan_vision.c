@@ -6,11 +6,16 @@
 
 #include "src/merge/plan.h"
 
-static int digest_input(struct uqm_recipe_source *rs, size_t k, struct uqm_err *err)
+int uqm_plan_digest_input(struct uqm_recipe_source *rs, size_t input, struct uqm_err *err)
 {
-    struct uqm_plan_input *in = &rs->inputs[k];
+    struct uqm_plan_input *in = &rs->inputs[input];
     if (in->has_digest)
         return UQM_OK;
+    if (in->inner) {
+        int ret = uqm_source_vision_digest(&in->digest, in->inner, rs->digests, err);
+        in->has_digest = ret == UQM_OK;
+        return ret;
+    }
     int ret = uqm_digest_vision(&in->digest, rs->digests, in->checkpoint, &rs->digested_bytes, err);
     in->has_digest = ret == UQM_OK;
     return ret;
@@ -25,9 +30,9 @@ static int compare_towers(size_t *differs, struct uqm_recipe_source *rs,
         size_t k = slice->sources[i].input;
         if (k == from || !rs->inputs[k].has_vision)
             continue;
-        int ret = digest_input(rs, from, err);
+        int ret = uqm_plan_digest_input(rs, from, err);
         if (ret == UQM_OK)
-            ret = digest_input(rs, k, err);
+            ret = uqm_plan_digest_input(rs, k, err);
         if (ret < 0)
             return ret;
         if (strcmp(rs->inputs[k].digest.text, rs->inputs[from].digest.text) != 0) {

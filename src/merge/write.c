@@ -49,17 +49,17 @@ static int check_disk(const struct uqm_writer *w, struct uqm_err *err)
                     w->params->out_dir, (double) needed / 1e6, (double) available / 1e6);
 }
 
-static int check_inputs_unchanged(const struct uqm_writer *w, struct uqm_err *err)
+static int check_inputs_unchanged(const struct uqm_recipe_source *rs, struct uqm_err *err)
 {
-    for (size_t k = 0; k < w->rs->n_inputs; k++) {
-        const struct uqm_checkpoint *cp = w->rs->inputs[k].checkpoint;
-        for (size_t f = 0; f < cp->n_own_files; f++) {
-            int ret = uqm_file_check_unchanged(cp->files[f], err);
-            if (ret < 0)
-                return ret;
-        }
+    int ret = UQM_OK;
+    for (size_t k = 0; k < rs->n_inputs && ret == UQM_OK; k++) {
+        const struct uqm_checkpoint *cp = rs->inputs[k].checkpoint;
+        for (size_t f = 0; f < cp->n_own_files && ret == UQM_OK; f++)
+            ret = uqm_file_check_unchanged(cp->files[f], err);
+        if (ret == UQM_OK && rs->inputs[k].inner)
+            ret = check_inputs_unchanged(uqm_recipe_source_of(rs->inputs[k].inner), err);
     }
-    return UQM_OK;
+    return ret;
 }
 
 /* Everything up to the weights. The plan is made. */
@@ -86,7 +86,7 @@ static int finish(struct uqm_writer *w, struct uqm_err *err)
     if (ret == UQM_OK)
         ret = uqm_writer_small_files(w, err);
     if (ret == UQM_OK)
-        ret = check_inputs_unchanged(w, err);
+        ret = check_inputs_unchanged(w->rs, err);
     if (ret == UQM_OK)
         ret = uqm_writer_manifest(w, err);
     if (ret == UQM_OK)

@@ -40,13 +40,10 @@ static int check_path(const char *target, const char *path, const char *out_dir,
     return UQM_OK;
 }
 
-int uqm_writer_check_target(const struct uqm_recipe_source *rs, const char *out_dir,
-                            struct uqm_err *err)
+static int check_inputs(const char *target, const struct uqm_recipe_source *rs, const char *out_dir,
+                        struct uqm_err *err)
 {
-    char *target = absolute_target(out_dir);
     int ret = UQM_OK;
-    if (!target)
-        return UQM_OK; /* its folder does not exist, which publishing says better */
     for (size_t k = 0; k < rs->n_inputs && ret == UQM_OK; k++) {
         const struct uqm_checkpoint *cp = rs->inputs[k].checkpoint;
         ret = check_path(target, cp->path, out_dir, "the input", err);
@@ -54,7 +51,19 @@ int uqm_writer_check_target(const struct uqm_recipe_source *rs, const char *out_
             ret = check_path(target, cp->vision_tower_path, out_dir, "the vision tower", err);
         for (size_t f = 0; f < cp->n_files && ret == UQM_OK; f++)
             ret = check_path(target, cp->files[f]->name, out_dir, "the input file", err);
+        if (ret == UQM_OK && rs->inputs[k].inner)
+            ret = check_inputs(target, uqm_recipe_source_of(rs->inputs[k].inner), out_dir, err);
     }
+    return ret;
+}
+
+int uqm_writer_check_target(const struct uqm_recipe_source *rs, const char *out_dir,
+                            struct uqm_err *err)
+{
+    char *target = absolute_target(out_dir);
+    if (!target)
+        return UQM_OK; /* its folder does not exist, which publishing says better */
+    int ret = check_inputs(target, rs, out_dir, err);
     if (ret == UQM_OK)
         ret = check_path(target, rs->recipe->where, out_dir, "the recipe", err);
     free(target);

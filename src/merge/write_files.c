@@ -341,10 +341,10 @@ int uqm_writer_small_files(struct uqm_writer *w, struct uqm_err *err)
 /* --- manifest --- */
 
 /* Weight files, then config.json. */
-static int manifest_input(struct uqm_manifest_input *out, struct uqm_writer *w, size_t k,
-                          struct uqm_err *err)
+static int manifest_input(struct uqm_manifest_input *out, struct uqm_writer *w,
+                          const struct uqm_checkpoint *cp, const struct uqm_input_hash *hash,
+                          size_t k, struct uqm_err *err)
 {
-    const struct uqm_checkpoint *cp = w->rs->inputs[k].checkpoint;
     char *real = realpath(cp->path, NULL);
     out->path = real ? uqm_arena_strndup(&w->arena, real, strlen(real)) : NULL;
     free(real);
@@ -352,7 +352,7 @@ static int manifest_input(struct uqm_manifest_input *out, struct uqm_writer *w, 
     if (!out->path || !out->files)
         return uqm_writer_no_memory(w, err);
     for (size_t f = 0; f < cp->n_own_files; f++) {
-        struct uqm_xxh3_hex hex = uqm_input_hash_of(w->hash, k, f);
+        struct uqm_xxh3_hex hex = uqm_input_hash_of(hash, k, f);
         const char *slash = strrchr(cp->files[f]->name, '/');
         out->files[out->n_files++] = (struct uqm_manifest_file){
             .name = slash ? slash + 1 : cp->files[f]->name,
@@ -380,21 +380,58 @@ static int manifest_input(struct uqm_manifest_input *out, struct uqm_writer *w, 
     return UQM_OK;
 }
 
+/* The models on the disk, those that inner recipes are made of among them. */
+static size_t count_models(const struct uqm_recipe_source *rs)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < rs->n_inputs; k++)
+        n += rs->inputs[k].inner ? count_models(uqm_recipe_source_of(rs->inputs[k].inner)) : 1;
+    return n;
+}
+
+/* A model that several recipes take stands once. */
+static bool is_listed(const struct uqm_manifest_input *inputs, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(inputs[i].path, inputs[n].path) == 0)
+            return true;
+    return false;
+}
+
+static int manifest_inputs(struct uqm_manifest_input *inputs, size_t *n, struct uqm_writer *w,
+                           const struct uqm_recipe_source *rs, const struct uqm_input_hash *hash,
+                           struct uqm_err *err)
+{
+    int ret = UQM_OK;
+    for (size_t k = 0; k < rs->n_inputs && ret == UQM_OK; k++) {
+        if (rs->inputs[k].inner) {
+            ret = manifest_inputs(inputs, n, w, uqm_recipe_source_of(rs->inputs[k].inner),
+                                  uqm_input_hash_inner(hash, k), err);
+            continue;
+        }
+        inputs[*n] = (struct uqm_manifest_input){ 0 };
+        ret = manifest_input(&inputs[*n], w, rs->inputs[k].checkpoint, hash, k, err);
+        if (ret == UQM_OK && !is_listed(inputs, *n))
+            ++*n;
+    }
+    return ret;
+}
+
 int uqm_writer_manifest(struct uqm_writer *w, struct uqm_err *err)
 {
-    struct uqm_manifest_input *inputs = uqm_arena_alloc(&w->arena, w->rs->n_inputs, sizeof *inputs);
+    size_t n_inputs = 0;
+    struct uqm_manifest_input *inputs =
+        uqm_arena_alloc(&w->arena, count_models(w->rs), sizeof *inputs);
     if (!inputs)
         return uqm_writer_no_memory(w, err);
-    for (size_t k = 0; k < w->rs->n_inputs; k++) {
-        int ret = manifest_input(&inputs[k], w, k, err);
-        if (ret < 0)
-            return ret;
-    }
+    int ret = manifest_inputs(inputs, &n_inputs, w, w->rs, w->hash, err);
+    if (ret < 0)
+        return ret;
     struct uqm_manifest m = {
         .program = "uqmerge " UQM_VERSION,
         .recipe = w->recipe->text,
         .seed = w->env->seed,
-        .n_inputs = w->rs->n_inputs,
+        .n_inputs = n_inputs,
         .n_files = w->n_files,
         .n_tensors = w->n_tensors,
         .inputs = inputs,
@@ -408,7 +445,7 @@ int uqm_writer_manifest(struct uqm_writer *w, struct uqm_err *err)
                         w->recipe->where);
     char *path = uqm_path_join(w->dir, UQM_MANIFEST_NAME);
     size_t len = strlen(text);
-    int ret = path ? uqm_write_file(path, text, len, err) : uqm_writer_no_memory(w, err);
+    ret = path ? uqm_write_file(path, text, len, err) : uqm_writer_no_memory(w, err);
     atomic_fetch_add(&w->env->bytes_written, len);
     free(path);
     free(text);

@@ -241,8 +241,8 @@ static void a_missing_model_is_named_with_its_line(void **state)
     start(&p);
     assert_fails(try_plan(&p, TWO, NULL, &err), err, UQM_ERR_IO,
                  "r.yml:4: model a: no such folder");
-    assert_fails(try_plan(&p, HEAD "  - model: x.yml\n", NULL, &err), err, UQM_ERR_UNSUPPORTED,
-                 "r.yml:4: model x.yml: a recipe inside a recipe");
+    assert_fails(try_plan(&p, HEAD "  - model: x.yml\n", NULL, &err), err, UQM_ERR_IO,
+                 "r.yml:4: model x.yml: no such folder or file");
     test_rm(p.dir);
 }
 
