@@ -11,8 +11,8 @@
 #include "io/pool.h"
 #include "src/base/checked.h"
 
-/* More reads than this under way gain nothing on any disk we know; a consumer that keeps what it has
- * read has use for more buffers. */
+/* More reads than this under way gain nothing on any disk we know; a consumer that keeps what it
+ * has read has use for more buffers. */
 enum { MAX_BUFFERS = 4096, MAX_UNDER_WAY = 256 };
 
 /*

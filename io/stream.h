@@ -18,8 +18,8 @@ struct uqm_piece {
 /*
  * Fill in the next piece: 1, or 0 at the end. Called ahead of the consumer, in order.
  * UQM_PIECE_LATER: what comes next depends on pieces that are still on their way; it is asked again
- * with each uqm_stream_next(), and a consumer that has taken all it planned calls that no more until
- * it knows.
+ * with each uqm_stream_next(), and a consumer that has taken all it planned calls that no more
+ * until it knows.
  */
 enum { UQM_PIECE_LATER = 2 };
 typedef int (*uqm_next_piece_fn)(void *ctx, struct uqm_piece *piece);

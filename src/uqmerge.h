@@ -117,7 +117,7 @@ struct uqm_merge_params {
     bool no_model_card;       /* neither README.md nor mergekit_config.yml */
     bool truncate_embeddings; /* cut vocabularies to the shortest input's */
     bool allow_crimes;        /* merge different architectures */
-    bool allow_nan;    /* write elements that became NaN though no input is NaN there */
+    bool allow_nan;           /* write elements that became NaN though no input is NaN there */
     const char *vision_tower;
     enum uqm_numerics numerics;
 };

@@ -33,8 +33,8 @@ struct uqm_write_plan {
     uint64_t share_bytes; /* ... of the buffers shared with other merges, in the first one's plan */
 };
 
-/* The shards alone; the memory and the reads that follow from it are settled for all merges of a run
- * at once: uqm_writers_divide_memory(). */
+/* The shards alone; the memory and the reads that follow from it are settled for all merges of a
+ * run at once: uqm_writers_divide_memory(). */
 int uqm_write_plan_layout(struct uqm_write_plan *out, struct uqm_recipe_source *rs,
                           const struct uqm_write_params *params, struct uqm_err *err);
 /* What the merge reads, tensor by tensor, once its memory is known. */
