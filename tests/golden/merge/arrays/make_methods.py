@@ -3,8 +3,8 @@
     python make_methods.py      # with mergekit 0.1.5 and PyTorch; writes methods.safetensors
 
 Inputs are named SET.SHAPE.DTYPE.I (0: the base), results NAME.SET.SHAPE.DTYPE. Of equal
-magnitudes the one with the lowest index is made to count as the larger, so that the choice does not
-depend on the machine; the seed is 42 for every result.
+magnitudes the one with the lowest index is made to count as the larger (breadcrumbs: sorted stably),
+so that the choice does not depend on the machine; the seed is 42 for every result.
 """
 import pathlib
 
@@ -28,7 +28,7 @@ SETS = {
 BOOLS = ("normalize", "rescale", "filter_wise", "normalize_weights", "nuslerp_flatten",
          "nuslerp_row_wise")
 
-argsort = torch.argsort
+argsort, plain_sort = torch.argsort, torch.sort
 
 
 def ranked(x, dim=-1, descending=False):
@@ -37,9 +37,8 @@ def ranked(x, dim=-1, descending=False):
     return x.shape[dim] - 1 - argsort(x.flip(dim), dim=dim, stable=True)
 
 
-def sorted_by_rank(x, descending=False):
-    order = ranked(x, descending=descending)
-    return torch.return_types.sort((x[order], order))
+def sorted_stably(x, descending=False):
+    return plain_sort(x, descending=descending, stable=True)
 
 
 def topk_by_rank(x, k, largest=True):
@@ -48,7 +47,7 @@ def topk_by_rank(x, k, largest=True):
 
 
 torch.argsort = torch.Tensor.argsort = ranked
-torch.sort = sorted_by_rank
+torch.sort = sorted_stably
 torch.topk = topk_by_rank
 
 
