@@ -3,22 +3,26 @@
 #include <assert.h>
 #include <string.h>
 
+#include "compute/merge_kernels.h"
 #include "compute/tiers.h"
 
 void uqm_kernels_init(struct uqm_kernels *kernels, uint32_t cpu_flags)
 {
     *kernels = UQM_TIER_TABLE(ref);
     kernels->wide = &uqm_wide_ref;
+    kernels->merge = &uqm_merge_kernels_ref;
 #if defined(UQM_X86_TIERS)
     if (cpu_flags & UQM_CPU_AVX2) {
         *kernels = UQM_TIER_TABLE(avx2);
         kernels->product = &uqm_product_avx2;
         kernels->wide = &uqm_wide_avx2;
+        kernels->merge = &uqm_merge_kernels_avx2;
     }
     if (cpu_flags & UQM_CPU_AVX512) {
         *kernels = UQM_TIER_TABLE(avx512);
         kernels->product = &uqm_product_avx512;
         kernels->wide = &uqm_wide_avx512;
+        kernels->merge = &uqm_merge_kernels_avx512;
     }
 #else
     (void) cpu_flags;

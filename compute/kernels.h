@@ -42,10 +42,13 @@ struct uqm_product_kernel {
                  size_t k, bool carry);
 };
 
+struct uqm_merge_kernels;
+
 struct uqm_kernels {
     const char *tier;                         /* "ref", "avx2", "avx512" */
     const struct uqm_product_kernel *product; /* NULL in "ref": products are OpenBLAS's */
     const struct uqm_wide_kernels *wide;      /* of f64 */
+    const struct uqm_merge_kernels *merge;    /* merge_kernels.h */
 
     /* Exact; a NaN of F16 comes out quiet. */
     void (*f32_of_f16)(float *restrict dst, const uint16_t *restrict src, size_t n_elem);

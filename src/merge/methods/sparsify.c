@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "compute/merge_kernels.h"
+
 struct uqm_task_kind uqm_task_kind_of(enum uqm_method_id id)
 {
     switch (id) {
@@ -96,16 +98,13 @@ static uint32_t lower_bits(struct uqm_rng_key key, uint64_t e)
     return words[0];
 }
 
-static void draw_halves(uint16_t *dst, struct uqm_rng_key key, uint64_t first, size_t n)
+/* Halves [first, first + n). dst: room for 16 more. Returns where they begin in it. */
+static const uint16_t *draw_halves(uint16_t *dst, const struct uqm_job *job, struct uqm_rng_key key,
+                                   uint64_t first, size_t n)
 {
-    for (size_t i = 0; i < n;) {
-        uint64_t e = first + i;
-        uint32_t words[4];
-        const uint32_t counter[4] = { (uint32_t) (e / 8), (uint32_t) (e / 8 >> 32), 0, 0 };
-        uqm_philox4x32(words, counter, key);
-        for (; i < n && (first + i) / 8 == e / 8; i++)
-            dst[i] = (uint16_t) (words[(first + i) % 8 / 2] >> 16 * ((first + i) % 2));
-    }
+    size_t skip = (size_t) (first % 8);
+    job->kernels->merge->philox_halves(dst, key, first / 8, (skip + n + 7) / 8);
+    return dst + skip;
 }
 
 /* u < p, exactly. */
@@ -136,7 +135,7 @@ static void draw_uniform(uint8_t *keep, const struct uqm_job *job, const struct 
 {
     double density = uqm_job_input_param(job, input, "density");
     struct uqm_rng_key key = job->inputs[input].key;
-    uint16_t halves[SOME];
+    uint16_t drawn[SOME + 16];
     if (job->numerics == UQM_NUMERICS_MERGEKIT) {
         double p = rounded(uqm_sparse_type(job), density);
         for (size_t e = 0; e < span->n_elem; e++)
@@ -144,13 +143,12 @@ static void draw_uniform(uint8_t *keep, const struct uqm_job *job, const struct 
         return;
     }
     double whole = floor(density * 65536);
-    uint32_t most = whole <= 0 ? 0 : (uint32_t) whole; /* density < 1 */
+    uint16_t most = (uint16_t) whole; /* 0 <= density < 1 */
     for (size_t at = 0; at < span->n_elem; at += SOME) {
         size_t n = span->n_elem - at < SOME ? span->n_elem - at : SOME;
-        draw_halves(halves, key, span->first + at, n);
-        for (size_t e = 0; e < n; e++)
-            keep[at + e] = halves[e] < most;
-        for (size_t e = 0; e < n; e++)
+        const uint16_t *halves = draw_halves(drawn, job, key, span->first + at, n);
+        size_t left = job->kernels->merge->halves_below(keep + at, halves, most, n);
+        for (size_t e = 0; e < n && left > 0; e++)
             if (halves[e] == most)
                 keep[at + e] = is_below(halves[e], key, span->first + at + e, density);
     }
@@ -249,7 +247,7 @@ static void draw_row(uint8_t *keep, const struct chances *c, const struct uqm_sp
 
 static size_t halves_bytes(const struct uqm_job *job)
 {
-    return (size_t) (job->block_elem * sizeof(uint16_t) + 63) / 64 * 64;
+    return (size_t) ((job->block_elem + 16) * sizeof(uint16_t) + 63) / 64 * 64;
 }
 
 size_t uqm_sparse_draw_bytes(const struct uqm_job *job)
@@ -264,7 +262,8 @@ static void draw_ranked(uint8_t *keep, const struct uqm_job *job, const struct u
 {
     struct uqm_rank_rows rows = uqm_rank_rows(job);
     size_t unit = (size_t) (rows.m * rows.stride), stride = (size_t) rows.stride;
-    uint16_t *halves = scratch;
+    uint16_t *drawn = scratch;
+    const uint16_t *halves = drawn;
     struct ranked *v = (struct ranked *) (void *) ((char *) scratch + halves_bytes(job));
     struct chances c = chances_of(job, input, rows.m);
     assert(span->n_elem <= job->block_elem && span->n_elem % unit == 0);
@@ -273,7 +272,7 @@ static void draw_ranked(uint8_t *keep, const struct uqm_job *job, const struct u
         return;
     }
     if (job->numerics == UQM_NUMERICS_ACCURATE)
-        draw_halves(halves, job->inputs[input].key, span->first, span->n_elem);
+        halves = draw_halves(drawn, job, job->inputs[input].key, span->first, span->n_elem);
     for (size_t at = 0; at < span->n_elem; at += unit)
         for (size_t k = 0; k < stride; k++)
             draw_row(keep, &c, span, input, keys, halves, at + k, stride, v);

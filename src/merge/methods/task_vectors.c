@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "compute/merge_kernels.h"
 #include "src/merge/methods/methods.h"
 #include "src/merge/methods/sparsify.h"
 
@@ -28,6 +29,12 @@ static bool is_drawn(const struct uqm_job *job)
 {
     enum uqm_sparsifier s = uqm_task_kind_of(job->method->id).sparsifier;
     return s == UQM_SPARSE_RANDOM || s == UQM_SPARSE_RANKED;
+}
+
+/* From f32 elements by the kernels of compute/merge_kernels.h; else lane by lane. */
+static bool is_direct(const struct uqm_job *job)
+{
+    return job->numerics == UQM_NUMERICS_ACCURATE && job->work != UQM_F64;
 }
 
 static enum uqm_key_kind key_kind(const struct uqm_job *job)
@@ -147,7 +154,7 @@ static size_t tally_bytes(const struct uqm_job *job)
 }
 
 struct sums {
-    double before, after;
+    double before[UQM_SUM_PARTS], after[UQM_SUM_PARTS];
 };
 
 static size_t partial_bytes(const struct uqm_job *job)
@@ -157,13 +164,23 @@ static size_t partial_bytes(const struct uqm_job *job)
     return sums > ties ? sums : ties;
 }
 
+/* One model beside the base, as the kernels see it. */
+struct direct {
+    size_t input;
+    struct uqm_sparse sparse;
+    const uint8_t *keep; /* of the whole span, or NULL */
+};
+
 /* One worker's: lanes for the base, the sum, the mixture, the divisor and every model's share; the
  * magnitudes and the draws of a whole block. */
 enum { LANE_BASE, LANE_SUM, LANE_MIX, LANE_DIVISOR, FIRST_SHARE };
 
 struct scratch {
     struct uqm_arith arith;
-    double *weights; /* [n_inputs], as the arithmetic has them */
+    double *weights;               /* [n_inputs], as the arithmetic has them */
+    struct uqm_task_input *inputs; /* [n_inputs], and what they come from */
+    struct direct *direct;
+    uint32_t *found; /* [UQM_CHUNK + 16] keys of one bin */
     uint32_t *keys;  /* [block_elem] */
     uint8_t *keep;   /* [n_inputs][block_elem], of drawn methods */
     void *draw;
@@ -183,6 +200,9 @@ static size_t scratch_bytes(const struct uqm_job *job)
 {
     return aligned(uqm_arith_bytes(FIRST_SHARE + job->n_inputs)) +
            aligned(job->n_inputs * sizeof(double)) +
+           aligned(job->n_inputs * sizeof(struct uqm_task_input)) +
+           aligned(job->n_inputs * sizeof(struct direct)) +
+           aligned((UQM_CHUNK + 16) * sizeof(uint32_t)) +
            aligned((size_t) job->block_elem * sizeof(uint32_t)) + keep_bytes(job) +
            uqm_sparse_draw_bytes(job);
 }
@@ -195,6 +215,12 @@ static struct scratch cut(const struct uqm_job *job, void *block)
     p += aligned(uqm_arith_bytes(FIRST_SHARE + job->n_inputs));
     s.weights = (double *) (void *) p;
     p += aligned(job->n_inputs * sizeof(double));
+    s.inputs = (struct uqm_task_input *) (void *) p;
+    p += aligned(job->n_inputs * sizeof(struct uqm_task_input));
+    s.direct = (struct direct *) (void *) p;
+    p += aligned(job->n_inputs * sizeof(struct direct));
+    s.found = (uint32_t *) (void *) p;
+    p += aligned((UQM_CHUNK + 16) * sizeof(uint32_t));
     s.keys = (uint32_t *) (void *) p;
     p += aligned((size_t) job->block_elem * sizeof(uint32_t));
     s.keep = (uint8_t *) p;
@@ -221,10 +247,28 @@ static void load_task(struct scratch *s, void *lane, const struct uqm_span *span
     keys_of(s->keys + at, &s->arith, lane, n);
 }
 
+/* The base's lane: f32 elements where the job is direct. */
 static void load_base(struct scratch *s, const struct uqm_job *job, const struct uqm_span *span,
                       size_t at, size_t n)
 {
-    uqm_arith_load(&s->arith, uqm_lane(&s->arith, LANE_BASE), span, (size_t) job->base, at, n);
+    if (is_direct(job))
+        uqm_job_load_f32(uqm_lane(&s->arith, LANE_BASE), job, span, (size_t) job->base, at, n,
+                         s->arith.half);
+    else
+        uqm_arith_load(&s->arith, uqm_lane(&s->arith, LANE_BASE), span, (size_t) job->base, at, n);
+}
+
+/* The keys alone. */
+static void load_keys(struct scratch *s, const struct uqm_job *job, const struct uqm_span *span,
+                      size_t input, size_t at, size_t n)
+{
+    void *lane = uqm_lane(&s->arith, LANE_SUM);
+    if (!is_direct(job)) {
+        load_task(s, lane, span, input, at, n);
+        return;
+    }
+    uqm_job_load_f32(lane, job, span, input, at, n, s->arith.half);
+    job->kernels->merge->delta_keys(s->keys + at, lane, uqm_lane(&s->arith, LANE_BASE), n);
 }
 
 static size_t chunk_at(const struct uqm_span *span, size_t at)
@@ -242,7 +286,7 @@ static void draw_all(struct scratch *s, const struct uqm_job *job, const struct 
         for (size_t at = 0, n; ranked && at < span->n_elem; at += n) {
             n = chunk_at(span, at);
             load_base(s, job, span, at, n);
-            load_task(s, uqm_lane(&s->arith, LANE_SUM), span, i, at, n);
+            load_keys(s, job, span, i, at, n);
         }
         uqm_sparse_draw(s->keep + i * job->block_elem, job, span, i, s->keys, s->draw);
     }
@@ -313,6 +357,132 @@ static void make_sparse(struct scratch *s, const struct uqm_job *job,
         rescale(s, job, sparse, lane, n);
 }
 
+/* --- direct --- */
+
+/*
+ * Which keys of input i are kept from element `index` on, as bounds, and for how many elements:
+ * where the limits cut equal keys the bounds change.
+ */
+static uint64_t bounds_at(struct uqm_task_input *in, const struct uqm_sparse *sparse,
+                          uint64_t index)
+{
+    const struct uqm_key_limit *keep = &sparse->keep, *drop = &sparse->drop;
+    bool keeps_ties = (index < keep->cut) != keep->last;
+    bool drops_ties = (index < drop->cut) != drop->last;
+    uint64_t until = UINT64_MAX;
+    in->least = keep->key > INT32_MAX ? INT32_MAX : (int32_t) keep->key;
+    in->most = drop->key > INT32_MAX ? INT32_MAX : (int32_t) drop->key - drops_ties;
+    if (!keeps_ties && in->least == INT32_MAX)
+        in->most = -1;
+    else
+        in->least += !keeps_ties;
+    if (keep->cut > index && keep->cut < until)
+        until = keep->cut;
+    if (drop->cut > index && drop->cut < until)
+        until = drop->cut;
+    return until - index;
+}
+
+/* What is the same for all elements of the span; returns how many models there are. */
+static size_t start_direct(struct scratch *s, const struct uqm_job *job,
+                           const struct uqm_job_state *state)
+{
+    const struct uqm_sparse *known = state->result;
+    size_t n = 0;
+    for (size_t i = 0; i < job->n_inputs; i++) {
+        struct direct *d = &s->direct[n];
+        if ((long) i == job->base)
+            continue;
+        *d = (struct direct){ .input = i };
+        if (job->n_passes > 0)
+            d->sparse = known[i];
+        else
+            start_sparse(&d->sparse, job, i);
+        if (is_drawn(job) && uqm_sparse_is_active(job, i))
+            d->keep = s->keep + i * job->block_elem;
+        s->inputs[n++] = (struct uqm_task_input){
+            .ratio = d->sparse.has_ratio ? d->sparse.ratio : 1,
+            .weight = uqm_job_input_param(job, i, "weight"),
+        };
+    }
+    return n;
+}
+
+/* Point model k at elements from `at` of the span on, its f32 values being in `lane`; how many its
+ * bounds hold for, at most n. */
+static size_t aim(struct scratch *s, const struct uqm_span *span, size_t k, const float *lane,
+                  size_t at, size_t n)
+{
+    const struct direct *d = &s->direct[k];
+    struct uqm_task_input *in = &s->inputs[k];
+    uint64_t m = bounds_at(in, &d->sparse, span->first + at);
+    in->x = lane;
+    in->keep = d->keep ? d->keep + at : NULL;
+    return m < n ? (size_t) m : n;
+}
+
+/* What lies in the lanes, elements [at, at + n) of the span, in runs that have the same bounds. */
+static void mix_lanes(struct scratch *s, const struct uqm_job *job, const struct uqm_span *span,
+                      struct uqm_task_mix *mix, double *out, size_t at, size_t n)
+{
+    const float *base = uqm_lane(&s->arith, LANE_BASE);
+    for (size_t done = 0, m; done < n; done += m) {
+        m = n - done;
+        for (size_t k = 0; k < mix->n_inputs; k++) {
+            const float *lane = uqm_lane(&s->arith, FIRST_SHARE + k);
+            m = aim(s, span, k, lane + done, at + done, m);
+        }
+        mix->base = base + done;
+        job->kernels->merge->task_mix(out + done, mix, m);
+    }
+}
+
+static void merge_direct(struct scratch *s, const struct uqm_job *job,
+                         const struct uqm_job_state *state, void *dst, const struct uqm_span *span)
+{
+    double divisor = 0, *out = uqm_lane(&s->arith, LANE_MIX);
+    struct uqm_task_mix mix = {
+        .consensus = uqm_task_kind_of(job->method->id).consensus,
+        .normalize = uqm_job_param(job, "normalize") != 0,
+        .lambda = uqm_job_param(job, "lambda"),
+        .n_inputs = start_direct(s, job, state),
+        .inputs = s->inputs,
+    };
+    for (size_t k = 0; k < mix.n_inputs; k++)
+        divisor += s->inputs[k].weight;
+    mix.divisor = fabs(divisor) < 1e-8 ? 1 : divisor;
+    for (size_t at = 0, n; at < span->n_elem; at += n) {
+        n = chunk_at(span, at);
+        load_base(s, job, span, at, n);
+        for (size_t k = 0; k < mix.n_inputs; k++)
+            uqm_job_load_f32(uqm_lane(&s->arith, FIRST_SHARE + k), job, span, s->direct[k].input,
+                             at, n, s->arith.half);
+        mix_lanes(s, job, span, &mix, out, at, n);
+        uqm_job_store_f64(dst, job, at, out, n, s->arith.narrow, s->arith.half);
+    }
+}
+
+/* before and after, of those models that may lose something. LANE_BASE is loaded. */
+static void sum_direct(struct scratch *s, const struct uqm_job *job,
+                       const struct uqm_job_state *state, const struct uqm_span *span, size_t at,
+                       size_t n, struct sums *sums)
+{
+    const float *base = uqm_lane(&s->arith, LANE_BASE);
+    float *lane = uqm_lane(&s->arith, FIRST_SHARE);
+    size_t n_models = start_direct(s, job, state);
+    for (size_t k = 0; k < n_models; k++) {
+        size_t i = s->direct[k].input;
+        if (!uqm_sparse_is_active(job, i))
+            continue;
+        uqm_job_load_f32(lane, job, span, i, at, n, s->arith.half);
+        for (size_t done = 0, m; done < n; done += m) {
+            m = aim(s, span, k, lane + done, at + done, n - done);
+            job->kernels->merge->task_sums(sums[i].before, sums[i].after, &s->inputs[k],
+                                           base + done, m);
+        }
+    }
+}
+
 /* --- passes --- */
 
 static void pass_blocks(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
@@ -354,30 +524,32 @@ static void count_coarse(struct scratch *s, const struct uqm_job *job, const str
         uint32_t *counts = tally + i * UQM_COARSE_BINS;
         if (k > 0 && w->searches[k - 1].channel == i)
             continue;
-        load_task(s, uqm_lane(&s->arith, LANE_SUM), span, i, at, n);
+        load_keys(s, job, span, i, at, n);
         for (size_t e = at; e < at + n; e++)
             counts[uqm_key_bin(kind, s->keys[e])]++;
     }
 }
 
-static void count_fine(struct scratch *s, const struct work *w, const struct uqm_span *span,
-                       size_t at, size_t n, uint32_t *tally)
+static void count_fine(struct scratch *s, const struct uqm_job *job, const struct work *w,
+                       const struct uqm_span *span, size_t at, size_t n, uint32_t *tally)
 {
     for (size_t k = 0; k < w->n_searches; k++) {
         const struct uqm_key_search *search = &w->searches[k];
         uint32_t *counts = tally + k * UQM_FINE_BINS;
         if (k == 0 || w->searches[k - 1].channel != search->channel)
-            load_task(s, uqm_lane(&s->arith, LANE_SUM), span, search->channel, at, n);
-        for (size_t e = at; e < at + n; e++)
-            if (s->keys[e] >> 16 == search->coarse)
-                counts[s->keys[e] & 0xFFFF]++;
+            load_keys(s, job, span, search->channel, at, n);
+        size_t n_found =
+            job->kernels->merge->keys_in_bin(s->found, s->keys + at, search->coarse, n);
+        for (size_t e = 0; e < n_found; e++)
+            counts[s->found[e] & 0xFFFF]++;
     }
 }
 
-static void find_ties(struct scratch *s, const struct uqm_key_search *search,
-                      const struct uqm_span *span, size_t at, size_t n, struct uqm_key_ties *ties)
+static void find_ties(struct scratch *s, const struct uqm_job *job,
+                      const struct uqm_key_search *search, const struct uqm_span *span, size_t at,
+                      size_t n, struct uqm_key_ties *ties)
 {
-    load_task(s, uqm_lane(&s->arith, LANE_SUM), span, search->channel, at, n);
+    load_keys(s, job, span, search->channel, at, n);
     for (size_t e = at; e < at + n; e++)
         if (s->keys[e] == search->limit.key)
             ties->bits[e / 64] |= UINT64_C(1) << e % 64;
@@ -404,9 +576,9 @@ static void add_sums(struct scratch *s, const struct uqm_job *job,
             continue;
         load_task(s, lane, span, i, at, n);
         round_wide(job, lane, n);
-        sums[i].before += sum_of_magnitudes(&s->arith, lane, n);
+        sums[i].before[0] += sum_of_magnitudes(&s->arith, lane, n);
         make_sparse(s, job, state, span, i, lane, at, n);
-        sums[i].after += sum_of_magnitudes(&s->arith, lane, n);
+        sums[i].after[0] += sum_of_magnitudes(&s->arith, lane, n);
     }
 }
 
@@ -421,14 +593,16 @@ static void scan(const struct uqm_job *job, const struct uqm_job_state *state, u
     for (size_t at = 0, n; at < span->n_elem; at += n) {
         n = chunk_at(span, at);
         load_base(&s, job, span, at, n);
-        if (sums)
+        if (sums && is_direct(job))
+            sum_direct(&s, job, state, span, at, n, partial);
+        else if (sums)
             add_sums(&s, job, state, span, at, n, partial);
         else if (pass == PASS_COARSE)
             count_coarse(&s, job, &w, span, at, n, tally);
         else if (pass == PASS_FINE)
-            count_fine(&s, &w, span, at, n, tally);
+            count_fine(&s, job, &w, span, at, n, tally);
         else
-            find_ties(&s, &w.searches[pass - PASS_CUT], span, at, n, partial);
+            find_ties(&s, job, &w.searches[pass - PASS_CUT], span, at, n, partial);
     }
 }
 
@@ -439,8 +613,8 @@ static void fold(const struct uqm_job *job, struct uqm_job_state *state, unsigne
     const struct sums *sums = partial;
     if (is_sums(job, pass)) {
         for (size_t i = 0; i < job->n_inputs; i++) {
-            w.before[i] += sums[i].before;
-            w.after[i] += sums[i].after;
+            w.before[i] += uqm_add_parts(sums[i].before);
+            w.after[i] += uqm_add_parts(sums[i].after);
         }
     } else if (pass >= PASS_CUT) {
         uqm_key_search_cut(&w.searches[pass - PASS_CUT], block * job->block_elem, partial);
@@ -639,6 +813,10 @@ static void merge(const struct uqm_job *job, const struct uqm_job_state *state, 
                            : uqm_arith_rd(&s.arith, uqm_job_input_param(job, i, "weight"));
     if (is_drawn(job))
         draw_all(&s, job, span);
+    if (is_direct(job)) {
+        merge_direct(&s, job, state, dst, span);
+        return;
+    }
     for (size_t at = 0, n; at < span->n_elem; at += n) {
         n = chunk_at(span, at);
         merge_chunk(&s, job, state, span, dst, at, n);

@@ -1,0 +1,73 @@
+/*
+ * Kernels of the task vectors, beside those of kernels.h: magnitudes as integers, random numbers,
+ * the inner loop, sums in eight interleaved parts. All of them agree to the bit over all tiers,
+ * sums included: the order of additions is part of what they compute. Operands in place are allowed
+ * where the types are equal; any n_elem. Arrays are aligned to their elements.
+ */
+#ifndef UQM_COMPUTE_MERGE_KERNELS_H
+#define UQM_COMPUTE_MERGE_KERNELS_H
+
+#include "src/base/dtype.h"
+#include "src/base/rng.h"
+
+/* One model's share in a run of elements (spec merge.md 3.1). */
+struct uqm_task_input {
+    const float *x;
+    /* Kept where least <= bits(|x - base|) <= most, as f32, and where keep[e] is not 0 (NULL: all
+     * are). */
+    int32_t least, most;
+    const uint8_t *keep;
+    double ratio, weight;
+};
+
+struct uqm_task_mix {
+    const float *base;
+    size_t n_inputs;
+    const struct uqm_task_input *inputs;
+    bool consensus; /* those alone whose sign is the sum's */
+    bool normalize; /* by the weights of those that count, 1 where they add up to 0 */
+    double divisor; /* without consensus */
+    double lambda;
+};
+
+enum { UQM_SUM_PARTS = 8 };
+
+struct uqm_merge_kernels {
+    /* keys = bits of |x - base| as f32 */
+    void (*delta_keys)(uint32_t *restrict keys, const float *restrict x, const float *restrict base,
+                       size_t n_elem);
+    /* The keys whose upper 16 bits are `bin`, in order; how many. out: room for n_elem + 16. */
+    size_t (*keys_in_bin)(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bin,
+                          size_t n_elem);
+    /* Halves 0 .. 8 n_blocks - 1 behind counter `first` of a Philox stream: words 0..3 of counters
+     * (first + b, 0, 0), low halves first. */
+    void (*philox_halves)(uint16_t *restrict dst, struct uqm_rng_key key, uint64_t first,
+                          size_t n_blocks);
+
+    /* keep[e] = half[e] < limit; how many are equal to it. */
+    size_t (*halves_below)(uint8_t *restrict keep, const uint16_t *restrict halves, uint16_t limit,
+                           size_t n_elem);
+
+    /*
+     * out = base + lambda mix. e_i = (f64(x_i) - f64(base)) ratio_i weight_i where kept, else 0; s
+     * = sum e_i; mix = s, or with consensus the sum of those e_i that are > 0 where s >= 0, < 0
+     * where s < 0; divided as asked for. In the order of the inputs, f64, one rounding an
+     * operation. Every NaN is the same one.
+     */
+    void (*task_mix)(double *restrict out, const struct uqm_task_mix *mix, size_t n_elem);
+    /* before += |f64(x) - f64(base)|, after += the same where kept; in eight parts. */
+    void (*task_sums)(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
+                      const struct uqm_task_input *input, const float *base, size_t n_elem);
+};
+
+/* The parts of sums, added as said. */
+static inline double uqm_add_parts(const double part[UQM_SUM_PARTS])
+{
+    return ((part[0] + part[4]) + (part[2] + part[6])) +
+           ((part[1] + part[5]) + (part[3] + part[7]));
+}
+
+extern const struct uqm_merge_kernels uqm_merge_kernels_ref, uqm_merge_kernels_avx2,
+    uqm_merge_kernels_avx512;
+
+#endif

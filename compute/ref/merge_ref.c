@@ -1,0 +1,63 @@
+#include "compute/merge_scalar.h"
+
+static void delta_keys(uint32_t *restrict keys, const float *restrict x, const float *restrict base,
+                       size_t n_elem)
+{
+    for (size_t e = 0; e < n_elem; e++)
+        keys[e] = uqm_delta_key_1(x[e], base[e]);
+}
+
+static size_t keys_in_bin(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bin,
+                          size_t n_elem)
+{
+    size_t n = 0;
+    for (size_t e = 0; e < n_elem; e++)
+        if (keys[e] >> 16 == bin)
+            out[n++] = keys[e];
+    return n;
+}
+
+static void philox_halves(uint16_t *restrict dst, struct uqm_rng_key key, uint64_t first,
+                          size_t n_blocks)
+{
+    for (size_t b = 0; b < n_blocks; b++) {
+        uint32_t words[4];
+        const uint32_t at[4] = { (uint32_t) (first + b), (uint32_t) ((first + b) >> 32), 0, 0 };
+        uqm_philox4x32(words, at, key);
+        for (size_t i = 0; i < 8; i++)
+            dst[8 * b + i] = (uint16_t) (words[i / 2] >> 16 * (i % 2));
+    }
+}
+
+static size_t halves_below(uint8_t *restrict keep, const uint16_t *restrict halves, uint16_t limit,
+                           size_t n_elem)
+{
+    size_t n = 0;
+    for (size_t e = 0; e < n_elem; e++) {
+        keep[e] = halves[e] < limit;
+        n += halves[e] == limit;
+    }
+    return n;
+}
+
+static void task_mix(double *restrict out, const struct uqm_task_mix *mix, size_t n_elem)
+{
+    for (size_t e = 0; e < n_elem; e++)
+        out[e] = uqm_task_mix_1(mix, e);
+}
+
+static void task_sums(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
+                      const struct uqm_task_input *input, const float *base, size_t n_elem)
+{
+    for (size_t e = 0; e < n_elem; e++)
+        uqm_task_sums_1(&before[e % UQM_SUM_PARTS], &after[e % UQM_SUM_PARTS], input, base, e);
+}
+
+const struct uqm_merge_kernels uqm_merge_kernels_ref = {
+    .delta_keys = delta_keys,
+    .keys_in_bin = keys_in_bin,
+    .philox_halves = philox_halves,
+    .halves_below = halves_below,
+    .task_mix = task_mix,
+    .task_sums = task_sums,
+};

@@ -1,0 +1,116 @@
+/* Eight doubles, as two AVX2 registers, and the eight floats or integers beside them. Included once
+ * by merge_avx2.c, before the kernels' bodies. */
+#ifndef UQM_COMPUTE_EIGHTS_AVX2_H
+#define UQM_COMPUTE_EIGHTS_AVX2_H
+
+#include <immintrin.h>
+
+typedef struct {
+    __m256d lo, hi;
+} wd;
+typedef wd wm; /* lanes of all ones or zeros */
+
+#define EACH(expr_lo, expr_hi) ((wd){ (expr_lo), (expr_hi) })
+
+static inline wd wd_set(double x)
+{
+    return EACH(_mm256_set1_pd(x), _mm256_set1_pd(x));
+}
+static inline wd wd_load(const double *p)
+{
+    return EACH(_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4));
+}
+static inline void wd_store(double *p, wd x)
+{
+    _mm256_storeu_pd(p, x.lo);
+    _mm256_storeu_pd(p + 4, x.hi);
+}
+static inline wd wd_add(wd a, wd b)
+{
+    return EACH(_mm256_add_pd(a.lo, b.lo), _mm256_add_pd(a.hi, b.hi));
+}
+static inline wd wd_sub(wd a, wd b)
+{
+    return EACH(_mm256_sub_pd(a.lo, b.lo), _mm256_sub_pd(a.hi, b.hi));
+}
+static inline wd wd_mul(wd a, wd b)
+{
+    return EACH(_mm256_mul_pd(a.lo, b.lo), _mm256_mul_pd(a.hi, b.hi));
+}
+static inline wd wd_div(wd a, wd b)
+{
+    return EACH(_mm256_div_pd(a.lo, b.lo), _mm256_div_pd(a.hi, b.hi));
+}
+static inline wd wd_abs(wd a)
+{
+    const __m256d sign = _mm256_set1_pd(-0.0);
+    return EACH(_mm256_andnot_pd(sign, a.lo), _mm256_andnot_pd(sign, a.hi));
+}
+static inline wd wd_of_f32(__m256 f)
+{
+    return EACH(_mm256_cvtps_pd(_mm256_castps256_ps128(f)),
+                _mm256_cvtps_pd(_mm256_extractf128_ps(f, 1)));
+}
+
+#define COMPARE(a, b, how)                                                                         \
+    EACH(_mm256_cmp_pd((a).lo, (b).lo, how), _mm256_cmp_pd((a).hi, (b).hi, how))
+static inline wm wd_greater(wd a, wd b)
+{
+    return COMPARE(a, b, _CMP_GT_OQ);
+}
+static inline wm wd_less(wd a, wd b)
+{
+    return COMPARE(a, b, _CMP_LT_OQ);
+}
+static inline wm wd_at_least(wd a, wd b)
+{
+    return COMPARE(a, b, _CMP_GE_OQ);
+}
+static inline wm wd_equal(wd a, wd b)
+{
+    return COMPARE(a, b, _CMP_EQ_OQ);
+}
+static inline wm wd_is_nan(wd a)
+{
+    return COMPARE(a, a, _CMP_UNORD_Q);
+}
+/* x where the mask is set, else 0 */
+static inline wd wd_where(wm m, wd x)
+{
+    return EACH(_mm256_and_pd(m.lo, x.lo), _mm256_and_pd(m.hi, x.hi));
+}
+static inline wd wd_select(wm m, wd yes, wd no)
+{
+    return EACH(_mm256_blendv_pd(no.lo, yes.lo, m.lo), _mm256_blendv_pd(no.hi, yes.hi, m.hi));
+}
+/* From lanes of 32 bits. */
+static inline wm wm_of_i32(__m256i m)
+{
+    return EACH(_mm256_castsi256_pd(_mm256_cvtepi32_epi64(_mm256_castsi256_si128(m))),
+                _mm256_castsi256_pd(_mm256_cvtepi32_epi64(_mm256_extracti128_si256(m, 1))));
+}
+/* least <= key <= most, and keep[lane] is not 0 */
+static inline wm wm_of_keys(__m256i keys, __m256i least, __m256i most, const uint8_t *keep)
+{
+    __m256i out = _mm256_or_si256(_mm256_cmpgt_epi32(least, keys), _mm256_cmpgt_epi32(keys, most));
+    if (keep) {
+        __m256i k = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (const void *) keep));
+        out = _mm256_or_si256(out, _mm256_cmpeq_epi32(k, _mm256_setzero_si256()));
+    }
+    return wm_of_i32(_mm256_xor_si256(out, _mm256_set1_epi32(-1)));
+}
+/* Those of eight keys with these upper 16 bits, in order, to out. */
+static inline size_t pick_keys(uint32_t *out, const uint32_t *keys, __m256i bin)
+{
+    __m256i v = _mm256_loadu_si256((const __m256i *) (const void *) keys);
+    __m256i same = _mm256_cmpeq_epi32(_mm256_srli_epi32(v, 16), bin);
+    unsigned m = (unsigned) _mm256_movemask_ps(_mm256_castsi256_ps(same));
+    size_t n = 0;
+    for (; m; m &= m - 1)
+        out[n++] = keys[__builtin_ctz(m)];
+    return n;
+}
+
+#undef COMPARE
+#undef EACH
+#endif

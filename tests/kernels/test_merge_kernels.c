@@ -1,0 +1,256 @@
+/* Every tier of the task vectors' kernels against the reference, to the bit; the reference against
+ * what merge_kernels.h says. */
+#include "compute/merge_kernels.h"
+
+#include <math.h>
+
+#include "tests/kernels/tiers_here.h"
+
+enum { N = 4097, GUARD = 16 };
+
+struct arrays {
+    float *a, *b, *c; /* [N + GUARD] */
+};
+
+static struct arrays make(uint64_t seed, bool awkward)
+{
+    struct random r = { seed };
+    struct arrays v;
+    float **f[3] = { &v.a, &v.b, &v.c };
+    for (int k = 0; k < 3; k++) {
+        *f[k] = calloc(N + GUARD, sizeof(float));
+        for (size_t i = 0; i < N; i++)
+            (*f[k])[i] = awkward ? awkward_f32(&r, i + (size_t) k) : random_f32(&r, 3);
+    }
+    return v;
+}
+
+static void unmake(struct arrays *v)
+{
+    free(v->a);
+    free(v->b);
+    free(v->c);
+}
+
+/* Same bits, or both NaN: which of two NaNs a sum keeps is not promised. */
+static void assert_same_f64(const double *got, const double *want, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(&got[i], &want[i], sizeof *got) != 0 && !(isnan(got[i]) && isnan(want[i])))
+            fail_msg("%s: element %zu of %zu: %a, not %a", what, i, n, got[i], want[i]);
+}
+
+static void magnitudes_agree_to_the_bit(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct arrays v = make(1, true);
+    uint32_t want[N + GUARD], got[N + GUARD];
+    for (size_t k = 0; k < t.n; k++)
+        for (size_t l = 0; l < N_LENGTHS; l++) {
+            size_t n = lengths[l];
+            for (size_t e = 0; e < n; e++)
+                want[e] = uqm_bits_of_f32(v.a[e] - v.b[e]) & 0x7FFFFFFF;
+            got[n] = 77;
+            t.v[k].merge->delta_keys(got, v.a, v.b, n);
+            for (size_t e = 0; e < n; e++) /* NaNs are larger than all, whichever they are */
+                assert_true(got[e] == want[e] || (got[e] > 0x7F800000 && want[e] > 0x7F800000));
+            assert_int_equal(got[n], 77);
+        }
+    unmake(&v);
+}
+
+static void keys_of_a_bin_come_in_their_order(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct random r = { 3 };
+    uint32_t keys[N], want[N + GUARD], got[N + GUARD];
+    for (size_t e = 0; e < N; e++)
+        keys[e] = (0x3F80 + random_u32(&r) % 3) << 16 | (uint32_t) e;
+    for (size_t k = 0; k < t.n; k++)
+        for (size_t l = 0; l < N_LENGTHS; l++) {
+            size_t n = 0;
+            for (size_t e = 0; e < lengths[l]; e++)
+                if (keys[e] >> 16 == 0x3F81)
+                    want[n++] = keys[e];
+            assert_int_equal(t.v[k].merge->keys_in_bin(got, keys, 0x3F81, lengths[l]), n);
+            assert_memory_equal(got, want, n * sizeof *got);
+        }
+}
+
+static void philox_halves_are_the_streams_words(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    const struct uqm_rng_key key = { { 0x01234567, 0x89ABCDEF } };
+    static const uint64_t firsts[] = { 0, 5, 0xFFFFFFF0, 0x3FFFFFFFFF };
+    enum { BLOCKS = 83 };
+    for (size_t f = 0; f < 4; f++) {
+        uint16_t want[8 * BLOCKS], got[8 * BLOCKS];
+        for (size_t b = 0; b < BLOCKS; b++) {
+            uint64_t at = firsts[f] + b;
+            const uint32_t counter[4] = { (uint32_t) at, (uint32_t) (at >> 32), 0, 0 };
+            uint32_t words[4];
+            uqm_philox4x32(words, counter, key);
+            memcpy(want + 8 * b, words, sizeof words);
+        }
+        for (size_t k = 0; k < t.n; k++)
+            for (size_t n = 0; n <= BLOCKS; n += 17) {
+                memset(got, 0, sizeof got);
+                t.v[k].merge->philox_halves(got, key, firsts[f], n);
+                assert_memory_equal(got, want, n * 16);
+            }
+    }
+}
+
+static void halves_below_a_limit_are_kept_and_equal_ones_counted(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct random r = { 9 };
+    static const uint16_t limits[] = { 0, 3, 0x7FFF, 0x8000, 0xFFFF };
+    uint16_t halves[N];
+    uint8_t got[N];
+    for (size_t i = 0; i < 5; i++) {
+        for (size_t e = 0; e < N; e++)
+            halves[e] = (uint16_t) (limits[i] + random_u32(&r) % 5 - 2);
+        for (size_t k = 0; k < t.n; k++)
+            for (size_t l = 0; l < N_LENGTHS; l++) {
+                size_t equal = 0, n = lengths[l];
+                memset(got, 7, sizeof got);
+                size_t found = t.v[k].merge->halves_below(got, halves, limits[i], n);
+                for (size_t e = 0; e < n; e++) {
+                    equal += halves[e] == limits[i];
+                    assert_int_equal(got[e], halves[e] < limits[i]);
+                }
+                assert_int_equal(found, equal);
+                assert_true(n == N || got[n] == 7);
+            }
+    }
+}
+
+/* --- task vectors --- */
+
+struct task {
+    struct uqm_task_input inputs[3];
+    struct uqm_task_mix mix;
+    uint8_t keep[N];
+};
+
+static void make_task(struct task *t, const struct arrays *v, const struct arrays *w, unsigned how)
+{
+    struct random r = { how };
+    for (size_t e = 0; e < N; e++)
+        t->keep[e] = random_u32(&r) % 3 ? (uint8_t) random_u32(&r) : 0;
+    const float *x[3] = { v->b, v->c, w->a };
+    for (int i = 0; i < 3; i++)
+        t->inputs[i] = (struct uqm_task_input){
+            .x = x[i],
+            .least = how & 1 ? 0x3E000000 + i : 0,
+            .most = how & 2 ? 0x40800000 : INT32_MAX,
+            .keep = (how & 4) && i != 1 ? t->keep : NULL,
+            .ratio = how & 8 ? 1.3 : 1,
+            .weight = i == 1 ? -0.45 : 0.3 + i,
+        };
+    t->mix = (struct uqm_task_mix){
+        .base = v->a,
+        .n_inputs = 3,
+        .inputs = t->inputs,
+        .consensus = how & 16,
+        .normalize = how & 32,
+        .divisor = 0.9,
+        .lambda = how & 8 ? 0.7 : 1,
+    };
+}
+
+static void task_vectors_agree_to_the_bit(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct arrays v = make(4, true), w = make(5, true);
+    double *want = calloc(N, sizeof *want), *got = calloc(N, sizeof *got);
+    struct task task;
+    for (unsigned how = 0; how < 64; how++) {
+        make_task(&task, &v, &w, how);
+        t.v[0].merge->task_mix(want, &task.mix, N);
+        for (size_t k = 1; k < t.n; k++)
+            for (size_t l = 0; l < N_LENGTHS; l++) {
+                t.v[k].merge->task_mix(got, &task.mix, lengths[l]);
+                assert_same_f64(got, want, lengths[l], "task_mix");
+            }
+    }
+    free(want);
+    free(got);
+    unmake(&v);
+    unmake(&w);
+}
+
+static void task_sums_agree_to_the_bit(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct arrays v = make(6, false), w = make(7, false);
+    struct task task;
+    for (unsigned how = 0; how < 8; how++) {
+        make_task(&task, &v, &w, how);
+        for (size_t l = 0; l < N_LENGTHS; l++) {
+            double want[2][UQM_SUM_PARTS] = { { 1 } }, got[2][UQM_SUM_PARTS];
+            t.v[0].merge->task_sums(want[0], want[1], &task.inputs[0], v.a, lengths[l]);
+            for (size_t k = 1; k < t.n; k++) {
+                memset(got, 0, sizeof got);
+                got[0][0] = 1;
+                t.v[k].merge->task_sums(got[0], got[1], &task.inputs[0], v.a, lengths[l]);
+                assert_memory_equal(got, want, sizeof got);
+            }
+        }
+    }
+    unmake(&v);
+    unmake(&w);
+}
+
+/* By hand: base 1, models 2, 0.5, 1.25: shares .3, -.225 (weight .45), .05. */
+static void the_majority_decides_and_the_rest_do_not_count(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    float base[9], a[9], b[9], c[9];
+    double got[9];
+    for (size_t e = 0; e < 9; e++) {
+        base[e] = 1;
+        a[e] = 2;
+        b[e] = 0.5F;
+        c[e] = e == 8 ? 1 : 1.25F;
+    }
+    struct uqm_task_input in[3] = {
+        { .x = a, .most = INT32_MAX, .ratio = 1, .weight = 0.3 },
+        { .x = b, .most = INT32_MAX, .ratio = 1, .weight = 0.45 },
+        { .x = c, .most = INT32_MAX, .ratio = 1, .weight = 0.2 },
+    };
+    struct uqm_task_mix m = {
+        .base = base, .n_inputs = 3, .inputs = in, .consensus = true, .normalize = true, .lambda = 2
+    };
+    for (size_t k = 0; k < t.n; k++) {
+        t.v[k].merge->task_mix(got, &m, 9);
+        assert_true(fabs(got[0] - (1 + 2 * 0.35 / 0.5)) < 1e-12);
+        assert_true(fabs(got[8] - (1 + 2 * 0.3 / 0.3)) < 1e-12); /* a zero does not count */
+        in[0].most = 0; /* the first is dropped: the second outweighs the third */
+        t.v[k].merge->task_mix(got, &m, 9);
+        assert_true(fabs(got[3] - (1 - 2 * 0.225 / 0.45)) < 1e-12);
+        in[0].most = INT32_MAX;
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(magnitudes_agree_to_the_bit),
+        cmocka_unit_test(keys_of_a_bin_come_in_their_order),
+        cmocka_unit_test(philox_halves_are_the_streams_words),
+        cmocka_unit_test(halves_below_a_limit_are_kept_and_equal_ones_counted),
+        cmocka_unit_test(task_vectors_agree_to_the_bit),
+        cmocka_unit_test(task_sums_agree_to_the_bit),
+        cmocka_unit_test(the_majority_decides_and_the_rest_do_not_count),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
