@@ -25,6 +25,8 @@ struct uqm_wide_kernels {
     void (*sub)(double *restrict y, const double *restrict x, size_t n_elem);
     /* y += c x */
     void (*add_scaled)(double *restrict y, const double *restrict x, double c, size_t n_elem);
+    /* y /= c */
+    void (*divide)(double *y, double c, size_t n_elem);
     /* sum of x y; x may be y */
     double (*dot)(const double *x, const double *y, size_t n_elem);
 };

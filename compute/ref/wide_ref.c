@@ -52,6 +52,12 @@ static void add_scaled(double *restrict y, const double *restrict x, double c, s
         y[i] += c * x[i];
 }
 
+static void divide(double *y, double c, size_t n_elem)
+{
+    for (size_t i = 0; i < n_elem; i++)
+        y[i] /= c;
+}
+
 static double dot(const double *x, const double *y, size_t n_elem)
 {
     double p[UQM_WIDE_PARTS] = { 0 };
@@ -67,5 +73,6 @@ const struct uqm_wide_kernels uqm_wide_ref = {
     .to_odd_f32 = to_odd_f32,
     .sub = sub,
     .add_scaled = add_scaled,
+    .divide = divide,
     .dot = dot,
 };

@@ -113,6 +113,13 @@ static void add_scaled(double *restrict y, const double *restrict x, double c, s
          , LOAD_N(a, y + i, n); LOAD_N(b, x + i, n); a += c * b; STORE_N(y + i, a, n);)
 }
 
+static void divide(double *y, double c, size_t n_elem)
+{
+    vd a;
+    EACH(i, n_elem, LOAD(a, y + i); a /= c; STORE(y + i, a);, LOAD_N(a, y + i, n); a /= c;
+         STORE_N(y + i, a, n);)
+}
+
 static double dot(const double *x, const double *y, size_t n_elem)
 {
     vd a, b, p = { 0 };
@@ -128,5 +135,6 @@ const struct uqm_wide_kernels WIDE_TABLE = {
     .to_odd_f32 = to_odd_f32,
     .sub = sub,
     .add_scaled = add_scaled,
+    .divide = divide,
     .dot = dot,
 };

@@ -90,12 +90,37 @@ static void merge_f64(const struct uqm_job *job, void *dst, const struct uqm_spa
     uqm_job_store_f64(dst, job, 0, s->acc64, n, s->wide, s->half);
 }
 
+enum { AT_ONCE = 1024 }; /* sums in f64 stay in the nearest cache */
+
+/* Accurate: multiply, add, divide in f64, rounded once. */
+static void merge_accurate(const struct uqm_job *job, void *dst, const struct uqm_span *span,
+                           const struct scratch *s)
+{
+    const struct uqm_wide_kernels *k = job->kernels->wide;
+    double sum = 0;
+    for (size_t i = 0; i < job->n_inputs; i++)
+        sum += uqm_job_input_param(job, i, "weight");
+    for (size_t at = 0; at < span->n_elem; at += AT_ONCE) {
+        size_t n = span->n_elem - at < AT_ONCE ? span->n_elem - at : AT_ONCE;
+        memset(s->acc64, 0, n * sizeof *s->acc64);
+        for (size_t i = 0; i < job->n_inputs; i++) {
+            uqm_job_load_f64(s->wide64, job, span, i, at, n, s->wide, s->half);
+            k->add_scaled(s->acc64, s->wide64, uqm_job_input_param(job, i, "weight"), n);
+        }
+        if (uqm_job_param(job, "normalize") != 0)
+            k->divide(s->acc64, sum, n);
+        uqm_job_store_f64(dst, job, at, s->acc64, n, s->wide, s->half);
+    }
+}
+
 static void merge_linear(const struct uqm_job *job, const struct uqm_job_state *state, void *dst,
                          const struct uqm_span *span, void *scratch)
 {
     struct scratch s = cut(job, scratch);
     (void) state;
-    if (job->work == UQM_F64)
+    if (job->numerics == UQM_NUMERICS_ACCURATE)
+        merge_accurate(job, dst, span, &s);
+    else if (job->work == UQM_F64)
         merge_f64(job, dst, span, &s);
     else
         merge_f32(job, dst, span, &s);

@@ -1,8 +1,8 @@
 /*
  * The arithmetic of `linear` (spec merge.md 3.2):
- *     acc = 0; in recipe order acc = fma(x_i, w_i, acc); acc /= sum of weights; round once.
- * f32 inside, f64 where the working type is F64; both numerics are the same. And the plain change
- * of type, for tensors that are copied.
+ *     acc = 0; in recipe order acc = acc + x_i w_i; acc /= sum of weights; round once.
+ * mergekit: fused, in f32, or f64 where the working type is F64. Accurate: in f64. And the plain
+ * change of type, for tensors that are copied.
  */
 #ifndef UQM_MERGE_LINEAR_H
 #define UQM_MERGE_LINEAR_H

@@ -76,6 +76,8 @@ static void compare_tier(const struct uqm_wide_kernels *k, const struct arrays *
     assert_same(want, got, n + 1, "sub");
     ref->add_scaled(want, a->x, 0.3, n), k->add_scaled(got, a->x, 0.3, n);
     assert_same(want, got, n + 1, "add_scaled");
+    ref->divide(want, 0.7, n), k->divide(got, 0.7, n);
+    assert_same(want, got, n + 1, "divide");
     want[0] = ref->dot(a->x, a->y, n), got[0] = k->dot(a->x, a->y, n);
     assert_same(want, got, 1, "dot");
 }

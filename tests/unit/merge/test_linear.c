@@ -13,13 +13,14 @@ struct given {
 /* n elements of these inputs in the working type, stored as `out`. */
 static void merge(void *dst, const struct uqm_method_ops *ops, const struct given *in,
                   size_t n_inputs, uint64_t n_elem, enum uqm_dtype work, enum uqm_dtype out,
-                  bool normalize)
+                  bool normalize, enum uqm_numerics numerics)
 {
     struct job_test t;
     struct uqm_err err = { 0 };
     job_begin(&t, UQM_METHOD_LINEAR, ops, work);
     job_shape(&t, 1, &n_elem);
     t.job.out = out;
+    t.job.numerics = numerics;
     job_set(&t, "normalize", normalize);
     for (size_t i = 0; i < n_inputs; i++)
         job_set_input(&t, job_input(&t, in[i].data, in[i].dtype), "weight", in[i].weight);
@@ -29,13 +30,19 @@ static void merge(void *dst, const struct uqm_method_ops *ops, const struct give
 static void linear(void *dst, const struct given *in, size_t n_inputs, uint64_t n_elem,
                    enum uqm_dtype work, enum uqm_dtype out, bool normalize)
 {
-    merge(dst, &uqm_linear_ops, in, n_inputs, n_elem, work, out, normalize);
+    merge(dst, &uqm_linear_ops, in, n_inputs, n_elem, work, out, normalize, UQM_NUMERICS_MERGEKIT);
+}
+
+static void accurate_linear(void *dst, const struct given *in, size_t n_inputs, uint64_t n_elem,
+                            enum uqm_dtype work, bool normalize)
+{
+    merge(dst, &uqm_linear_ops, in, n_inputs, n_elem, work, work, normalize, UQM_NUMERICS_ACCURATE);
 }
 
 static void convert(void *dst, const struct given *in, uint64_t n_elem, enum uqm_dtype work,
                     enum uqm_dtype out)
 {
-    merge(dst, &uqm_convert_ops, in, 1, n_elem, work, out, false);
+    merge(dst, &uqm_convert_ops, in, 1, n_elem, work, out, false, UQM_NUMERICS_ACCURATE);
 }
 
 static void f64_inputs_are_merged_in_f64(void **state)
@@ -84,6 +91,23 @@ static void accumulation_is_fused(void **state)
     assert_true(got != (float) ((double) (float) ((double) x * (double) w) - 1));
 }
 
+static void accurate_sums_survive_cancellation(void **state)
+{
+    (void) state;
+    /* in f32 the small one is lost beside the large ones that cancel */
+    float large = 0x1p30F, small = 1.5F, minus = -0x1p30F, got = 0;
+    struct given in[] = { { &large, UQM_F32, 3 }, { &small, UQM_F32, 1 }, { &minus, UQM_F32, 3 } };
+    accurate_linear(&got, in, 3, 1, UQM_F32, false);
+    assert_true(got == 1.5F);
+    uint16_t a = 0x3F80, b = 0x3F81, half = 0; /* 1 and 1 + 2^-7: their mean is a tie, to even */
+    struct given two[] = { { &a, UQM_BF16, 0.3 }, { &b, UQM_BF16, 0.3 } };
+    accurate_linear(&half, two, 2, 1, UQM_BF16, true);
+    assert_int_equal(half, 0x3F80);
+    struct given none[] = { { &a, UQM_BF16, 1 }, { &b, UQM_BF16, -1 } };
+    accurate_linear(&half, none, 2, 1, UQM_BF16, true);
+    assert_int_equal(half, 0xFF80); /* a sum of zero is not guarded */
+}
+
 static void data_may_lie_at_any_address(void **state)
 {
     (void) state;
@@ -118,6 +142,7 @@ int main(void)
         cmocka_unit_test(inputs_are_cast_to_the_working_type_first),
         cmocka_unit_test(the_result_is_rounded_to_the_working_type_then_stored),
         cmocka_unit_test(accumulation_is_fused),
+        cmocka_unit_test(accurate_sums_survive_cancellation),
         cmocka_unit_test(data_may_lie_at_any_address),
         cmocka_unit_test(a_change_of_type_reads_no_weight),
     };

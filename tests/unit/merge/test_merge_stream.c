@@ -17,13 +17,19 @@ static struct uqm_recipe *golden_recipe(const char *name)
     return r;
 }
 
-static struct uqm_source *open_recipe(struct uqm_env *env, const struct uqm_recipe *r)
+static struct uqm_source *open_in(enum uqm_numerics numerics, struct uqm_env *env,
+                                  const struct uqm_recipe *r)
 {
     struct uqm_source *s = NULL;
     struct uqm_err err = { 0 };
-    struct uqm_open_params params = { 0 };
+    struct uqm_open_params params = { .numerics = numerics };
     assert_ok(uqm_recipe_open(&s, env, r, &params, &err), err);
     return s;
+}
+
+static struct uqm_source *open_recipe(struct uqm_env *env, const struct uqm_recipe *r)
+{
+    return open_in(UQM_NUMERICS_ACCURATE, env, r);
 }
 
 static void assert_same_tensors(struct uqm_source *a, struct uqm_source *b, size_t tile_bytes)
@@ -50,7 +56,7 @@ static void compare_with_golden(struct uqm_recipe *r, const char *expected)
     snprintf(path, sizeof path, "golden/merge/expected/%s/model.safetensors", expected);
     struct uqm_checkpoint_params params = { .path = data_path(path) };
     assert_ok(uqm_checkpoint_open(&want, env, &params, &err), err);
-    struct uqm_source *s = open_recipe(env, r);
+    struct uqm_source *s = open_in(UQM_NUMERICS_MERGEKIT, env, r);
     assert_same_tensors(s, &want->source, 4096);
     assert_same_tensors(s, &want->source, 1 << 20);
     uqm_source_destroy(&s);

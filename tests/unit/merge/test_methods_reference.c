@@ -154,8 +154,6 @@ static bool is_right(const struct trial *t, enum uqm_dtype out, double got, doub
     bool accurate = t->numerics == UQM_NUMERICS_ACCURATE;
     if (out == UQM_F64) /* mergekit's random sparsifiers sum in F32 even then */
         return fabs(got - want) <= most * (accurate ? 1e-12 : 1e-6);
-    if (accurate && strcmp(t->named->method, "linear") == 0) /* its sums are of f32 */
-        return fabs(got - want) <= ref_ulp(out, want) + most * 0x1p-22;
     if (accurate)
         return fabs(got - want) <= ref_ulp(out, want);
     return out == UQM_F32 ? fabs(got - want) <= most * 1e-5

@@ -401,7 +401,8 @@ static void weight_files_equal_mergekits_to_the_byte(void **state)
         snprintf(out, sizeof out, "%s/%s", dir, names[i]);
         struct uqm_merge_params params = { .common.memory = 64 << 20,
                                            .recipe_path = recipe,
-                                           .out_dir = out };
+                                           .out_dir = out,
+                                           .numerics = UQM_NUMERICS_MERGEKIT };
         assert_ok(uqm_merge(&json, &params, &err), err);
         free(json);
         snprintf(path, sizeof path, "golden/merge/expected/%s", names[i]);
