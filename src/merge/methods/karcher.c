@@ -5,9 +5,10 @@
  * Models no longer than tol are left out; one model alone is returned as it is.
  *
  * Accurate: m is a combination of the models at every step, so the iteration runs on coefficients
- * and their Gram matrix alone, after one pass. mergekit: every step's m is rounded, and is computed
- * again from the models by whoever needs it, with the scalars of the steps before; a step takes
- * three passes (products, length of T, length of the new m).
+ * and their Gram matrix alone, after one pass. mergekit: every step's m is rounded, and a step
+ * takes three passes (products, length of T, length of the new m). The last leaves m in memory
+ * where it is not too large; else whoever needs m computes it again from the models, with the
+ * scalars of the steps before.
  */
 #include <math.h>
 #include <string.h>
@@ -16,6 +17,10 @@
 #include "src/merge/methods/methods.h"
 
 enum { MOST_ITERATIONS = 1000, PASSES_BEFORE = 2, PASSES_A_STEP = 3 };
+#ifndef UQM_KARCHER_KEPT_BYTES /* of m; a test has less */
+#define UQM_KARCHER_KEPT_BYTES (64U << 20)
+#endif
+
 enum step_pass { PRODUCTS, TANGENT, LENGTH };
 
 /* mergekit's scalars; the arrays follow. */
@@ -94,12 +99,29 @@ static double *gains_of(const struct uqm_job *job, struct step *step)
     return products_of(step) + job->n_inputs;
 }
 
+/* Behind the steps: m as the last one left it, in the working type. */
+static char *kept_in(const struct uqm_job *job, void *result)
+{
+    return (char *) step_in(job, result, max_iter(job));
+}
+
+static size_t m_elem_bytes(const struct uqm_job *job)
+{
+    return uqm_dtype_bits(job->work) / 8;
+}
+
+static bool keeps_m(const struct uqm_job *job)
+{
+    return max_iter(job) > 0 && job->n_elem <= UQM_KARCHER_KEPT_BYTES / m_elem_bytes(job);
+}
+
 static size_t result_bytes(const struct uqm_job *job)
 {
     if (accurate(job)) /* the coefficients */
         return job->n_inputs * sizeof(double);
     size_t n = 2 * job->n_inputs * sizeof(double);
-    return sizeof(struct result) + n + max_iter(job) * (sizeof(struct step) + n);
+    size_t m = keeps_m(job) ? (size_t) job->n_elem * m_elem_bytes(job) : 0;
+    return sizeof(struct result) + n + max_iter(job) * (sizeof(struct step) + n) + (m + 7) / 8 * 8;
 }
 
 static size_t gram_bytes(const struct uqm_job *job)
@@ -188,13 +210,38 @@ static void go(const struct uqm_arith *a, struct step *step, void *m, size_t n)
     uqm_arith_add(a, m, m, tangent, n);
 }
 
-/* m after n_steps steps. */
+/* Exact: m is of the working type. */
+static void keep_m(const struct uqm_arith *a, void *result, const void *m, uint64_t first, size_t n)
+{
+    char *p = kept_in(a->job, result) + first * m_elem_bytes(a->job);
+    if (a->wide)
+        memcpy(p, m, n * sizeof(double));
+    else
+        uqm_narrow(a->job->kernels, p, a->job->work, m, n);
+}
+
+static void take_m(const struct uqm_arith *a, void *result, void *m, uint64_t first, size_t n)
+{
+    const char *p = kept_in(a->job, result) + first * m_elem_bytes(a->job);
+    if (a->wide)
+        memcpy(m, p, n * sizeof(double));
+    else
+        uqm_widen(a->job->kernels, m, p, a->job->work, n);
+}
+
+/* m after n_steps steps; the units are in their lanes. */
 static void *mean_after(const struct uqm_arith *a, void *result, size_t n_steps,
                         const struct uqm_span *span, size_t at, size_t n)
 {
     const struct result *r = result;
+    void *m = extra_lane(a, 0);
     load_units(a, result, span, at, n);
-    void *m = first_mean(a, result, n);
+    if (n_steps > 0 && keeps_m(a->job)) {
+        take_m(a, result, m, span->first + at, n);
+        uqm_arith_divide(a, m, m, step_in(a->job, result, n_steps - 1)->length, n);
+        return m;
+    }
+    first_mean(a, result, n);
     if (r->take_first)
         memcpy(m, uqm_lane(a, 1 + r->first), n * (a->wide ? sizeof(double) : sizeof(float)));
     else
@@ -234,7 +281,11 @@ static void scan_chunk(const struct uqm_arith *a, void *result, unsigned pass,
             partial[i] += uqm_arith_dot(a, m, uqm_lane(a, 1 + i), n);
         return;
     case TANGENT: m = tangent_of(a, step, m, n); break;
-    case LENGTH: go(a, step, m, n); break;
+    case LENGTH:
+        go(a, step, m, n);
+        if (keeps_m(a->job))
+            keep_m(a, result, m, span->first + at, n);
+        break;
     }
     partial[0] += uqm_arith_dot(a, m, m, n);
 }
