@@ -157,11 +157,12 @@ static void check_prompt(struct vk_fixture *f, const struct prompt *p, size_t s)
     free(got);
 }
 
-static void check_all(struct vk_fixture *f)
+/* Every step-th shape from `first` on. */
+static void check_shapes(struct vk_fixture *f, size_t first, size_t step)
 {
     struct uqm_err err = { 0 };
     vk_fixture_reserve(f, &needs);
-    for (size_t s = 0; s < N_SHAPES; s++) {
+    for (size_t s = first; s < N_SHAPES; s += step) {
         if (vk_left_out(s, 5))
             continue;
         struct prompt p = prompt_make(f, &shapes[s], s + 1);
@@ -178,7 +179,8 @@ static void attention_agrees_with_double(void **state)
     struct vk_fixture f;
     if (!vk_fixture_open(&f, NULL))
         test_skip("no Vulkan device");
-    check_all(&f);
+    check_shapes(&f, 0, 2);
+    check_shapes(&f, 3, 8); /* not as texel loads demand it */
     vk_fixture_close(&f);
 }
 
@@ -192,7 +194,7 @@ static void so_it_does_with_shared_memory_and_without_subgroup_arithmetic(void *
     f.vk->limits.subgroup_arithmetic = false;
     f.vk->limits.shared_bytes = 16 << 10;
     f.vk->limits.max_invocations = 128;
-    check_all(&f);
+    check_shapes(&f, 2, 4);
     vk_fixture_close(&f);
 }
 
@@ -204,7 +206,7 @@ static void four_kibibytes_of_shared_memory_are_enough(void **state)
         test_skip("no Vulkan device");
     f.vk->limits.slow_shared = f.vk->limits.vector_texel_loads = false;
     f.vk->limits.shared_bytes = 4096;
-    check_all(&f);
+    check_shapes(&f, 1, 4);
     vk_fixture_close(&f);
 }
 
@@ -237,6 +239,8 @@ static void the_dropout_mask_is_philox_to_the_bit(void **state)
 {
     (void) state;
     struct vk_fixture f;
+    if (vk_left_out(1, 2))
+        test_skip("it is a long one");
     if (!vk_fixture_open(&f, NULL))
         test_skip("no Vulkan device");
     vk_fixture_reserve(&f, &needs);
@@ -251,6 +255,7 @@ static void the_dropout_mask_is_philox_to_the_bit(void **state)
 static void batches_change_no_bit(void **state)
 {
     (void) state;
+    enum { N_BATCH = (N_SHAPES + 1) / 2 };
     struct vk_fixture f;
     struct uqm_err err = { 0 };
     if (vk_left_out(1, 2))
@@ -258,26 +263,26 @@ static void batches_change_no_bit(void **state)
     if (!vk_fixture_open(&f, NULL))
         test_skip("no Vulkan device");
     vk_fixture_reserve(&f, &needs);
-    struct prompt p[N_SHAPES];
-    float *alone[N_SHAPES];
-    for (size_t s = 0; s < N_SHAPES; s++) {
-        p[s] = prompt_make(&f, &shapes[s], s + 1);
+    struct prompt p[N_BATCH];
+    float *alone[N_BATCH];
+    for (size_t s = 0; s < N_BATCH; s++) {
+        p[s] = prompt_make(&f, &shapes[2 * s], 2 * s + 1);
         assert_ok(f.ops->attend(f.device, &p[s].a, 1, &err), err);
         alone[s] = vk_array_get(&f, &p[s].dout);
     }
     for (int round = 0; round < 2; round++) {
-        struct uqm_attend batch[N_SHAPES];
-        for (size_t s = 0; s < N_SHAPES; s++)
-            batch[round ? N_SHAPES - 1 - s : s] = p[s].a;
-        assert_ok(f.ops->attend(f.device, batch, N_SHAPES, &err), err);
-        for (size_t s = 0; s < N_SHAPES; s++) {
+        struct uqm_attend batch[N_BATCH];
+        for (size_t s = 0; s < N_BATCH; s++)
+            batch[round ? N_BATCH - 1 - s : s] = p[s].a;
+        assert_ok(f.ops->attend(f.device, batch, N_BATCH, &err), err);
+        for (size_t s = 0; s < N_BATCH; s++) {
             float *got = vk_array_get(&f, &p[s].dout);
             assert_memory_equal(got, alone[s], p[s].a.n_q * p[s].a.ldo * sizeof(float));
             free(got);
         }
         f.vk->core->work_limit = 1; /* as few queries as a block has */
     }
-    for (size_t s = 0; s < N_SHAPES; s++) {
+    for (size_t s = 0; s < N_BATCH; s++) {
         free(alone[s]);
         prompt_finish(&f, &p[s]);
     }

@@ -136,8 +136,10 @@ static const char *name_of(const struct uqm_vk_gemm *g)
     return text;
 }
 
-/* All kernels of a product; the ones that are not skinny agree to the bit. */
-static void run_all(struct vk_fixture *f, struct product *p, bool skinny)
+/* The chosen kernel and every sixth of the others, from the turn-th on: a driver compiles each for
+ * every type, and that is what takes time; over all shapes each kernel has its turn. The ones that
+ * are not skinny agree to the bit. */
+static void run_kernels(struct vk_fixture *f, struct product *p, bool skinny, size_t turn)
 {
     const struct uqm_linear args = linear_of(p, skinny);
     const struct uqm_vk_binding x = uqm_vk_read(args.x, 1, args.k, args.k);
@@ -154,6 +156,8 @@ static void run_all(struct vk_fixture *f, struct product *p, bool skinny)
     size_t n = uqm_vk_gemm_candidates(all, f->vk, &shape);
     float *first = NULL;
     for (size_t c = 0; c < n; c++) {
+        if (c > 0 && !skinny && c % 6 != turn % 6)
+            continue;
         assert_ok(f->ops->upload(f->device, args.y, p->y, p->s.m * p->ldy, &err), err);
         assert_ok(uqm_vk_linear_by(f->vk, &args, &all[c], &err), err);
         float *got = vk_array_get(f, &p->dy);
@@ -184,13 +188,14 @@ static void every_kernel_agrees_with_double(void **state)
         test_skip("no Vulkan device");
     vk_fixture_reserve(&f, &needs);
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-        if (vk_left_out(s + 7, 9)) /* keeps 65x67x129 */
+        if (vk_left_out(s + 1, 9)) /* keeps 70x130x68 */
             continue;
         enum uqm_dtype dtype = dtypes[s % 3];
         bool quads = shapes[s].k % 4 == 0;
         struct product p = product_make(&f, shapes[s], dtype, UQM_EPI_STORE, false, quads, s + 1);
-        run_all(&f, &p, false);
-        run_all(&f, &p, true);
+        run_kernels(&f, &p, false, s);
+        if (s % 4 == 0)
+            run_kernels(&f, &p, true, s);
         product_finish(&f, &p);
     }
     vk_fixture_close(&f);
@@ -204,11 +209,11 @@ static void every_type_and_epilogue_agrees_with_double(void **state)
     if (!vk_fixture_open(&f, NULL))
         test_skip("no Vulkan device");
     vk_fixture_reserve(&f, &needs);
-    for (unsigned c = 0; c < 3 * 5 * 2; c++) {
-        if (vk_left_out(c, 7))
+    for (unsigned c = 0; c < 5; c++) {
+        if (vk_left_out(c, 4))
             continue;
-        struct product p = product_make(&f, s, dtypes[c % 3], (enum uqm_epilogue)(c / 3 % 5),
-                                        c / 15, true, c + 100);
+        struct product p =
+            product_make(&f, s, dtypes[c % 3], (enum uqm_epilogue) c, c % 2, true, c + 100);
         struct uqm_linear args = linear_of(&p, false);
         struct uqm_err err = { 0 };
         for (int skinny = 0; skinny < 2; skinny++) {
@@ -239,7 +244,7 @@ static void odd_weights_come_through(void **state)
     vk_fixture_reserve(&f, &needs);
     for (int integers = 0; integers < 2; integers++) {
         f.vk->limits.unpack_half = !integers && f.vk->limits.unpack_half;
-        for (size_t d = 0; d < 3; d++) {
+        for (size_t d = 0; d < (integers ? 1 : 3); d++) {
             struct product p = product_make(&f, (struct shape){ 4, N, 4 }, dtypes[d], UQM_EPI_STORE,
                                             false, true, d + 7);
             struct uqm_kernels kernels;
