@@ -35,12 +35,4 @@ uint f16_bits_of_f32(float f)
     return sign | (u - 0x38000000u + 0xFFFu + (u >> 13 & 1u)) >> 13;
 }
 
-uint bf16_bits_of_f32(float f)
-{
-    uint u = floatBitsToUint(f);
-    if ((u & 0x7FFFFFFFu) > 0x7F800000u)
-        return u >> 16 | 0x40u;
-    return u + 0x7FFFu + (u >> 16 & 1u) >> 16;
-}
-
 #endif

@@ -276,11 +276,11 @@ int uqm_vk_gather(struct uqm_vk *vk, const struct uqm_gather *args, struct uqm_e
 
 /* --- narrow --- */
 
-struct cast_push {
+struct narrow_push {
     uint32_t n_elem;
     uint32_t dst_at, src_at;
 };
-static_assert(sizeof(struct cast_push) == 12, "shaders/cast.comp");
+static_assert(sizeof(struct narrow_push) == 12, "shaders/narrow.comp");
 
 static int narrow_part(struct uqm_vk *vk, struct uqm_place dst, struct uqm_place src,
                        uint64_t n_elem, struct uqm_err *err)
@@ -288,11 +288,11 @@ static int narrow_part(struct uqm_vk *vk, struct uqm_place dst, struct uqm_place
     const uint32_t local = uqm_vk_flat_local(vk);
     char what[64];
     struct uqm_vk_launch l = {
-        .kernel = { .shader = "cast",
-                    .spec = { local, 0 },
-                    .n_spec = 2,
+        .kernel = { .shader = "narrow",
+                    .spec = { local },
+                    .n_spec = 1,
                     .n_bindings = 2,
-                    .push_bytes = sizeof(struct cast_push) },
+                    .push_bytes = sizeof(struct narrow_push) },
         .what = what,
         .bindings = { uqm_vk_write(dst, 1, n_elem / 2, n_elem / 2),
                       uqm_vk_read(src, 1, n_elem, n_elem) },
@@ -300,7 +300,7 @@ static int narrow_part(struct uqm_vk *vk, struct uqm_place dst, struct uqm_place
         .work = n_elem,
         .bytes = n_elem * 6,
     };
-    const struct cast_push push = {
+    const struct narrow_push push = {
         .n_elem = (uint32_t) n_elem,
         .dst_at = uqm_vk_lead(vk, &l.bindings[0]),
         .src_at = uqm_vk_lead(vk, &l.bindings[1]),
