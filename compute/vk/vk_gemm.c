@@ -21,7 +21,7 @@ static bool texels_can(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *
 }
 
 /* Where a shuffle is one instruction: llvmpipe has it for 8 lanes and not for 4 or 16, and says
- * nothing about it. Others find out by tuning. */
+ * nothing about it. */
 static bool shuffles_can(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s)
 {
     return texels_can(vk, s) && vk->limits.subgroup_broadcast && vk->limits.subgroup_size == 8 &&

@@ -33,7 +33,7 @@ struct uqm_vk_gemm_shape {
 /* The table of starting tiles. */
 struct uqm_vk_gemm uqm_vk_gemm_choose(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s);
 
-/* All that this device can run for the shape, the table's choice first; for tests and the tuner.
+/* All that this device can run for the shape, the table's choice first; for tests.
  * Returns how many, at most UQM_VK_MAX_GEMMS. */
 enum { UQM_VK_MAX_GEMMS = 16 };
 size_t uqm_vk_gemm_candidates(struct uqm_vk_gemm out[UQM_VK_MAX_GEMMS], const struct uqm_vk *vk,
