@@ -180,7 +180,7 @@ static void attention_agrees_with_double(void **state)
     if (!vk_fixture_open(&f, NULL))
         test_skip("no Vulkan device");
     check_shapes(&f, 0, 2);
-    check_shapes(&f, 3, 8); /* not as texel loads demand it */
+    check_shapes(&f, 3, 4); /* not as texel loads demand it */
     vk_fixture_close(&f);
 }
 
