@@ -103,7 +103,8 @@ uint64_t uqm_merge_stream_useful_memory(const struct uqm_recipe_source *rs, size
     size_t n_threads = (size_t) rs->source.env->n_threads;
     uqm_cut_init(&cut, rs, tile_bytes, 0);
     uint64_t n = count_buffers(rs, &cut, n_threads, memory_bytes);
-    return uqm_max_u64(n, cut.n_buffers) * uqm_cut_buffer_bytes(&cut) + own_bytes(rs, &cut, n_threads);
+    return uqm_max_u64(n, cut.n_buffers) * uqm_cut_buffer_bytes(&cut) +
+           own_bytes(rs, &cut, n_threads);
 }
 
 void uqm_merge_stream_cut(struct uqm_cut *cut, const struct uqm_recipe_source *rs,

@@ -136,8 +136,7 @@ static int build_share(struct uqm_match_index *ix, size_t input, struct uqm_err 
     for (size_t i = 0; i < cp->source.n_tensors; i++) {
         const struct uqm_tensor *t = &cp->source.tensors[i];
         struct uqm_layer_name at;
-        if ((!beside && uqm_plan_is_beside(cp, i)) ||
-            module_of(ix->rs->recipe, t) != ix->module)
+        if ((!beside && uqm_plan_is_beside(cp, i)) || module_of(ix->rs->recipe, t) != ix->module)
             continue;
         s->tensors[s->n++] = i;
         if (!uqm_name_layer(&at, t->canonical))

@@ -13,9 +13,9 @@ void uqm_cut_init(struct uqm_cut *cut, const struct uqm_recipe_source *rs, size_
     size_t n_parts = rs->max_parts ? rs->max_parts : 1;
     *cut = (struct uqm_cut){
         .tile_bytes = tile_bytes,
-        .piece_bytes = (size_t) uqm_max_u64(
-            uqm_max_u64((uint64_t) tile_bytes * rs->widening, rs->block_bytes),
-            rs->share_piece_bytes),
+        .piece_bytes =
+            (size_t) uqm_max_u64(uqm_max_u64((uint64_t) tile_bytes * rs->widening, rs->block_bytes),
+                                 rs->share_piece_bytes),
         .out_bytes = tile_bytes + 2 * rs->unit_bytes,
         .n_buffers = n_buffers ? n_buffers : UQM_TILES_AHEAD * n_parts,
     };

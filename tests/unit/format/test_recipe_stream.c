@@ -79,7 +79,7 @@ static void a_recipe_made_of_itself_is_refused(void **state)
     (void) state;
 #define ON(name, model)                                                                            \
     "name: " name "\nmerge_method: linear\nparameters: {weight: 1}\nmodels: [{model: " model "}]"  \
-                                                                                             "\n"
+    "\n"
     refused(ON("x", "x"), "f.yml:4: model x: it is made of this recipe");
     refused(MODELS "---\n" ON("x", "y") "---\n" ON("y", "z") "---\n" ON("z", "x"),
             "f.yml:18: model x: it is made of this recipe");
