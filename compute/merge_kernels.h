@@ -39,6 +39,8 @@ struct uqm_merge_kernels {
     /* The keys whose upper 16 bits are `bin`, in order; how many. out: room for n_elem + 16. */
     size_t (*keys_in_bin)(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bin,
                           size_t n_elem);
+    /* How many keys are below `bound`, which is at most 2^31. */
+    size_t (*keys_below)(const uint32_t *keys, uint32_t bound, size_t n_elem);
     /* Halves 0 .. 8 n_blocks - 1 behind counter `first` of a Philox stream: words 0..3 of counters
      * (first + b, 0, 0), low halves first. */
     void (*philox_halves)(uint16_t *restrict dst, struct uqm_rng_key key, uint64_t first,

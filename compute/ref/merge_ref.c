@@ -17,6 +17,14 @@ static size_t keys_in_bin(uint32_t *restrict out, const uint32_t *restrict keys,
     return n;
 }
 
+static size_t keys_below(const uint32_t *keys, uint32_t bound, size_t n_elem)
+{
+    size_t n = 0;
+    for (size_t e = 0; e < n_elem; e++)
+        n += keys[e] < bound;
+    return n;
+}
+
 static void philox_halves(uint16_t *restrict dst, struct uqm_rng_key key, uint64_t first,
                           size_t n_blocks)
 {
@@ -56,6 +64,7 @@ static void task_sums(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
 const struct uqm_merge_kernels uqm_merge_kernels_ref = {
     .delta_keys = delta_keys,
     .keys_in_bin = keys_in_bin,
+    .keys_below = keys_below,
     .philox_halves = philox_halves,
     .halves_below = halves_below,
     .task_mix = task_mix,

@@ -43,6 +43,28 @@ static size_t keys_in_bin(uint32_t *restrict out, const uint32_t *restrict keys,
     return n;
 }
 
+static size_t keys_below(const uint32_t *keys, uint32_t bound, size_t n_elem)
+{
+    /* keys are below 2^31: bound - 1 >= key as signed numbers */
+    const __m256i most = _mm256_set1_epi32((int32_t) (bound - 1));
+    __m256i over = _mm256_setzero_si256();
+    size_t e = 0, n = 0;
+    if (bound == 0)
+        return 0;
+    for (; e < whole(n_elem); e += EIGHT) {
+        __m256i k = _mm256_loadu_si256((const __m256i *) (const void *) (keys + e));
+        over = _mm256_sub_epi32(over, _mm256_cmpgt_epi32(k, most));
+    }
+    uint32_t lanes[EIGHT];
+    _mm256_storeu_si256((__m256i *) (void *) lanes, over);
+    n = e;
+    for (size_t i = 0; i < EIGHT; i++)
+        n -= lanes[i];
+    for (; e < n_elem; e++)
+        n += keys[e] < bound;
+    return n;
+}
+
 static void philox_halves(uint16_t *restrict dst, struct uqm_rng_key key, uint64_t first,
                           size_t n_blocks)
 {
@@ -175,6 +197,7 @@ static void task_sums(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
 const struct uqm_merge_kernels TIER(merge_kernels) = {
     .delta_keys = delta_keys,
     .keys_in_bin = keys_in_bin,
+    .keys_below = keys_below,
     .philox_halves = philox_halves,
     .halves_below = halves_below,
     .task_mix = task_mix,

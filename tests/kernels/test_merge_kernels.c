@@ -79,6 +79,25 @@ static void keys_of_a_bin_come_in_their_order(void **state)
         }
 }
 
+static void keys_below_a_bound_are_counted(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct random r = { 8 };
+    static const uint32_t bounds[] = { 0, 1, 0x3F800000, 0x3F800001, 0x7FFFFFFF, 0x80000000 };
+    uint32_t keys[N];
+    for (size_t e = 0; e < N; e++)
+        keys[e] = e % 5 == 0 ? bounds[random_u32(&r) % 5] : random_u32(&r) >> 1;
+    for (size_t k = 0; k < t.n; k++)
+        for (size_t b = 0; b < 6; b++)
+            for (size_t l = 0; l < N_LENGTHS; l++) {
+                size_t want = 0;
+                for (size_t e = 0; e < lengths[l]; e++)
+                    want += keys[e] < bounds[b];
+                assert_int_equal(t.v[k].merge->keys_below(keys, bounds[b], lengths[l]), want);
+            }
+}
+
 static void philox_halves_are_the_streams_words(void **state)
 {
     (void) state;
@@ -246,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(magnitudes_agree_to_the_bit),
         cmocka_unit_test(keys_of_a_bin_come_in_their_order),
+        cmocka_unit_test(keys_below_a_bound_are_counted),
         cmocka_unit_test(philox_halves_are_the_streams_words),
         cmocka_unit_test(halves_below_a_limit_are_kept_and_equal_ones_counted),
         cmocka_unit_test(task_vectors_agree_to_the_bit),

@@ -222,12 +222,11 @@ static void sort_keys(struct ranked *v, struct ranked *tmp, size_t n)
     memcpy(v, tmp, n * sizeof *v); /* an odd number of rounds */
 }
 
-/* One row: elements first + k * stride of the span. halves: of the whole span. */
-static void draw_row(uint8_t *keep, const struct chances *c, const struct uqm_span *span,
-                     size_t input, const uint32_t *keys, const uint16_t *halves, size_t first,
-                     size_t stride, struct ranked *v)
+/* mergekit: one row, elements first + k * stride of the span; every rank by sorting. */
+static void draw_row_sorted(uint8_t *keep, const struct chances *c, const struct uqm_span *span,
+                            size_t input, const uint32_t *keys, size_t first, size_t stride,
+                            struct ranked *v)
 {
-    const struct uqm_job *job = c->job;
     size_t m = (size_t) c->m;
     /* of equal keys the last comes first: the lowest index counts as the larger */
     for (size_t k = 0; k < m; k++) {
@@ -235,13 +234,80 @@ static void draw_row(uint8_t *keep, const struct chances *c, const struct uqm_sp
         v[k] = (struct ranked){ keys[at], (uint32_t) at };
     }
     sort_keys(v, v + m, m);
-    for (size_t r = 0; r < m; r++) {
-        size_t at = v[r].at;
-        double p = chance_of(c, r);
-        if (job->numerics == UQM_NUMERICS_MERGEKIT)
-            keep[at] = (double) span->draws[input][at] * 0x1p-24 < p;
-        else
-            keep[at] = is_below(halves[at], job->inputs[input].key, span->first + at, p);
+    for (size_t r = 0; r < m; r++)
+        keep[v[r].at] = (double) span->draws[input][v[r].at] * 0x1p-24 < chance_of(c, r);
+}
+
+/*
+ * accurate: a rank matters only where the draw lies between the chances of the least and the
+ * greatest, and there its bin mostly decides: how many of the row's keys lie below the bin, and up
+ * to its end. Few elements are left whose rank has to be counted.
+ */
+enum { BIN_SHIFT = 18, MOST_BINS = (INT32_MAX >> BIN_SHIFT) + 1 };
+
+struct row_bins {
+    uint32_t least, most;          /* the bins in use; of keys but 0, which are below all */
+    uint32_t below[MOST_BINS + 1]; /* keys in bins before it; [most + 1]: all */
+};
+
+static void count_bins(struct row_bins *b, const uint32_t *keys, size_t m)
+{
+    uint32_t least = UINT32_MAX, most = 0, sum = 0;
+    for (size_t k = 0; k < m; k++) {
+        uint32_t before = keys[k] - 1; /* a zero becomes the largest */
+        least = before < least ? before : least;
+        most = keys[k] > most ? keys[k] : most;
+    }
+    if (most == 0)
+        least = 0;
+    b->least = least >> BIN_SHIFT;
+    b->most = most >> BIN_SHIFT;
+    memset(&b->below[b->least], 0, (b->most - b->least + 2) * sizeof b->below[0]);
+    for (size_t k = 0; k < m; k++) {
+        uint32_t bin = keys[k] >> BIN_SHIFT;
+        b->below[bin > b->least ? bin : b->least]++;
+    }
+    for (uint32_t i = b->least; i <= b->most + 1; i++) {
+        uint32_t n = b->below[i];
+        b->below[i] = sum;
+        sum += n;
+    }
+}
+
+/* The rank of row element k among m; of equal keys the lowest index counts as the larger. */
+static size_t rank_in_row(const struct uqm_job *job, const uint32_t *keys, size_t m, size_t k)
+{
+    const struct uqm_merge_kernels *kernels = job->kernels->merge;
+    return kernels->keys_below(keys, keys[k], k + 1) +
+           kernels->keys_below(keys + k + 1, keys[k] + 1, m - k - 1);
+}
+
+static void draw_row_binned(uint8_t *keep, const struct chances *c, uint64_t index, size_t input,
+                            const uint32_t *keys, const uint16_t *halves, size_t stride,
+                            struct row_bins *bins)
+{
+    const struct uqm_job *job = c->job;
+    size_t m = (size_t) c->m;
+    double low = (c->density - c->epsilon) * 65536;
+    double per_rank = 2 * c->epsilon * 65536 / (double) (m > 1 ? m - 1 : 1);
+    count_bins(bins, keys, m);
+    for (size_t k = 0; k < m; k++) {
+        uint32_t bin = keys[k] >> BIN_SHIFT;
+        bin = bin > bins->least ? bin : bins->least;
+        /* the chances of the bin's first and last rank, in halves; a little further out than they
+         * are, so that rounding decides nothing */
+        double half = (double) halves[k * stride];
+        double first = low + per_rank * (double) bins->below[bin];
+        double last = low + per_rank * (double) bins->below[bin + 1];
+        double least = (first < last ? first : last) - 1e-3;
+        double most = (first < last ? last : first) + 1e-3;
+        if (half + 1 <= least || half >= most) {
+            keep[k * stride] = half < least;
+            continue;
+        }
+        double p = chance_of(c, rank_in_row(job, keys, m, k));
+        keep[k * stride] =
+            is_below(halves[k * stride], job->inputs[input].key, index + k * stride, p);
     }
 }
 
@@ -250,32 +316,63 @@ static size_t halves_bytes(const struct uqm_job *job)
     return (size_t) ((job->block_elem + 16) * sizeof(uint16_t) + 63) / 64 * 64;
 }
 
+static size_t row_bytes(const struct uqm_job *job)
+{
+    return (size_t) (uqm_rank_rows(job).m * sizeof(uint32_t) + 63) / 64 * 64;
+}
+
 size_t uqm_sparse_draw_bytes(const struct uqm_job *job)
 {
     if (sparsifier_of(job) != UQM_SPARSE_RANKED)
         return 0;
-    return halves_bytes(job) + 2 * (size_t) uqm_rank_rows(job).m * sizeof(struct ranked);
+    if (job->numerics == UQM_NUMERICS_MERGEKIT)
+        return 2 * (size_t) uqm_rank_rows(job).m * sizeof(struct ranked);
+    return halves_bytes(job) + row_bytes(job) + sizeof(struct row_bins);
+}
+
+static void draw_sorted(uint8_t *keep, const struct chances *c, const struct uqm_span *span,
+                        size_t input, const uint32_t *keys, size_t stride, void *scratch)
+{
+    size_t unit = (size_t) c->m * stride;
+    for (size_t at = 0; at < span->n_elem; at += unit)
+        for (size_t k = 0; k < stride; k++)
+            draw_row_sorted(keep, c, span, input, keys, at + k, stride, scratch);
+}
+
+static void draw_binned(uint8_t *keep, const struct chances *c, const struct uqm_span *span,
+                        size_t input, const uint32_t *keys, size_t stride, void *scratch)
+{
+    const struct uqm_job *job = c->job;
+    size_t m = (size_t) c->m, unit = m * stride;
+    char *p = (char *) scratch + halves_bytes(job);
+    uint32_t *row = (uint32_t *) (void *) p;
+    struct row_bins *bins = (struct row_bins *) (void *) (p + row_bytes(job));
+    const uint16_t *halves =
+        draw_halves(scratch, job, job->inputs[input].key, span->first, span->n_elem);
+    for (size_t at = 0; at < span->n_elem; at += unit)
+        for (size_t k = 0; k < stride; k++) {
+            const uint32_t *of_row = keys + at;
+            for (size_t i = 0; i < m && stride > 1; i++)
+                row[i] = keys[at + k + i * stride];
+            if (stride > 1)
+                of_row = row;
+            draw_row_binned(keep + at + k, c, span->first + at + k, input, of_row, halves + at + k,
+                            stride, bins);
+        }
 }
 
 static void draw_ranked(uint8_t *keep, const struct uqm_job *job, const struct uqm_span *span,
                         size_t input, const uint32_t *keys, void *scratch)
 {
     struct uqm_rank_rows rows = uqm_rank_rows(job);
-    size_t unit = (size_t) (rows.m * rows.stride), stride = (size_t) rows.stride;
-    uint16_t *drawn = scratch;
-    const uint16_t *halves = drawn;
-    struct ranked *v = (struct ranked *) (void *) ((char *) scratch + halves_bytes(job));
     struct chances c = chances_of(job, input, rows.m);
-    assert(span->n_elem <= job->block_elem && span->n_elem % unit == 0);
-    if (c.density <= 0) {
+    assert(span->n_elem <= job->block_elem && span->n_elem % (rows.m * rows.stride) == 0);
+    if (c.density <= 0)
         memset(keep, 0, span->n_elem);
-        return;
-    }
-    if (job->numerics == UQM_NUMERICS_ACCURATE)
-        halves = draw_halves(drawn, job, job->inputs[input].key, span->first, span->n_elem);
-    for (size_t at = 0; at < span->n_elem; at += unit)
-        for (size_t k = 0; k < stride; k++)
-            draw_row(keep, &c, span, input, keys, halves, at + k, stride, v);
+    else if (job->numerics == UQM_NUMERICS_MERGEKIT)
+        draw_sorted(keep, &c, span, input, keys, (size_t) rows.stride, scratch);
+    else
+        draw_binned(keep, &c, span, input, keys, (size_t) rows.stride, scratch);
 }
 
 void uqm_sparse_draw(uint8_t *keep, const struct uqm_job *job, const struct uqm_span *span,
