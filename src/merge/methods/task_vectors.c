@@ -11,222 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "compute/merge_kernels.h"
-#include "src/merge/methods/methods.h"
-#include "src/merge/methods/sparsify.h"
-
-enum { PASS_COARSE, PASS_FINE, PASS_CUT };
-
-/* --- the plan of one job --- */
-
-static bool is_counted(const struct uqm_job *job)
-{
-    enum uqm_sparsifier s = uqm_task_kind_of(job->method->id).sparsifier;
-    return s == UQM_SPARSE_MAGNITUDE || s == UQM_SPARSE_OUTLIERS;
-}
-
-static bool is_drawn(const struct uqm_job *job)
-{
-    enum uqm_sparsifier s = uqm_task_kind_of(job->method->id).sparsifier;
-    return s == UQM_SPARSE_RANDOM || s == UQM_SPARSE_RANKED;
-}
-
-/* From f32 elements by the kernels of compute/merge_kernels.h; else lane by lane. */
-static bool is_direct(const struct uqm_job *job)
-{
-    return job->numerics == UQM_NUMERICS_ACCURATE && job->work != UQM_F64;
-}
-
-static enum uqm_key_kind key_kind(const struct uqm_job *job)
-{
-    if (job->numerics == UQM_NUMERICS_MERGEKIT && job->work == UQM_BF16)
-        return UQM_KEY_OF_BF16;
-    if (job->numerics == UQM_NUMERICS_MERGEKIT && job->work == UQM_F16)
-        return UQM_KEY_OF_F16;
-    return UQM_KEY_WIDE;
-}
-
-/* The thresholds that have to be looked for: at most two an input. searches may be NULL. */
-static size_t list_searches(struct uqm_key_search *searches, const struct uqm_job *job)
-{
-    /* mergekit's sort of magnitudes for outliers is ascending and keeps the order of equal ones */
-    bool last = uqm_task_kind_of(job->method->id).sparsifier == UQM_SPARSE_OUTLIERS;
-    size_t n = 0;
-    for (size_t i = 0; i < job->n_inputs && is_counted(job); i++) {
-        uint64_t k[2];
-        if (!uqm_sparse_is_active(job, i))
-            continue;
-        uqm_sparse_counts(&k[0], &k[1], job, i);
-        for (size_t j = 0; j < 2; j++) {
-            if (k[j] == 0 || k[j] >= job->n_elem)
-                continue;
-            if (searches)
-                searches[n] =
-                    (struct uqm_key_search){ .k = k[j], .channel = i, .limit.last = last };
-            n++;
-        }
-    }
-    return n;
-}
-
-/* Limits of an input as far as they are known from the plan. */
-static void start_sparse(struct uqm_sparse *sparse, const struct uqm_job *job, size_t input)
-{
-    uint64_t keep = job->n_elem, drop = 0;
-    if (is_counted(job) && uqm_sparse_is_active(job, input))
-        uqm_sparse_counts(&keep, &drop, job, input);
-    *sparse = (struct uqm_sparse){
-        .keep = keep > 0 ? uqm_key_limit_all() : uqm_key_limit_none(),
-        .drop = drop < job->n_elem ? uqm_key_limit_none() : uqm_key_limit_all(),
-    };
-}
-
-static unsigned n_segments(const struct uqm_job *job, unsigned pass)
-{
-    size_t n = list_searches(NULL, job);
-    bool last = pass == PASS_FINE || (pass == PASS_COARSE && key_kind(job) != UQM_KEY_WIDE);
-    if (n == 0 || pass > PASS_FINE)
-        return 1;
-    return last ? uqm_key_segments(job->n_elem, job->n_blocks, n)
-                : uqm_key_segments_least(job->n_elem);
-}
-
-static unsigned n_passes(const struct uqm_job *job)
-{
-    size_t n = list_searches(NULL, job);
-    return (unsigned) ((n ? PASS_CUT + n : 0) + uqm_sparse_rescales(job));
-}
-
-static bool is_sums(const struct uqm_job *job, unsigned pass)
-{
-    return uqm_sparse_rescales(job) && pass + 1 == job->n_passes;
-}
-
-/* --- memory --- */
-
-struct work {
-    size_t n_searches;
-    struct uqm_key_search *searches;
-    uint32_t *counts;       /* coarse: [input][segment][bin]; fine: [search][segment][bin] */
-    double *before, *after; /* [n_inputs] */
-};
-
-static size_t counts_bytes(const struct uqm_job *job)
-{
-    size_t n = list_searches(NULL, job);
-    size_t coarse = job->n_inputs * n_segments(job, PASS_COARSE) * UQM_COARSE_BINS;
-    size_t fine = n * n_segments(job, PASS_FINE) * UQM_FINE_BINS;
-    if (n == 0)
-        return 0;
-    return sizeof(uint32_t) * (key_kind(job) != UQM_KEY_WIDE || coarse > fine ? coarse : fine);
-}
-
-static size_t work_bytes(const struct uqm_job *job)
-{
-    return list_searches(NULL, job) * sizeof(struct uqm_key_search) +
-           2 * job->n_inputs * sizeof(double) + counts_bytes(job);
-}
-
-static struct work work_of(const struct uqm_job *job, const struct uqm_job_state *state)
-{
-    char *p = state->work;
-    size_t n = list_searches(NULL, job);
-    struct work w = { .n_searches = n, .searches = (struct uqm_key_search *) (void *) p };
-    p += n * sizeof *w.searches;
-    w.before = (double *) (void *) p;
-    w.after = w.before + job->n_inputs;
-    w.counts = (uint32_t *) (void *) (w.after + job->n_inputs);
-    return w;
-}
-
-static size_t result_bytes(const struct uqm_job *job)
-{
-    return job->n_inputs * sizeof(struct uqm_sparse);
-}
-
-static size_t tally_bytes(const struct uqm_job *job)
-{
-    size_t n = list_searches(NULL, job);
-    size_t coarse = job->n_inputs * UQM_COARSE_BINS, fine = n * UQM_FINE_BINS;
-    if (n == 0)
-        return 0;
-    return sizeof(uint32_t) * (key_kind(job) != UQM_KEY_WIDE || coarse > fine ? coarse : fine);
-}
-
-struct sums {
-    double before[UQM_SUM_PARTS], after[UQM_SUM_PARTS];
-};
-
-static size_t partial_bytes(const struct uqm_job *job)
-{
-    size_t sums = job->n_inputs * sizeof(struct sums);
-    size_t ties = list_searches(NULL, job) ? sizeof(struct uqm_key_ties) : 0;
-    return sums > ties ? sums : ties;
-}
-
-/* One model beside the base, as the kernels see it. */
-struct direct {
-    size_t input;
-    struct uqm_sparse sparse;
-    const uint8_t *keep; /* of the whole span, or NULL */
-};
-
-/* One worker's: lanes for the base, the sum, the mixture, the divisor and every model's share; the
- * magnitudes and the draws of a whole block. */
-enum { LANE_BASE, LANE_SUM, LANE_MIX, LANE_DIVISOR, FIRST_SHARE };
-
-struct scratch {
-    struct uqm_arith arith;
-    double *weights;               /* [n_inputs], as the arithmetic has them */
-    struct uqm_task_input *inputs; /* [n_inputs], and what they come from */
-    struct direct *direct;
-    uint32_t *found; /* [UQM_CHUNK + 16] keys of one bin */
-    uint32_t *keys;  /* [block_elem] */
-    uint8_t *keep;   /* [n_inputs][block_elem], of drawn methods */
-    void *draw;
-};
-
-static size_t aligned(size_t n)
-{
-    return (n + 63) / 64 * 64;
-}
-
-static size_t keep_bytes(const struct uqm_job *job)
-{
-    return is_drawn(job) ? aligned(job->n_inputs * (size_t) job->block_elem) : 0;
-}
-
-static size_t scratch_bytes(const struct uqm_job *job)
-{
-    return aligned(uqm_arith_bytes(FIRST_SHARE + job->n_inputs)) +
-           aligned(job->n_inputs * sizeof(double)) +
-           aligned(job->n_inputs * sizeof(struct uqm_task_input)) +
-           aligned(job->n_inputs * sizeof(struct direct)) +
-           aligned((UQM_CHUNK + 16) * sizeof(uint32_t)) +
-           aligned((size_t) job->block_elem * sizeof(uint32_t)) + keep_bytes(job) +
-           uqm_sparse_draw_bytes(job);
-}
-
-static struct scratch cut(const struct uqm_job *job, void *block)
-{
-    char *p = block;
-    struct scratch s;
-    uqm_arith_init(&s.arith, job, p);
-    p += aligned(uqm_arith_bytes(FIRST_SHARE + job->n_inputs));
-    s.weights = (double *) (void *) p;
-    p += aligned(job->n_inputs * sizeof(double));
-    s.inputs = (struct uqm_task_input *) (void *) p;
-    p += aligned(job->n_inputs * sizeof(struct uqm_task_input));
-    s.direct = (struct direct *) (void *) p;
-    p += aligned(job->n_inputs * sizeof(struct direct));
-    s.found = (uint32_t *) (void *) p;
-    p += aligned((UQM_CHUNK + 16) * sizeof(uint32_t));
-    s.keys = (uint32_t *) (void *) p;
-    p += aligned((size_t) job->block_elem * sizeof(uint32_t));
-    s.keep = (uint8_t *) p;
-    s.draw = p + keep_bytes(job);
-    return s;
-}
+#include "src/merge/methods/task_plan.h"
 
 /* --- task vectors --- */
 
@@ -239,36 +24,37 @@ static void keys_of(uint32_t *keys, const struct uqm_arith *a, const void *lane,
         keys[e] = uqm_bits_of_f32(a->wide ? (float) x[e] : xf[e]) & 0x7FFFFFFF;
 }
 
-/* lane = x - base; keys likewise. LANE_BASE is loaded. */
-static void load_task(struct scratch *s, void *lane, const struct uqm_span *span, size_t input,
-                      size_t at, size_t n)
+/* lane = x - base; keys likewise. UQM_TASK_BASE is loaded. */
+static void load_task(struct uqm_task_scratch *s, void *lane, const struct uqm_span *span,
+                      size_t input, size_t at, size_t n)
 {
-    uqm_arith_offset(&s->arith, lane, uqm_lane(&s->arith, LANE_BASE), span, input, at, n);
+    uqm_arith_offset(&s->arith, lane, uqm_lane(&s->arith, UQM_TASK_BASE), span, input, at, n);
     keys_of(s->keys + at, &s->arith, lane, n);
 }
 
 /* The base's lane: f32 elements where the job is direct. */
-static void load_base(struct scratch *s, const struct uqm_job *job, const struct uqm_span *span,
-                      size_t at, size_t n)
+static void load_base(struct uqm_task_scratch *s, const struct uqm_job *job,
+                      const struct uqm_span *span, size_t at, size_t n)
 {
-    if (is_direct(job))
-        uqm_job_load_f32(uqm_lane(&s->arith, LANE_BASE), job, span, (size_t) job->base, at, n,
+    if (uqm_task_is_direct(job))
+        uqm_job_load_f32(uqm_lane(&s->arith, UQM_TASK_BASE), job, span, (size_t) job->base, at, n,
                          s->arith.half);
     else
-        uqm_arith_load(&s->arith, uqm_lane(&s->arith, LANE_BASE), span, (size_t) job->base, at, n);
+        uqm_arith_load(&s->arith, uqm_lane(&s->arith, UQM_TASK_BASE), span, (size_t) job->base, at,
+                       n);
 }
 
 /* The keys alone. */
-static void load_keys(struct scratch *s, const struct uqm_job *job, const struct uqm_span *span,
-                      size_t input, size_t at, size_t n)
+static void load_keys(struct uqm_task_scratch *s, const struct uqm_job *job,
+                      const struct uqm_span *span, size_t input, size_t at, size_t n)
 {
-    void *lane = uqm_lane(&s->arith, LANE_SUM);
-    if (!is_direct(job)) {
+    void *lane = uqm_lane(&s->arith, UQM_TASK_SUM);
+    if (!uqm_task_is_direct(job)) {
         load_task(s, lane, span, input, at, n);
         return;
     }
     uqm_job_load_f32(lane, job, span, input, at, n, s->arith.half);
-    job->kernels->merge->delta_keys(s->keys + at, lane, uqm_lane(&s->arith, LANE_BASE), n);
+    job->kernels->merge->delta_keys(s->keys + at, lane, uqm_lane(&s->arith, UQM_TASK_BASE), n);
 }
 
 static size_t chunk_at(const struct uqm_span *span, size_t at)
@@ -277,7 +63,8 @@ static size_t chunk_at(const struct uqm_span *span, size_t at)
 }
 
 /* What the draws keep of every input, for the whole span. */
-static void draw_all(struct scratch *s, const struct uqm_job *job, const struct uqm_span *span)
+static void draw_all(struct uqm_task_scratch *s, const struct uqm_job *job,
+                     const struct uqm_span *span)
 {
     bool ranked = uqm_task_kind_of(job->method->id).sparsifier == UQM_SPARSE_RANKED;
     for (size_t i = 0; i < job->n_inputs; i++) {
@@ -303,14 +90,15 @@ static void round_wide(const struct uqm_job *job, void *lane, size_t n)
 }
 
 /* Zero what is not kept of input i's lane, elements [at, at + n) of the span. */
-static void drop(struct scratch *s, const struct uqm_job *job, const struct uqm_sparse *sparse,
-                 const struct uqm_span *span, size_t i, void *lane, size_t at, size_t n)
+static void drop(struct uqm_task_scratch *s, const struct uqm_job *job,
+                 const struct uqm_sparse *sparse, const struct uqm_span *span, size_t i, void *lane,
+                 size_t at, size_t n)
 {
     double *x = lane;
     float *xf = lane;
     const uint8_t *keep = s->keep + i * job->block_elem + at;
     const uint32_t *keys = s->keys + at;
-    bool drawn = is_drawn(job);
+    bool drawn = uqm_task_is_drawn(job);
     round_wide(job, lane, n);
     for (size_t e = 0; e < n; e++) {
         uint64_t index = span->first + at + e;
@@ -324,8 +112,8 @@ static void drop(struct scratch *s, const struct uqm_job *job, const struct uqm_
     }
 }
 
-static void rescale(struct scratch *s, const struct uqm_job *job, const struct uqm_sparse *sparse,
-                    void *lane, size_t n)
+static void rescale(struct uqm_task_scratch *s, const struct uqm_job *job,
+                    const struct uqm_sparse *sparse, void *lane, size_t n)
 {
     struct uqm_arith *a = &s->arith;
     a->round = uqm_sparse_type(job);
@@ -337,7 +125,7 @@ static void rescale(struct scratch *s, const struct uqm_job *job, const struct u
 }
 
 /* lane = the sparse task vector of input i. */
-static void make_sparse(struct scratch *s, const struct uqm_job *job,
+static void make_sparse(struct uqm_task_scratch *s, const struct uqm_job *job,
                         const struct uqm_job_state *state, const struct uqm_span *span, size_t i,
                         void *lane, size_t at, size_t n)
 {
@@ -349,7 +137,7 @@ static void make_sparse(struct scratch *s, const struct uqm_job *job,
     if (job->n_passes > 0)
         sparse += i;
     else {
-        start_sparse(&known, job, i);
+        uqm_task_start_sparse(&known, job, i);
         sparse = &known;
     }
     drop(s, job, sparse, span, i, lane, at, n);
@@ -384,21 +172,21 @@ static uint64_t bounds_at(struct uqm_task_input *in, const struct uqm_sparse *sp
 }
 
 /* What is the same for all elements of the span; returns how many models there are. */
-static size_t start_direct(struct scratch *s, const struct uqm_job *job,
+static size_t start_direct(struct uqm_task_scratch *s, const struct uqm_job *job,
                            const struct uqm_job_state *state)
 {
     const struct uqm_sparse *known = state->result;
     size_t n = 0;
     for (size_t i = 0; i < job->n_inputs; i++) {
-        struct direct *d = &s->direct[n];
+        struct uqm_task_direct *d = &s->direct[n];
         if ((long) i == job->base)
             continue;
-        *d = (struct direct){ .input = i };
+        *d = (struct uqm_task_direct){ .input = i };
         if (job->n_passes > 0)
             d->sparse = known[i];
         else
-            start_sparse(&d->sparse, job, i);
-        if (is_drawn(job) && uqm_sparse_is_active(job, i))
+            uqm_task_start_sparse(&d->sparse, job, i);
+        if (uqm_task_is_drawn(job) && uqm_sparse_is_active(job, i))
             d->keep = s->keep + i * job->block_elem;
         s->inputs[n++] = (struct uqm_task_input){
             .ratio = d->sparse.has_ratio ? d->sparse.ratio : 1,
@@ -410,10 +198,10 @@ static size_t start_direct(struct scratch *s, const struct uqm_job *job,
 
 /* Point model k at elements from `at` of the span on, its f32 values being in `lane`; how many its
  * bounds hold for, at most n. */
-static size_t aim(struct scratch *s, const struct uqm_span *span, size_t k, const float *lane,
-                  size_t at, size_t n)
+static size_t aim(struct uqm_task_scratch *s, const struct uqm_span *span, size_t k,
+                  const float *lane, size_t at, size_t n)
 {
-    const struct direct *d = &s->direct[k];
+    const struct uqm_task_direct *d = &s->direct[k];
     struct uqm_task_input *in = &s->inputs[k];
     uint64_t m = bounds_at(in, &d->sparse, span->first + at);
     in->x = lane;
@@ -422,14 +210,15 @@ static size_t aim(struct scratch *s, const struct uqm_span *span, size_t k, cons
 }
 
 /* What lies in the lanes, elements [at, at + n) of the span, in runs that have the same bounds. */
-static void mix_lanes(struct scratch *s, const struct uqm_job *job, const struct uqm_span *span,
-                      struct uqm_task_mix *mix, double *out, size_t at, size_t n)
+static void mix_lanes(struct uqm_task_scratch *s, const struct uqm_job *job,
+                      const struct uqm_span *span, struct uqm_task_mix *mix, double *out, size_t at,
+                      size_t n)
 {
-    const float *base = uqm_lane(&s->arith, LANE_BASE);
+    const float *base = uqm_lane(&s->arith, UQM_TASK_BASE);
     for (size_t done = 0, m; done < n; done += m) {
         m = n - done;
         for (size_t k = 0; k < mix->n_inputs; k++) {
-            const float *lane = uqm_lane(&s->arith, FIRST_SHARE + k);
+            const float *lane = uqm_lane(&s->arith, UQM_TASK_FIRST_SHARE + k);
             m = aim(s, span, k, lane + done, at + done, m);
         }
         mix->base = base + done;
@@ -437,10 +226,10 @@ static void mix_lanes(struct scratch *s, const struct uqm_job *job, const struct
     }
 }
 
-static void merge_direct(struct scratch *s, const struct uqm_job *job,
+static void merge_direct(struct uqm_task_scratch *s, const struct uqm_job *job,
                          const struct uqm_job_state *state, void *dst, const struct uqm_span *span)
 {
-    double divisor = 0, *out = uqm_lane(&s->arith, LANE_MIX);
+    double divisor = 0, *out = uqm_lane(&s->arith, UQM_TASK_MIX);
     struct uqm_task_mix mix = {
         .consensus = uqm_task_kind_of(job->method->id).consensus,
         .normalize = uqm_job_param(job, "normalize") != 0,
@@ -455,20 +244,20 @@ static void merge_direct(struct scratch *s, const struct uqm_job *job,
         n = chunk_at(span, at);
         load_base(s, job, span, at, n);
         for (size_t k = 0; k < mix.n_inputs; k++)
-            uqm_job_load_f32(uqm_lane(&s->arith, FIRST_SHARE + k), job, span, s->direct[k].input,
-                             at, n, s->arith.half);
+            uqm_job_load_f32(uqm_lane(&s->arith, UQM_TASK_FIRST_SHARE + k), job, span,
+                             s->direct[k].input, at, n, s->arith.half);
         mix_lanes(s, job, span, &mix, out, at, n);
         uqm_job_store_f64(dst, job, at, out, n, s->arith.narrow, s->arith.half);
     }
 }
 
-/* before and after, of those models that may lose something. LANE_BASE is loaded. */
-static void sum_direct(struct scratch *s, const struct uqm_job *job,
+/* before and after, of those models that may lose something. UQM_TASK_BASE is loaded. */
+static void sum_direct(struct uqm_task_scratch *s, const struct uqm_job *job,
                        const struct uqm_job_state *state, const struct uqm_span *span, size_t at,
-                       size_t n, struct sums *sums)
+                       size_t n, struct uqm_task_sums *sums)
 {
-    const float *base = uqm_lane(&s->arith, LANE_BASE);
-    float *lane = uqm_lane(&s->arith, FIRST_SHARE);
+    const float *base = uqm_lane(&s->arith, UQM_TASK_BASE);
+    float *lane = uqm_lane(&s->arith, UQM_TASK_FIRST_SHARE);
     size_t n_models = start_direct(s, job, state);
     for (size_t k = 0; k < n_models; k++) {
         size_t i = s->direct[k].input;
@@ -488,17 +277,17 @@ static void sum_direct(struct scratch *s, const struct uqm_job *job,
 static void pass_blocks(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
                         uint64_t *first, uint64_t *n)
 {
-    struct work w = work_of(job, state);
+    struct uqm_task_work w = uqm_task_work_of(job, state);
     *first = 0;
     *n = job->n_blocks;
-    if (is_sums(job, pass) || pass == PASS_COARSE)
+    if (uqm_task_is_sums(job, pass) || pass == UQM_TASK_COARSE)
         return;
-    if (pass == PASS_FINE) {
-        *n = key_kind(job) == UQM_KEY_WIDE ? job->n_blocks : 0;
+    if (pass == UQM_TASK_FINE) {
+        *n = uqm_task_key_kind(job) == UQM_KEY_WIDE ? job->n_blocks : 0;
         return;
     }
-    const struct uqm_key_search *s = &w.searches[pass - PASS_CUT];
-    unsigned counted = key_kind(job) == UQM_KEY_WIDE ? PASS_FINE : PASS_COARSE;
+    const struct uqm_key_search *s = &w.searches[pass - UQM_TASK_TIES];
+    unsigned counted = uqm_task_key_kind(job) == UQM_KEY_WIDE ? UQM_TASK_FINE : UQM_TASK_COARSE;
     *n = s->needs_cut ? uqm_job_segment_end(job, counted, s->segment) : 0;
     if (s->needs_cut && s->segment > 0)
         *first = uqm_job_segment_end(job, counted, s->segment - 1);
@@ -507,18 +296,19 @@ static void pass_blocks(const struct uqm_job *job, const struct uqm_job_state *s
 
 static uint64_t most_blocks(const struct uqm_job *job, unsigned pass)
 {
-    bool wide = key_kind(job) == UQM_KEY_WIDE;
-    if (is_sums(job, pass) || pass == PASS_COARSE)
+    bool wide = uqm_task_key_kind(job) == UQM_KEY_WIDE;
+    if (uqm_task_is_sums(job, pass) || pass == UQM_TASK_COARSE)
         return job->n_blocks;
-    if (pass == PASS_FINE)
+    if (pass == UQM_TASK_FINE)
         return wide ? job->n_blocks : 0;
-    return uqm_job_segment_end(job, wide ? PASS_FINE : PASS_COARSE, 0);
+    return uqm_job_segment_end(job, wide ? UQM_TASK_FINE : UQM_TASK_COARSE, 0);
 }
 
-static void count_coarse(struct scratch *s, const struct uqm_job *job, const struct work *w,
-                         const struct uqm_span *span, size_t at, size_t n, uint32_t *tally)
+static void count_coarse(struct uqm_task_scratch *s, const struct uqm_job *job,
+                         const struct uqm_task_work *w, const struct uqm_span *span, size_t at,
+                         size_t n, uint32_t *tally)
 {
-    enum uqm_key_kind kind = key_kind(job);
+    enum uqm_key_kind kind = uqm_task_key_kind(job);
     for (size_t k = 0; k < w->n_searches; k++) {
         size_t i = w->searches[k].channel;
         uint32_t *counts = tally + i * UQM_COARSE_BINS;
@@ -530,8 +320,9 @@ static void count_coarse(struct scratch *s, const struct uqm_job *job, const str
     }
 }
 
-static void count_fine(struct scratch *s, const struct uqm_job *job, const struct work *w,
-                       const struct uqm_span *span, size_t at, size_t n, uint32_t *tally)
+static void count_fine(struct uqm_task_scratch *s, const struct uqm_job *job,
+                       const struct uqm_task_work *w, const struct uqm_span *span, size_t at,
+                       size_t n, uint32_t *tally)
 {
     for (size_t k = 0; k < w->n_searches; k++) {
         const struct uqm_key_search *search = &w->searches[k];
@@ -545,7 +336,7 @@ static void count_fine(struct scratch *s, const struct uqm_job *job, const struc
     }
 }
 
-static void find_ties(struct scratch *s, const struct uqm_job *job,
+static void find_ties(struct uqm_task_scratch *s, const struct uqm_job *job,
                       const struct uqm_key_search *search, const struct uqm_span *span, size_t at,
                       size_t n, struct uqm_key_ties *ties)
 {
@@ -566,11 +357,11 @@ static double sum_of_magnitudes(const struct uqm_arith *a, void *lane, size_t n)
     return uqm_arith_sum(a, lane, n);
 }
 
-static void add_sums(struct scratch *s, const struct uqm_job *job,
+static void add_sums(struct uqm_task_scratch *s, const struct uqm_job *job,
                      const struct uqm_job_state *state, const struct uqm_span *span, size_t at,
-                     size_t n, struct sums *sums)
+                     size_t n, struct uqm_task_sums *sums)
 {
-    void *lane = uqm_lane(&s->arith, LANE_SUM);
+    void *lane = uqm_lane(&s->arith, UQM_TASK_SUM);
     for (size_t i = 0; i < job->n_inputs; i++) {
         if (!uqm_sparse_is_active(job, i))
             continue;
@@ -585,52 +376,52 @@ static void add_sums(struct scratch *s, const struct uqm_job *job,
 static void scan(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
                  const struct uqm_span *span, void *partial, void *tally, void *block)
 {
-    struct scratch s = cut(job, block);
-    struct work w = work_of(job, state);
-    bool sums = is_sums(job, pass);
-    if (sums && is_drawn(job))
+    struct uqm_task_scratch s = uqm_task_cut(job, block);
+    struct uqm_task_work w = uqm_task_work_of(job, state);
+    bool sums = uqm_task_is_sums(job, pass);
+    if (sums && uqm_task_is_drawn(job))
         draw_all(&s, job, span);
     for (size_t at = 0, n; at < span->n_elem; at += n) {
         n = chunk_at(span, at);
         load_base(&s, job, span, at, n);
-        if (sums && is_direct(job))
+        if (sums && uqm_task_is_direct(job))
             sum_direct(&s, job, state, span, at, n, partial);
         else if (sums)
             add_sums(&s, job, state, span, at, n, partial);
-        else if (pass == PASS_COARSE)
+        else if (pass == UQM_TASK_COARSE)
             count_coarse(&s, job, &w, span, at, n, tally);
-        else if (pass == PASS_FINE)
+        else if (pass == UQM_TASK_FINE)
             count_fine(&s, job, &w, span, at, n, tally);
         else
-            find_ties(&s, job, &w.searches[pass - PASS_CUT], span, at, n, partial);
+            find_ties(&s, job, &w.searches[pass - UQM_TASK_TIES], span, at, n, partial);
     }
 }
 
 static void fold(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
                  uint64_t block, const void *partial)
 {
-    struct work w = work_of(job, state);
-    const struct sums *sums = partial;
-    if (is_sums(job, pass)) {
+    struct uqm_task_work w = uqm_task_work_of(job, state);
+    const struct uqm_task_sums *sums = partial;
+    if (uqm_task_is_sums(job, pass)) {
         for (size_t i = 0; i < job->n_inputs; i++) {
             w.before[i] += uqm_add_parts(sums[i].before);
             w.after[i] += uqm_add_parts(sums[i].after);
         }
-    } else if (pass >= PASS_CUT) {
-        uqm_key_search_cut(&w.searches[pass - PASS_CUT], block * job->block_elem, partial);
+    } else if (pass >= UQM_TASK_TIES) {
+        uqm_key_search_cut(&w.searches[pass - UQM_TASK_TIES], block * job->block_elem, partial);
     }
 }
 
 static void gather(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
                    unsigned segment, const void *tally)
 {
-    struct work w = work_of(job, state);
+    struct uqm_task_work w = uqm_task_work_of(job, state);
     const uint32_t *from = tally;
-    if (is_sums(job, pass) || pass > PASS_FINE)
+    if (uqm_task_is_sums(job, pass) || pass > UQM_TASK_FINE)
         return;
-    size_t n_bins = pass == PASS_COARSE ? UQM_COARSE_BINS : UQM_FINE_BINS;
-    size_t rows = pass == PASS_COARSE ? job->n_inputs : w.n_searches;
-    size_t n = n_segments(job, pass);
+    size_t n_bins = pass == UQM_TASK_COARSE ? UQM_COARSE_BINS : UQM_FINE_BINS;
+    size_t rows = pass == UQM_TASK_COARSE ? job->n_inputs : w.n_searches;
+    size_t n = uqm_task_segments(job, pass);
     for (size_t r = 0; r < rows; r++) {
         uint32_t *to = w.counts + (r * n + segment) * n_bins;
         for (size_t b = 0; b < n_bins; b++)
@@ -644,28 +435,28 @@ static void begin(const struct uqm_job *job, struct uqm_job_state *state)
 {
     struct uqm_sparse *sparse = state->result;
     for (size_t i = 0; i < job->n_inputs; i++)
-        start_sparse(&sparse[i], job, i);
+        uqm_task_start_sparse(&sparse[i], job, i);
     if (job->n_passes > 0)
-        list_searches(work_of(job, state).searches, job);
+        uqm_task_list_searches(uqm_task_work_of(job, state).searches, job);
 }
 
-static void search_counts(const struct uqm_job *job, struct work *w, unsigned pass)
+static void search_counts(const struct uqm_job *job, struct uqm_task_work *w, unsigned pass)
 {
-    unsigned n = n_segments(job, pass);
+    unsigned n = uqm_task_segments(job, pass);
     for (size_t k = 0; k < w->n_searches; k++) {
         struct uqm_key_search *s = &w->searches[k];
-        if (pass == PASS_COARSE)
-            uqm_key_search_coarse(s, key_kind(job), w->counts + s->channel * n * UQM_COARSE_BINS,
-                                  n);
+        if (pass == UQM_TASK_COARSE)
+            uqm_key_search_coarse(s, uqm_task_key_kind(job),
+                                  w->counts + s->channel * n * UQM_COARSE_BINS, n);
         else
             uqm_key_search_fine(s, w->counts + k * n * UQM_FINE_BINS, n);
     }
-    memset(w->counts, 0, counts_bytes(job));
+    memset(w->counts, 0, uqm_task_counts_bytes(job));
 }
 
 /* Searches stand in the order of their inputs, what to keep before what to drop. */
 static void take_limits(const struct uqm_job *job, struct uqm_job_state *state,
-                        const struct work *w)
+                        const struct uqm_task_work *w)
 {
     struct uqm_sparse *sparse = state->result;
     for (size_t k = 0; k < w->n_searches; k++) {
@@ -680,7 +471,7 @@ static void take_limits(const struct uqm_job *job, struct uqm_job_state *state,
 }
 
 static void take_ratios(const struct uqm_job *job, struct uqm_job_state *state,
-                        const struct work *w)
+                        const struct uqm_task_work *w)
 {
     struct uqm_sparse *sparse = state->result;
     struct uqm_arith a = { .wide = job->numerics == UQM_NUMERICS_ACCURATE || job->work == UQM_F64,
@@ -703,13 +494,13 @@ static void take_ratios(const struct uqm_job *job, struct uqm_job_state *state,
 static int end_pass(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
                     struct uqm_err *err)
 {
-    struct work w = work_of(job, state);
+    struct uqm_task_work w = uqm_task_work_of(job, state);
     (void) err;
-    if (is_sums(job, pass)) {
+    if (uqm_task_is_sums(job, pass)) {
         take_ratios(job, state, &w);
         return 0;
     }
-    if (pass <= PASS_FINE)
+    if (pass <= UQM_TASK_FINE)
         search_counts(job, &w, pass);
     take_limits(job, state, &w);
     return 0;
@@ -722,16 +513,16 @@ static int end_pass(const struct uqm_job *job, struct uqm_job_state *state, unsi
  * whose sign is the sum's; the divisor is a lane then, else the same for all elements.
  */
 #define ELECT(type, name)                                                                          \
-    static void elect_##name(struct scratch *s, const struct uqm_job *job, const double *w,        \
-                             size_t n)                                                             \
+    static void elect_##name(struct uqm_task_scratch *s, const struct uqm_job *job,                \
+                             const double *w, size_t n)                                            \
     {                                                                                              \
         const struct uqm_arith *a = &s->arith;                                                     \
-        const type *sum = uqm_lane(a, LANE_SUM);                                                   \
-        type *mix = uqm_lane(a, LANE_MIX), *divisor = uqm_lane(a, LANE_DIVISOR);                   \
+        const type *sum = uqm_lane(a, UQM_TASK_SUM);                                               \
+        type *mix = uqm_lane(a, UQM_TASK_MIX), *divisor = uqm_lane(a, UQM_TASK_DIVISOR);           \
         for (size_t e = 0; e < n; e++)                                                             \
             mix[e] = divisor[e] = 0;                                                               \
         for (size_t i = 0; i < job->n_inputs; i++) {                                               \
-            const type *x = uqm_lane(a, FIRST_SHARE + i);                                          \
+            const type *x = uqm_lane(a, UQM_TASK_FIRST_SHARE + i);                                 \
             for (size_t e = 0; e < n && (long) i != job->base; e++)                                \
                 if (sum[e] >= 0 ? x[e] > 0 : x[e] < 0) {                                           \
                     mix[e] += x[e];                                                                \
@@ -748,14 +539,14 @@ static int end_pass(const struct uqm_job *job, struct uqm_job_state *state, unsi
 ELECT(double, f64)
 ELECT(float, f32)
 
-static void sum_shares(struct scratch *s, const struct uqm_job *job, size_t n)
+static void sum_shares(struct uqm_task_scratch *s, const struct uqm_job *job, size_t n)
 {
     const struct uqm_arith *a = &s->arith;
-    void *sum = uqm_lane(a, LANE_SUM);
+    void *sum = uqm_lane(a, UQM_TASK_SUM);
     uqm_arith_zero(a, sum, n);
     for (size_t i = 0; i < job->n_inputs; i++)
         if ((long) i != job->base)
-            uqm_arith_gather(a, sum, uqm_lane(a, FIRST_SHARE + i), n);
+            uqm_arith_gather(a, sum, uqm_lane(a, UQM_TASK_FIRST_SHARE + i), n);
     uqm_arith_round(a, sum, n);
 }
 
@@ -770,7 +561,7 @@ static double whole_divisor(const struct uqm_arith *a, const struct uqm_job *job
     return fabs(sum) < uqm_arith_rd(a, 1e-8) ? 1 : sum;
 }
 
-static void merge_chunk(struct scratch *s, const struct uqm_job *job,
+static void merge_chunk(struct uqm_task_scratch *s, const struct uqm_job *job,
                         const struct uqm_job_state *state, const struct uqm_span *span, void *dst,
                         size_t at, size_t n)
 {
@@ -779,10 +570,10 @@ static void merge_chunk(struct scratch *s, const struct uqm_job *job,
     bool consensus = uqm_task_kind_of(job->method->id).consensus;
     bool normalize = uqm_job_param(job, "normalize") != 0;
     double lambda = uqm_job_param(job, "lambda");
-    void *mix = uqm_lane(a, consensus ? LANE_MIX : LANE_SUM);
+    void *mix = uqm_lane(a, consensus ? UQM_TASK_MIX : UQM_TASK_SUM);
     load_base(s, job, span, at, n);
     for (size_t i = 0; i < job->n_inputs; i++) {
-        void *lane = uqm_lane(a, FIRST_SHARE + i);
+        void *lane = uqm_lane(a, UQM_TASK_FIRST_SHARE + i);
         if ((long) i == job->base)
             continue;
         make_sparse(s, job, state, span, i, lane, at, n);
@@ -794,26 +585,26 @@ static void merge_chunk(struct scratch *s, const struct uqm_job *job,
     else if (consensus)
         elect_f32(s, job, w, n);
     if (normalize && consensus)
-        uqm_arith_div(a, mix, mix, uqm_lane(a, LANE_DIVISOR), n);
+        uqm_arith_div(a, mix, mix, uqm_lane(a, UQM_TASK_DIVISOR), n);
     else if (normalize)
         uqm_arith_divide(a, mix, mix, whole_divisor(a, job, w), n);
     if (lambda != 1)
         uqm_arith_scale(a, mix, mix, lambda, n);
-    uqm_arith_add(a, mix, uqm_lane(a, LANE_BASE), mix, n);
+    uqm_arith_add(a, mix, uqm_lane(a, UQM_TASK_BASE), mix, n);
     uqm_arith_store(a, dst, at, mix, n);
 }
 
 static void merge(const struct uqm_job *job, const struct uqm_job_state *state, void *dst,
                   const struct uqm_span *span, void *block)
 {
-    struct scratch s = cut(job, block);
+    struct uqm_task_scratch s = uqm_task_cut(job, block);
     for (size_t i = 0; i < job->n_inputs; i++)
         s.weights[i] = (long) i == job->base
                            ? 0
                            : uqm_arith_rd(&s.arith, uqm_job_input_param(job, i, "weight"));
-    if (is_drawn(job))
+    if (uqm_task_is_drawn(job))
         draw_all(&s, job, span);
-    if (is_direct(job)) {
+    if (uqm_task_is_direct(job)) {
         merge_direct(&s, job, state, dst, span);
         return;
     }
@@ -885,9 +676,10 @@ static bool draws_ranked(const struct uqm_job *job, size_t input)
 }
 
 #define COMMON                                                                                     \
-    .check = check, .n_passes = n_passes, .result_bytes = result_bytes, .work_bytes = work_bytes,  \
-    .partial_bytes = partial_bytes, .tally_bytes = tally_bytes, .scratch_bytes = scratch_bytes,    \
-    .n_segments = n_segments, .begin = begin, .pass_blocks = pass_blocks,                          \
+    .check = check, .n_passes = uqm_task_passes, .result_bytes = uqm_task_result_bytes,            \
+    .work_bytes = uqm_task_work_bytes, .partial_bytes = uqm_task_partial_bytes,                    \
+    .tally_bytes = uqm_task_tally_bytes, .scratch_bytes = uqm_task_scratch_bytes,                  \
+    .n_segments = uqm_task_segments, .begin = begin, .pass_blocks = pass_blocks,                   \
     .most_blocks = most_blocks, .scan = scan, .fold = fold, .gather = gather,                      \
     .end_pass = end_pass, .merge = merge
 

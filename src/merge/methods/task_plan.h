@@ -1,0 +1,73 @@
+/*
+ * What a merge of task vectors looks for, in which passes, and the memory that takes; shared by
+ * task_plan.c and task_vectors.c.
+ */
+#ifndef UQM_MERGE_METHODS_TASK_PLAN_H
+#define UQM_MERGE_METHODS_TASK_PLAN_H
+
+#include "compute/merge_kernels.h"
+#include "src/merge/methods/methods.h"
+#include "src/merge/methods/sparsify.h"
+
+enum { UQM_TASK_COARSE, UQM_TASK_FINE, UQM_TASK_TIES };
+
+struct uqm_task_work {
+    size_t n_searches;
+    struct uqm_key_search *searches;
+    uint32_t *counts;       /* coarse: [input][segment][bin]; fine: [search][segment][bin] */
+    double *before, *after; /* [n_inputs] */
+};
+
+struct uqm_task_sums {
+    double before[UQM_SUM_PARTS], after[UQM_SUM_PARTS];
+};
+
+/* One model beside the base, as the kernels see it. */
+struct uqm_task_direct {
+    size_t input;
+    struct uqm_sparse sparse;
+    const uint8_t *keep; /* of the whole span, or NULL */
+};
+
+/* One worker's: lanes for the base, the sum, the mixture, the divisor and every model's share; the
+ * magnitudes and the draws of a whole block. */
+enum { UQM_TASK_BASE, UQM_TASK_SUM, UQM_TASK_MIX, UQM_TASK_DIVISOR, UQM_TASK_FIRST_SHARE };
+
+struct uqm_task_scratch {
+    struct uqm_arith arith;
+    double *weights;               /* [n_inputs], as the arithmetic has them */
+    struct uqm_task_input *inputs; /* [n_inputs], and what they come from */
+    struct uqm_task_direct *direct;
+    uint32_t *found; /* [UQM_CHUNK + 16] keys of one bin */
+    uint32_t *keys;  /* [block_elem] */
+    uint8_t *keep;   /* [n_inputs][block_elem], of drawn methods */
+    void *draw;
+};
+
+/* The mask comes from random numbers. */
+bool uqm_task_is_drawn(const struct uqm_job *job);
+/* From f32 elements by the kernels of compute/merge_kernels.h; else lane by lane. */
+bool uqm_task_is_direct(const struct uqm_job *job);
+enum uqm_key_kind uqm_task_key_kind(const struct uqm_job *job);
+/* The thresholds that have to be looked for: at most two an input. searches may be NULL. */
+size_t uqm_task_list_searches(struct uqm_key_search *searches, const struct uqm_job *job);
+/* Limits of an input as far as they are known from the plan. */
+void uqm_task_start_sparse(struct uqm_sparse *sparse, const struct uqm_job *job, size_t input);
+
+/* For struct uqm_method_ops. */
+unsigned uqm_task_segments(const struct uqm_job *job, unsigned pass);
+unsigned uqm_task_passes(const struct uqm_job *job);
+size_t uqm_task_work_bytes(const struct uqm_job *job);
+size_t uqm_task_result_bytes(const struct uqm_job *job);
+size_t uqm_task_tally_bytes(const struct uqm_job *job);
+size_t uqm_task_partial_bytes(const struct uqm_job *job);
+size_t uqm_task_scratch_bytes(const struct uqm_job *job);
+
+/* Whether this pass is the last one, that sums for rescaling. */
+bool uqm_task_is_sums(const struct uqm_job *job, unsigned pass);
+size_t uqm_task_counts_bytes(const struct uqm_job *job);
+/* Views into the blocks that the engine gives. */
+struct uqm_task_work uqm_task_work_of(const struct uqm_job *job, const struct uqm_job_state *state);
+struct uqm_task_scratch uqm_task_cut(const struct uqm_job *job, void *block);
+
+#endif
