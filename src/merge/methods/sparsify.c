@@ -246,13 +246,18 @@ static void draw_row_sorted(uint8_t *keep, const struct chances *c, const struct
 enum { BIN_SHIFT = 18, MOST_BINS = (INT32_MAX >> BIN_SHIFT) + 1 };
 
 struct row_bins {
-    uint32_t least, most;          /* the bins in use; of keys but 0, which are below all */
-    uint32_t below[MOST_BINS + 1]; /* keys in bins before it; [most + 1]: all */
+    uint32_t least, most; /* the bins in use; of keys but 0, which count to the least */
+    struct row_bin {
+        /* first the keys in it; then the halves below which its elements are kept for sure, and how
+         * many from there on have to be looked at: what is beyond is dropped */
+        uint32_t sure, doubtful;
+    } bins[MOST_BINS];
+    uint32_t *doubts; /* [m] elements whose rank must be known */
 };
 
 static void count_bins(struct row_bins *b, const uint32_t *keys, size_t m)
 {
-    uint32_t least = UINT32_MAX, most = 0, sum = 0;
+    uint32_t least = UINT32_MAX, most = 0;
     for (size_t k = 0; k < m; k++) {
         uint32_t before = keys[k] - 1; /* a zero becomes the largest */
         least = before < least ? before : least;
@@ -262,15 +267,30 @@ static void count_bins(struct row_bins *b, const uint32_t *keys, size_t m)
         least = 0;
     b->least = least >> BIN_SHIFT;
     b->most = most >> BIN_SHIFT;
-    memset(&b->below[b->least], 0, (b->most - b->least + 2) * sizeof b->below[0]);
+    memset(&b->bins[b->least], 0, (b->most - b->least + 1) * sizeof b->bins[0]);
     for (size_t k = 0; k < m; k++) {
         uint32_t bin = keys[k] >> BIN_SHIFT;
-        b->below[bin > b->least ? bin : b->least]++;
+        b->bins[bin > b->least ? bin : b->least].sure++;
     }
-    for (uint32_t i = b->least; i <= b->most + 1; i++) {
-        uint32_t n = b->below[i];
-        b->below[i] = sum;
-        sum += n;
+}
+
+/* From counts to bounds of what the draws decide: the chances of a bin's first and last rank, a
+ * little further out than they are, so that rounding decides nothing. */
+static void bound_bins(struct row_bins *b, const struct chances *c)
+{
+    double low = (c->density - c->epsilon) * 65536;
+    double per_rank = 2 * c->epsilon * 65536 / (double) (c->m > 1 ? c->m - 1 : 1);
+    uint32_t rank = 0;
+    for (uint32_t i = b->least; i <= b->most; i++) {
+        double first = low + per_rank * (double) rank;
+        rank += b->bins[i].sure;
+        double last = low + per_rank * (double) rank;
+        double least = floor((first < last ? first : last) - 1e-3);
+        double most = ceil((first < last ? last : first) + 1e-3);
+        least = least < 0 ? 0 : least > 65536 ? 65536 : least;
+        most = most < least ? least : most > 65536 ? 65536 : most;
+        b->bins[i].sure = (uint32_t) least;
+        b->bins[i].doubtful = (uint32_t) (most - least);
     }
 }
 
@@ -284,27 +304,21 @@ static size_t rank_in_row(const struct uqm_job *job, const uint32_t *keys, size_
 
 static void draw_row_binned(uint8_t *keep, const struct chances *c, uint64_t index, size_t input,
                             const uint32_t *keys, const uint16_t *halves, size_t stride,
-                            struct row_bins *bins)
+                            struct row_bins *b)
 {
     const struct uqm_job *job = c->job;
-    size_t m = (size_t) c->m;
-    double low = (c->density - c->epsilon) * 65536;
-    double per_rank = 2 * c->epsilon * 65536 / (double) (m > 1 ? m - 1 : 1);
-    count_bins(bins, keys, m);
+    size_t m = (size_t) c->m, n_doubts = 0;
+    count_bins(b, keys, m);
+    bound_bins(b, c);
     for (size_t k = 0; k < m; k++) {
-        uint32_t bin = keys[k] >> BIN_SHIFT;
-        bin = bin > bins->least ? bin : bins->least;
-        /* the chances of the bin's first and last rank, in halves; a little further out than they
-         * are, so that rounding decides nothing */
-        double half = (double) halves[k * stride];
-        double first = low + per_rank * (double) bins->below[bin];
-        double last = low + per_rank * (double) bins->below[bin + 1];
-        double least = (first < last ? first : last) - 1e-3;
-        double most = (first < last ? last : first) + 1e-3;
-        if (half + 1 <= least || half >= most) {
-            keep[k * stride] = half < least;
-            continue;
-        }
+        uint32_t bin = keys[k] >> BIN_SHIFT, half = halves[k * stride];
+        struct row_bin at = b->bins[bin > b->least ? bin : b->least];
+        keep[k * stride] = half < at.sure;
+        b->doubts[n_doubts] = (uint32_t) k;
+        n_doubts += half - at.sure < at.doubtful; /* wraps where half is smaller */
+    }
+    for (size_t i = 0; i < n_doubts; i++) {
+        size_t k = b->doubts[i];
         double p = chance_of(c, rank_in_row(job, keys, m, k));
         keep[k * stride] =
             is_below(halves[k * stride], job->inputs[input].key, index + k * stride, p);
@@ -327,7 +341,7 @@ size_t uqm_sparse_draw_bytes(const struct uqm_job *job)
         return 0;
     if (job->numerics == UQM_NUMERICS_MERGEKIT)
         return 2 * (size_t) uqm_rank_rows(job).m * sizeof(struct ranked);
-    return halves_bytes(job) + row_bytes(job) + sizeof(struct row_bins);
+    return halves_bytes(job) + 2 * row_bytes(job) + sizeof(struct row_bins);
 }
 
 static void draw_sorted(uint8_t *keep, const struct chances *c, const struct uqm_span *span,
@@ -346,9 +360,10 @@ static void draw_binned(uint8_t *keep, const struct chances *c, const struct uqm
     size_t m = (size_t) c->m, unit = m * stride;
     char *p = (char *) scratch + halves_bytes(job);
     uint32_t *row = (uint32_t *) (void *) p;
-    struct row_bins *bins = (struct row_bins *) (void *) (p + row_bytes(job));
+    struct row_bins *bins = (struct row_bins *) (void *) (p + 2 * row_bytes(job));
     const uint16_t *halves =
         draw_halves(scratch, job, job->inputs[input].key, span->first, span->n_elem);
+    bins->doubts = (uint32_t *) (void *) (p + row_bytes(job));
     for (size_t at = 0; at < span->n_elem; at += unit)
         for (size_t k = 0; k < stride; k++) {
             const uint32_t *of_row = keys + at;
