@@ -1,5 +1,6 @@
 #include "src/merge/config_patch.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -255,6 +256,30 @@ static void add_stack(struct edits *e, const char *text, const struct uqm_config
     }
 }
 
+/* --- the vocabulary --- */
+
+static struct span find_vocabulary(const char *text, const char *place)
+{
+    const char *object = object_of(text, place);
+    struct span none = { NULL, NULL }, s = object ? find_member(object, "vocab_size") : none;
+    return s.begin && *s.begin >= '0' && *s.begin <= '9' ? s : none;
+}
+
+bool uqm_config_has_vocabulary(const char *text)
+{
+    return find_vocabulary(text, NULL).begin || find_vocabulary(text, "text_config").begin;
+}
+
+static void add_vocabulary(struct edits *e, const char *text, uint64_t n)
+{
+    static const char *const objects[] = { NULL, "text_config" };
+    for (size_t i = 0; i < 2; i++) {
+        struct span s = find_vocabulary(text, objects[i]);
+        if (s.begin)
+            push(e, s, uqm_arena_printf(&e->arena, "%" PRIu64, n));
+    }
+}
+
 /* --- the whole --- */
 
 static const char *quoted_name(enum uqm_dtype dtype)
@@ -310,6 +335,8 @@ char *uqm_config_patch(const char *text, const struct uqm_config_change *change)
         add(&e, text, "tie_word_embeddings", "true", "false");
         add(&e, text_config, "tie_word_embeddings", "true", "false");
     }
+    if (change->vocab_size)
+        add_vocabulary(&e, text, change->vocab_size);
     for (size_t i = 0; i < change->n_stacks; i++)
         add_stack(&e, text, &change->stacks[i]);
     char *out = e.out_of_memory ? NULL : apply(text, &e);

@@ -30,13 +30,15 @@ struct uqm_config_change {
     enum uqm_dtype dtype;        /* of the language model, F16, BF16, F32 or F64 */
     enum uqm_dtype vision_dtype; /* of vision_config */
     bool has_head;               /* lm_head is written: embeddings are not tied */
+    uint64_t vocab_size;         /* rows of the embedding, where they were changed; else 0 */
     size_t n_stacks;
     const struct uqm_config_stack *stacks;
 };
 
 /* text: valid JSON, an object, as are the layers' configs. malloc'ed; NULL: no memory. */
 char *uqm_config_patch(const char *text, const struct uqm_config_change *change);
-/* Whether the config says how many layers there are, in a key that we know. */
+/* Whether the config says how many tokens, or layers, there are, in a key that we know. */
+bool uqm_config_has_vocabulary(const char *text);
 bool uqm_config_counts_layers(const char *text, enum uqm_config_role role);
 
 #endif

@@ -2,7 +2,9 @@
 
 #include <stdlib.h>
 
+#include "src/merge/chat_template.h"
 #include "src/merge/method_ops.h"
+#include "src/merge/vocab_rows.h"
 
 const char *uqm_fate_name(enum uqm_fate fate)
 {
@@ -21,6 +23,9 @@ static void destroy_source(struct uqm_source *source)
 {
     struct uqm_recipe_source *rs = (struct uqm_recipe_source *) source;
     uqm_plan_jobs_finish(rs); /* while the shapes are there, which are the checkpoints' */
+    uqm_source_destroy(&rs->vocab_rows);
+    uqm_vocab_plan_free(&rs->vocab);
+    free(rs->chat_template);
     for (size_t k = 0; k < rs->n_inputs; k++)
         uqm_checkpoint_close(&rs->inputs[k].checkpoint);
     for (size_t k = 0; k < rs->n_inputs; k++) /* the recipes they borrowed names from */
@@ -42,14 +47,12 @@ struct uqm_recipe_source *uqm_recipe_source_of(struct uqm_source *source)
     return source->ops == &recipe_ops ? (struct uqm_recipe_source *) source : NULL;
 }
 
-static int check_tokenizer(const struct uqm_recipe *r, struct uqm_err *err)
+static int plan_vocabulary(struct uqm_recipe_source *rs, struct uqm_err *err)
 {
-    if (r->tokenizer.line || r->chat_template)
-        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
-                        "%s:%d: tokenizers and chat templates are not merged by this version; "
-                        "without the key the tokenizer's files are copied",
-                        r->where, r->tokenizer.line ? r->tokenizer.line : r->chat_template_line);
-    return UQM_OK;
+    int ret = uqm_vocab_plan_create(&rs->vocab, rs, err);
+    if (ret == UQM_OK && rs->vocab)
+        ret = uqm_vocab_rows_create(&rs->vocab_rows, rs, err);
+    return ret == UQM_OK ? uqm_chat_template_choose(&rs->chat_template, rs, err) : ret;
 }
 
 /* Asked last: what is wrong with a recipe is better known first. */
@@ -77,9 +80,9 @@ int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct u
     uqm_kernels_init(&rs->kernels, uqm_cpu_flags());
     rs->digests = params->digests ? params->digests : &rs->own_digests;
 
-    int ret = check_tokenizer(recipe, err);
+    int ret = uqm_plan_open_inputs(rs, params, err);
     if (ret == UQM_OK)
-        ret = uqm_plan_open_inputs(rs, params, err);
+        ret = plan_vocabulary(rs, err);
     if (ret == UQM_OK) {
         rs->source.home = rs->inputs[rs->home].checkpoint->source.home;
         ret = uqm_plan_match(rs, params, err);

@@ -110,6 +110,8 @@ typedef void (*uqm_seen_fn)(void *ctx, const struct uqm_seen *seen, size_t n_see
 typedef void (*uqm_merged_fn)(void *ctx, const struct uqm_range *range,
                               const struct uqm_seen *parts, const void *out);
 
+struct uqm_vocab_plan;
+
 struct uqm_recipe_source {
     struct uqm_source source; /* first */
     const struct uqm_recipe *recipe;
@@ -118,6 +120,9 @@ struct uqm_recipe_source {
     size_t n_inputs, home; /* home: the base, or the first model */
     struct uqm_plan_input *inputs;
     size_t *input_of; /* [recipe->n_models]: two spellings of one folder are one input */
+    struct uqm_vocab_plan *vocab;  /* the output's vocabulary; NULL: rows stay what they are */
+    struct uqm_source *vocab_rows; /* ... and the parts that are rebuilt to it */
+    char *chat_template;           /* the output's, if the recipe speaks of it; else NULL */
     size_t n_slices;
     struct uqm_plan_slice *slices; /* of all modules, in the recipe's order */
     struct uqm_plan_tensor *plan;
@@ -167,7 +172,10 @@ struct uqm_recipe_source {
 /* The recipe source that `source` is, or NULL for a checkpoint. */
 struct uqm_recipe_source *uqm_recipe_source_of(struct uqm_source *source);
 
-/* plan_inputs.c: find and open the models, settle what every slice is made of. */
+/* plan_inputs.c: find and open the models, settle what every slice is made of. A model's path is
+ * taken as it stands, else from the recipe's folder; malloc'ed. */
+int uqm_plan_find_model(char **out, const struct uqm_recipe *recipe,
+                        const struct uqm_recipe_model *model, struct uqm_err *err);
 int uqm_plan_open_inputs(struct uqm_recipe_source *rs, const struct uqm_open_params *params,
                          struct uqm_err *err);
 

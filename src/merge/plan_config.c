@@ -1,8 +1,9 @@
 /* config.json of the output: the home model's, with what the merge changes. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "src/merge/config_patch.h"
-#include "src/merge/plan.h"
+#include "src/merge/vocab_plan.h"
 
 /* An encoder is counted apart where a decoder stands beside it. */
 static enum uqm_config_role role_of(const char *prefix)
@@ -108,8 +109,14 @@ int uqm_plan_config(char **out, const struct uqm_recipe_source *rs, struct uqm_e
         .dtype = main_dtype(rs, false),
         .vision_dtype = main_dtype(rs, true),
         .has_head = has_head(rs),
+        .vocab_size = rs->vocab ? rs->vocab->n_rows : 0,
     };
     int ret = add_stacks(&change, rs, &arena, err);
+    if (ret == UQM_OK && rs->vocab && !uqm_config_has_vocabulary(text))
+        ret = uqm_warn(rs->source.env, err,
+                       "%s: config.json of %s has no vocab_size: the output's, %" PRIu32
+                       ", has to be put right by hand",
+                       rs->recipe->where, rs->inputs[rs->home].model->path, rs->vocab->n_rows);
     if (ret == UQM_OK && !(*out = uqm_config_patch(text, &change)))
         ret = uqm_plan_no_memory(rs, err);
     uqm_arena_finish(&arena);

@@ -74,12 +74,16 @@ int uqm_plan_inner_link(struct uqm_recipe_source *rs, struct uqm_err *err)
     for (size_t i = 0; i < rs->source.n_tensors; i++)
         for (size_t p = 0; p < rs->plan[i].n_parts; p++) {
             struct uqm_plan_part *part = &rs->plan[i].parts[p];
+            if (part->source_of)
+                continue;
             part->source_of = rs->inputs[part->input].inner;
             part->source_tensor = part->tensor;
         }
     rs->inner = uqm_arena_alloc(&rs->arena, rs->n_inputs + 1, sizeof(struct uqm_source *));
     if (!rs->inner)
         return uqm_plan_no_memory(rs, err);
+    if (rs->vocab_rows && rs->vocab_rows->n_tensors > 0)
+        rs->inner[rs->n_inner++] = rs->vocab_rows;
     for (size_t k = 0; k < rs->n_inputs; k++)
         if (rs->inputs[k].inner)
             rs->inner[rs->n_inner++] = rs->inputs[k].inner;

@@ -9,10 +9,11 @@
 
 /* --- models --- */
 
-/* A model's path: as it stands, else from the recipe's folder. malloc'ed. */
-static int find_model(char **out, const struct uqm_recipe *r, const struct uqm_recipe_model *m,
-                      struct uqm_err *err)
+int uqm_plan_find_model(char **out, const struct uqm_recipe *recipe,
+                        const struct uqm_recipe_model *model, struct uqm_err *err)
 {
+    const struct uqm_recipe *r = recipe;
+    const struct uqm_recipe_model *m = model;
     char *dir = uqm_path_dir(r->where), *beside = dir ? uqm_path_join(dir, m->path) : NULL;
     int ret = UQM_OK;
     *out = NULL;
@@ -109,7 +110,7 @@ static int open_model(struct uqm_recipe_source *rs, char **real, size_t m,
             return uqm_plan_no_memory(rs, err);
         return uqm_plan_inner_open(in, rs, rs->recipe->where, named, params, err);
     }
-    int ret = find_model(&path, rs->recipe, model, err);
+    int ret = uqm_plan_find_model(&path, rs->recipe, model, err);
     if (ret < 0)
         return ret;
     where = realpath(path, NULL);

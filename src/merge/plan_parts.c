@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/merge/plan.h"
+#include "src/merge/vocab_rows.h"
 
 static const char *path_of(const struct uqm_recipe_source *rs, const struct uqm_plan_part *p)
 {
@@ -207,6 +207,8 @@ int uqm_plan_settle_parts(bool *dropped, struct uqm_recipe_source *rs, struct uq
         if (ret == UQM_OK)
             ret = settle_missing(dropped, rs, pt, err);
     }
+    if (ret == UQM_OK && !*dropped && rs->vocab_rows && pt->vocabulary != UQM_NO_VOCABULARY)
+        ret = uqm_vocab_rows_add(rs->vocab_rows, pt, t, err);
     if (ret == UQM_OK && !*dropped)
         ret = check_shapes(rs, pt, t, params->truncate_embeddings, err);
     if (ret == UQM_OK && pt->fate == UQM_FATE_EQUAL)

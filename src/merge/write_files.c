@@ -9,6 +9,7 @@
 #include "src/base/checked.h"
 #include "src/base/fs.h"
 #include "src/format/json.h"
+#include "src/merge/tokenizer_files.h"
 #include "src/merge/writer.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -67,12 +68,12 @@ static int pour(struct uqm_sink *sink, struct uqm_file *file, struct uqm_err *er
     return ret;
 }
 
-static int copy(struct uqm_writer *w, const char *name, struct uqm_err *err)
+static int copy(struct uqm_writer *w, const char *home, const char *name, struct uqm_err *err)
 {
     struct uqm_file *file = NULL;
     struct uqm_sink *sink = NULL;
     struct uqm_sha256_hex hex;
-    char *from = uqm_path_join(w->rs->source.home, name), *to = uqm_path_join(w->dir, name);
+    char *from = uqm_path_join(home, name), *to = uqm_path_join(w->dir, name);
     int ret = from && to ? uqm_file_open(&file, w->env, from, err) : uqm_writer_no_memory(w, err);
     if (ret == UQM_OK)
         ret = uqm_sink_create(&sink, w->env, to, file->size_bytes, 2 * COPY_BYTES, err);
@@ -93,10 +94,10 @@ static int copy(struct uqm_writer *w, const char *name, struct uqm_err *err)
 
 /* --- which files --- */
 
-static bool home_has(const struct uqm_writer *w, const char *name, uint64_t *bytes)
+static bool home_has(const char *home, const char *name, uint64_t *bytes)
 {
     struct stat st;
-    char *path = uqm_path_join(w->rs->source.home, name);
+    char *path = uqm_path_join(home, name);
     bool is = path && stat(path, &st) == 0 && S_ISREG(st.st_mode);
     free(path);
     *bytes = is ? (uint64_t) st.st_size : 0;
@@ -109,50 +110,81 @@ static int is_code(const struct dirent *e)
     return n > 3 && e->d_name[0] != '.' && strcmp(e->d_name + n - 3, ".py") == 0;
 }
 
-typedef int (*name_fn)(struct uqm_writer *w, const char *name, void *ctx, struct uqm_err *err);
+/* A file that goes along: text, or the file of that name in `home`. */
+struct companion {
+    const char *name, *home, *text;
+    size_t text_len;
+};
+typedef int (*companion_fn)(struct uqm_writer *w, const struct companion *c, void *ctx,
+                            struct uqm_err *err);
 
-/* fn for each file of the home folder that goes along, in an order that is always the same. */
-static int each_companion(struct uqm_writer *w, name_fn fn, void *ctx, struct uqm_err *err)
+static int each_tokenizer_file(struct uqm_writer *w, companion_fn fn, void *ctx,
+                               struct uqm_err *err)
 {
+    struct uqm_tokenizer_files made = { 0 };
     uint64_t bytes;
+    int ret = uqm_tokenizer_files_make(&made, w->rs, err);
+    for (size_t i = 0; i < COUNT(tokenizer_files) && ret == UQM_OK; i++) {
+        const struct uqm_tokenizer_file *f = uqm_tokenizer_files_find(&made, tokenizer_files[i]);
+        struct companion c = { tokenizer_files[i], made.home, NULL, 0 };
+        if (f) {
+            c.text = f->text;
+            c.text_len = f->len;
+        }
+        if (f || home_has(made.home, c.name, &bytes))
+            ret = fn(w, &c, ctx, err);
+    }
+    uqm_tokenizer_files_finish(&made);
+    return ret;
+}
+
+/* fn for each file that goes along, in an order that is always the same. */
+static int each_companion(struct uqm_writer *w, companion_fn fn, void *ctx, struct uqm_err *err)
+{
+    const char *home = w->rs->source.home;
+    uint64_t bytes;
+    bool asked_for = w->rs->vocab || w->recipe->chat_template;
     int ret = UQM_OK;
-    for (size_t i = 0; i < COUNT(tokenizer_files) && ret == UQM_OK; i++)
-        if (!w->params->no_copy_tokenizer && home_has(w, tokenizer_files[i], &bytes))
-            ret = fn(w, tokenizer_files[i], ctx, err);
+    if (asked_for || !w->params->no_copy_tokenizer)
+        ret = each_tokenizer_file(w, fn, ctx, err);
     for (size_t i = 0; i < COUNT(other_files) && ret == UQM_OK; i++)
-        if (home_has(w, other_files[i], &bytes))
-            ret = fn(w, other_files[i], ctx, err);
+        if (home_has(home, other_files[i], &bytes))
+            ret = fn(w, &(struct companion){ other_files[i], home, NULL, 0 }, ctx, err);
     struct dirent **code = NULL;
-    int n = scandir(w->rs->source.home, &code, is_code, alphasort);
+    int n = scandir(home, &code, is_code, alphasort);
     for (int i = 0; i < n; i++) {
-        if (ret == UQM_OK && home_has(w, code[i]->d_name, &bytes))
-            ret = fn(w, code[i]->d_name, ctx, err);
+        if (ret == UQM_OK && home_has(home, code[i]->d_name, &bytes))
+            ret = fn(w, &(struct companion){ code[i]->d_name, home, NULL, 0 }, ctx, err);
         free(code[i]);
     }
     free(code);
     return ret;
 }
 
-static int count_one(struct uqm_writer *w, const char *name, void *ctx, struct uqm_err *err)
+static int count_one(struct uqm_writer *w, const struct companion *c, void *ctx,
+                     struct uqm_err *err)
 {
-    uint64_t bytes, *sum = ctx;
-    (void) err;
-    home_has(w, name, &bytes);
+    uint64_t bytes = c->text_len, *sum = ctx;
+    (void) w, (void) err;
+    if (!c->text)
+        home_has(c->home, c->name, &bytes);
     *sum += bytes;
     return UQM_OK;
 }
 
-static int copy_one(struct uqm_writer *w, const char *name, void *ctx, struct uqm_err *err)
+static int write_one(struct uqm_writer *w, const struct companion *c, void *ctx,
+                     struct uqm_err *err)
 {
     (void) ctx;
-    return copy(w, name, err);
+    return c->text ? put(w, c->name, c->text, c->text_len, err) : copy(w, c->home, c->name, err);
 }
 
 uint64_t uqm_writer_copied_bytes(const struct uqm_writer *w)
 {
     uint64_t sum = 0;
     struct uqm_writer look = *w;
-    each_companion(&look, count_one, &sum, NULL);
+    struct uqm_err ignored = { 0 }; /* it comes again when the files are written */
+    each_companion(&look, count_one, &sum, &ignored);
     return sum;
 }
 
@@ -190,6 +222,8 @@ static int warn_tokenizers(const struct uqm_writer *w, struct uqm_err *err)
 {
     static const char *const names[] = { "tokenizer.model", "tokenizer.json" };
     const char *home = w->rs->source.home;
+    if (w->rs->vocab)
+        return UQM_OK; /* the recipe speaks of it */
     for (size_t k = 0; k < w->rs->n_inputs && !w->params->no_copy_tokenizer; k++)
         for (size_t i = 0; i < COUNT(names); i++) {
             if (k == w->rs->home ||
@@ -328,7 +362,7 @@ int uqm_writer_small_files(struct uqm_writer *w, struct uqm_err *err)
     if (ret == UQM_OK)
         ret = warn_tokenizers(w, err);
     if (ret == UQM_OK)
-        ret = each_companion(w, copy_one, NULL, err);
+        ret = each_companion(w, write_one, NULL, err);
     if (ret == UQM_OK && !w->params->no_model_card)
         ret = put(w, "mergekit_config.yml", w->recipe->text, w->recipe->text_len, err);
     if (ret == UQM_OK && !w->params->no_model_card)
