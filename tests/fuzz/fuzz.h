@@ -34,7 +34,7 @@ static inline void fuzz_check_refusal(int ret, const struct uqm_err *err)
 static inline void fuzz_touch(const char *text)
 {
     static volatile size_t sink;
-    sink += strlen(text);
+    sink = sink + strlen(text);
 }
 
 #endif

@@ -49,7 +49,7 @@ static void a_line_stands_for_every_answer(void **state)
     float logits[2][2][6] = { 0 };
     char said[] = "a \"b\"";
     char *answers[2] = { said, NULL };
-    double values[2] = { 0.3, NAN }, *of_sets = values;
+    double values[2] = { 0.3, (double) NAN }, *of_sets = values;
     const struct uqm_measure m = { .n_sets = 1, .values = &of_sets };
     struct uqm_trace *t = NULL;
     struct uqm_err err = { 0 };
