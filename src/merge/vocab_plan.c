@@ -13,7 +13,7 @@ struct making {
     struct uqm_recipe_source *rs;
     const struct uqm_recipe_tokenizer *want;
     struct uqm_vocab **vocabularies; /* [n_inputs] */
-    uint64_t *n_rows;                     /* [n_inputs] of their embeddings */
+    uint64_t *n_rows;                /* [n_inputs] of their embeddings */
     uint32_t next_id;
 };
 

@@ -19,14 +19,14 @@ struct uqm_vocab_rule {
 
 struct uqm_vocab_plan {
     struct uqm_arena arena;
-    const char *home;           /* the folder whose tokenizer's files the output's are made from */
-    struct uqm_vocab *out; /* the output's tokens */
-    size_t n_home;              /* out->v[0 .. n_home) are the home tokenizer's */
-    bool *changed;              /* [n_home] became an added token, with another's switches */
-    uint64_t first_stripped;    /* tokens of the home tokenizer from this number on are left out;
-                                   UINT64_MAX: none */
-    uint32_t n_real;            /* rows with a number below are tokens' */
-    uint32_t n_rows;            /* with those that pad */
+    const char *home;        /* the folder whose tokenizer's files the output's are made from */
+    struct uqm_vocab *out;   /* the output's tokens */
+    size_t n_home;           /* out->v[0 .. n_home) are the home tokenizer's */
+    bool *changed;           /* [n_home] became an added token, with another's switches */
+    uint64_t first_stripped; /* tokens of the home tokenizer from this number on are left out;
+                                UINT64_MAX: none */
+    uint32_t n_real;         /* rows with a number below are tokens' */
+    uint32_t n_rows;         /* with those that pad */
     size_t n_inputs;
     int32_t **own;                /* [n_inputs][n_real] the row an input has for the token, or -1 */
     struct uqm_vocab_rule *rules; /* [n_real] */
