@@ -99,16 +99,47 @@ void uqm_sha256_update(struct uqm_sha256 *h, const void *data, size_t n_bytes)
     (void) ok;
 }
 
+struct uqm_sha256_digest uqm_sha256_digest(struct uqm_sha256 *h)
+{
+    struct uqm_sha256_digest out;
+    unsigned int n = 0;
+    int ok = EVP_DigestFinal_ex(h->ctx, out.bytes, &n);
+    assert(ok == 1 && n == sizeof out.bytes);
+    (void) ok;
+    return out;
+}
+
 struct uqm_sha256_hex uqm_sha256_hex(struct uqm_sha256 *h)
 {
+    struct uqm_sha256_digest digest = uqm_sha256_digest(h);
+    return uqm_sha256_digest_hex(&digest);
+}
+
+struct uqm_sha256_hex uqm_sha256_digest_hex(const struct uqm_sha256_digest *digest)
+{
     struct uqm_sha256_hex out;
-    unsigned char digest[32];
-    unsigned int n = 0;
-    int ok = EVP_DigestFinal_ex(h->ctx, digest, &n);
-    assert(ok == 1 && n == sizeof digest);
-    (void) ok;
-    hex_of(out.text, digest, sizeof digest);
+    hex_of(out.text, digest->bytes, sizeof digest->bytes);
     return out;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool uqm_sha256_digest_parse(struct uqm_sha256_digest *out, const char *text, size_t len)
+{
+    if (len != 2 * sizeof out->bytes)
+        return false;
+    for (size_t i = 0; i < sizeof out->bytes; i++) {
+        int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        out->bytes[i] = (uint8_t) (high << 4 | low);
+    }
+    return true;
 }
 
 void uqm_sha256_destroy(struct uqm_sha256 **h)

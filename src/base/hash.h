@@ -2,6 +2,7 @@
 #ifndef UQM_BASE_HASH_H
 #define UQM_BASE_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,6 +13,13 @@ struct uqm_xxh3_hex {
 struct uqm_sha256_hex {
     char text[65];
 };
+/* The same as bytes. */
+struct uqm_sha256_digest {
+    uint8_t bytes[32];
+};
+struct uqm_sha256_hex uqm_sha256_digest_hex(const struct uqm_sha256_digest *digest);
+/* From 64 lower-case hex digits; false: they are not. `len`: of the text. */
+bool uqm_sha256_digest_parse(struct uqm_sha256_digest *out, const char *text, size_t len);
 
 /* Streaming XXH3-128. Create returns NULL when out of memory; destroy nulls, takes NULL. */
 struct uqm_xxh3;
@@ -29,8 +37,9 @@ struct uqm_sha256;
 struct uqm_sha256 *uqm_sha256_create(void);
 void uqm_sha256_reset(struct uqm_sha256 *h);
 void uqm_sha256_update(struct uqm_sha256 *h, const void *data, size_t n_bytes);
-/* Ends the stream: reset before the next update. */
+/* Either ends the stream: reset before the next update. */
 struct uqm_sha256_hex uqm_sha256_hex(struct uqm_sha256 *h);
+struct uqm_sha256_digest uqm_sha256_digest(struct uqm_sha256 *h);
 void uqm_sha256_destroy(struct uqm_sha256 **h);
 
 #endif
