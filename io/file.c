@@ -66,11 +66,37 @@ fail:
     return ret;
 }
 
+int uqm_file_make(struct uqm_file **out, const char *name, uint64_t size_bytes,
+                  const struct uqm_file_ops *ops, void *made_of, struct uqm_err *err)
+{
+    struct uqm_file *f = calloc(1, sizeof *f);
+    char *copy = strdup(name);
+    if (!f || !copy) {
+        free(f);
+        free(copy);
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", name);
+    }
+    *f = (struct uqm_file){
+        .ops = ops,
+        .made_of = made_of,
+        .name = copy,
+        .fd = -1,
+        .direct_fd = -1,
+        .off_align = 1,
+        .mem_align = 1,
+        .size_bytes = size_bytes,
+    };
+    *out = f;
+    return UQM_OK;
+}
+
 void uqm_file_close(struct uqm_file **file)
 {
     struct uqm_file *f = *file;
     if (!f)
         return;
+    if (f->ops)
+        f->ops->close(f);
     if (f->fd >= 0)
         close(f->fd);
     if (f->direct_fd >= 0)
@@ -78,6 +104,14 @@ void uqm_file_close(struct uqm_file **file)
     free(f->name);
     free(f);
     *file = NULL;
+}
+
+static int ends_early(const struct uqm_file *file, uint64_t off_bytes, uint64_t end, uint64_t size,
+                      struct uqm_err *err)
+{
+    return uqm_fail(err, UQM_ERR_FORMAT,
+                    "%s: bytes [%" PRIu64 ", %" PRIu64 "): the file ends at %" PRIu64, file->name,
+                    off_bytes, end, size);
 }
 
 static bool same_time(struct timespec a, struct timespec b)
@@ -89,6 +123,8 @@ int uqm_file_check_unchanged(const struct uqm_file *file, struct uqm_err *err)
 {
     const struct stat *was = &file->stat;
     struct stat is;
+    if (file->ops)
+        return file->ops->check_unchanged(file, err);
     if (stat(file->name, &is) != 0)
         return uqm_fail_errno(err, "%s: gone since it was opened", file->name);
     if (is.st_dev != was->st_dev || is.st_ino != was->st_ino)
@@ -107,6 +143,10 @@ int uqm_file_read(struct uqm_file *file, void *buf, size_t len, uint64_t off_byt
     if (!uqm_add_u64(&end, off_bytes, len) || end > INT64_MAX)
         return uqm_fail(err, UQM_ERR_FORMAT, "%s: %zu bytes at %" PRIu64 ": no file has so many",
                         file->name, len, off_bytes);
+    if (file->ops && end > file->size_bytes)
+        return ends_early(file, off_bytes, end, file->size_bytes, err);
+    if (file->ops)
+        return file->ops->read(file, buf, len, off_bytes, err);
     size_t done = 0;
     while (done < len) {
         ssize_t n = pread(file->fd, (char *) buf + done, len - done, (off_t) (off_bytes + done));
@@ -118,9 +158,7 @@ int uqm_file_read(struct uqm_file *file, void *buf, size_t len, uint64_t off_byt
         if (n == 0) {
             struct stat st;
             uint64_t size = fstat(file->fd, &st) == 0 ? (uint64_t) st.st_size : off_bytes + done;
-            return uqm_fail(err, UQM_ERR_FORMAT,
-                            "%s: bytes [%" PRIu64 ", %" PRIu64 "): the file ends at %" PRIu64,
-                            file->name, off_bytes, end, size);
+            return ends_early(file, off_bytes, end, size, err);
         }
         done += (size_t) n;
     }

@@ -8,6 +8,7 @@
 #include "io/direct.h"
 #include "io/engine.h"
 #include "io/engine_impl.h"
+#include "io/maker.h"
 #include "io/pool.h"
 #include "src/base/checked.h"
 
@@ -21,6 +22,7 @@ enum { MAX_BUFFERS = 4096, MAX_UNDER_WAY = 256 };
  */
 struct slot {
     struct uqm_op op;
+    struct uqm_make make; /* in place of op, for a piece of a made file */
     struct uqm_piece piece;
     size_t skip;  /* where in the buffer the piece begins */
     bool is_read; /* or has failed */
@@ -32,6 +34,7 @@ struct uqm_stream {
     struct uqm_env *env;
     struct uqm_pool pool;
     struct uqm_io *io;
+    struct uqm_maker *maker;   /* from the first piece of a made file on */
     struct slot *slots;        /* one a buffer */
     struct slot *first, *last; /* asked for and not yet handed out */
     size_t piece_bytes;
@@ -103,6 +106,7 @@ void uqm_stream_destroy(struct uqm_stream **stream)
     if (!s)
         return;
     uqm_io_destroy(&s->io); /* waits: the kernel may be writing into the buffers */
+    uqm_maker_destroy(&s->maker);
     uqm_pool_finish(&s->pool);
     free(s->slots);
     free(s);
@@ -144,6 +148,36 @@ static int submit(struct uqm_stream *s, struct slot *slot, bool direct, struct u
     return ret;
 }
 
+/* A piece of a made file does not count as under way: the disk is its maker's business. */
+static int submit_make(struct uqm_stream *s, struct slot *slot, struct uqm_err *err)
+{
+    const struct uqm_piece *p = &slot->piece;
+    void *buf = s->pool.bufs[slot - s->slots];
+    if (!s->maker) {
+        int ret = uqm_maker_create(&s->maker, s->env->n_threads, err);
+        if (ret < 0)
+            return ret;
+    }
+    slot->skip = 0;
+    slot->is_read = false;
+    slot->op = (struct uqm_op){ .buf = buf };
+    slot->make.file = p->file;
+    slot->make.buf = buf;
+    slot->make.n_bytes = p->n_bytes;
+    slot->make.off_bytes = p->off_bytes;
+    uqm_maker_submit(s->maker, &slot->make);
+    return UQM_OK;
+}
+
+static void wait_for_make(struct uqm_stream *s, struct slot *slot)
+{
+    uqm_maker_wait(s->maker, &slot->make);
+    slot->is_read = true;
+    slot->failure = slot->make.failure;
+    if (slot->failure.code != UQM_OK)
+        s->planned_all = true;
+}
+
 size_t uqm_stream_n_buffers(const struct uqm_stream *stream)
 {
     return stream->pool.n_bufs;
@@ -183,6 +217,8 @@ static bool read_ahead(struct uqm_stream *s)
     uint64_t end, size = piece.file->size_bytes;
     if (!uqm_add_u64(&end, piece.off_bytes, piece.n_bytes) || end > size)
         ends_early(&piece, size, &slot->failure);
+    else if (piece.file->ops)
+        submit_make(s, slot, &slot->failure);
     else
         submit(s, slot, piece.file->direct_fd >= 0, &slot->failure);
     if (slot->failure.code != UQM_OK) {
@@ -253,6 +289,10 @@ static int next_view(struct uqm_stream *s, struct uqm_view *view, struct uqm_err
         if (!head) {
             assert(s->planned_all); /* else the consumer holds every buffer and waits for one */
             return 0;
+        }
+        if (!head->is_read && head->piece.file->ops) {
+            wait_for_make(s, head);
+            continue;
         }
         if (!head->is_read) {
             take_back(s, uqm_io_wait(s->io));
