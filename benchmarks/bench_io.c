@@ -100,7 +100,7 @@ static void our_copy(const struct setup *s, struct uqm_env *env, const char *in,
     struct plan plan = { .s = s };
     struct uqm_stream *stream = NULL;
     struct uqm_sink *sink = NULL;
-    struct uqm_sha256_hex hex;
+    struct uqm_file_digest digest = { .n_leaves = 0 };
     if (in) {
         check(uqm_file_open(&plan.file, env, in, &err), &err);
         check(uqm_stream_create(&stream, env, s->block_bytes, 1, s->memory_bytes, next_piece, &plan,
@@ -119,7 +119,8 @@ static void our_copy(const struct setup *s, struct uqm_env *env, const char *in,
             uqm_stream_release(stream, &view);
     }
     if (out)
-        check(uqm_sink_finish(sink, &hex, &err), &err);
+        check(uqm_sink_finish(sink, &digest, &err), &err);
+    uqm_file_digest_finish(&digest);
     uqm_sink_destroy(&sink);
     uqm_stream_destroy(&stream);
     uqm_file_close(&plan.file);

@@ -52,7 +52,7 @@ struct uqm_sink {
     struct block *blocks; /* one a buffer */
     struct uqm_io *io;
     const struct uqm_io_faults *faults;
-    struct uqm_sha256 *sha256;
+    struct uqm_file_hash *digest;
     struct sink_hash hash;
     bool finished;
     struct uqm_err failure; /* once set, all there is to say */
@@ -72,7 +72,7 @@ static void *hash_blocks(void *arg)
         }
         size_t i = h->n_hashed % s->pool.n_bufs;
         pthread_mutex_unlock(&h->lock);
-        uqm_sha256_update(s->sha256, s->pool.bufs[i], s->blocks[i].len);
+        uqm_file_hash_update(s->digest, s->pool.bufs[i], s->blocks[i].len);
         pthread_mutex_lock(&h->lock);
         h->n_hashed++;
         pthread_cond_broadcast(&h->changed);
@@ -99,9 +99,9 @@ static void wait_for_hash(struct sink_hash *h, uint64_t n_blocks)
 
 static int start_hash(struct uqm_sink *s, struct uqm_err *err)
 {
-    s->sha256 = uqm_sha256_create();
-    if (!s->sha256)
-        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", s->path);
+    int ret = uqm_file_hash_create(&s->digest, s->path, err);
+    if (ret < 0)
+        return ret;
     pthread_mutex_init(&s->hash.lock, NULL);
     pthread_cond_init(&s->hash.changed, NULL);
     int e = uqm_io_thread(&s->hash.thread, hash_blocks, s);
@@ -127,7 +127,7 @@ static void stop_hash(struct uqm_sink *s)
         pthread_mutex_destroy(&h->lock);
         h->running = false;
     }
-    uqm_sha256_destroy(&s->sha256);
+    uqm_file_hash_destroy(&s->digest);
 }
 
 static int fault_or(int (*fault)(void *ctx), void *ctx, int e)
@@ -446,13 +446,13 @@ static int complete(struct uqm_sink *s, struct uqm_err *err)
     return ret;
 }
 
-int uqm_sink_finish(struct uqm_sink *sink, struct uqm_sha256_hex *sha256, struct uqm_err *err)
+int uqm_sink_finish(struct uqm_sink *sink, struct uqm_file_digest *digest, struct uqm_err *err)
 {
     struct uqm_err why = { 0 };
     assert(!sink->finished);
-    if (sink->failure.code != UQM_OK || complete(sink, &why) < 0)
+    if (sink->failure.code != UQM_OK || complete(sink, &why) < 0 ||
+        uqm_file_hash_finish(sink->digest, digest, &why) < 0)
         return failed(sink, &why, err);
-    *sha256 = uqm_sha256_hex(sink->sha256);
     if (sink->direct_fd >= 0)
         close(sink->direct_fd);
     close(sink->fd);

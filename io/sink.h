@@ -1,12 +1,12 @@
 /*
- * An output file written front to back: bytes are gathered in aligned buffers, hashed (SHA-256,
- * on a thread of its own) and written behind the producer's back.
+ * An output file written front to back: bytes are gathered in aligned buffers, hashed
+ * (io/file_hash.h, on threads of its own) and written behind the producer's back.
  */
 #ifndef UQM_IO_SINK_H
 #define UQM_IO_SINK_H
 
+#include "io/file_hash.h"
 #include "src/base/env.h"
-#include "src/base/hash.h"
 
 struct uqm_sink;
 
@@ -22,10 +22,10 @@ int uqm_sink_create(struct uqm_sink **out, struct uqm_env *env, const char *path
 int uqm_sink_write(struct uqm_sink *sink, const void *data, size_t n_bytes, struct uqm_err *err);
 
 /*
- * Everything written, synced and closed; exactly size_bytes must have been appended. *sha256 is
- * the whole file's digest. The sink is to be destroyed afterwards all the same.
+ * Everything written, synced and closed; exactly size_bytes must have been appended. *digest is
+ * the whole file's, the caller's to finish. The sink is to be destroyed afterwards all the same.
  */
-int uqm_sink_finish(struct uqm_sink *sink, struct uqm_sha256_hex *sha256, struct uqm_err *err);
+int uqm_sink_finish(struct uqm_sink *sink, struct uqm_file_digest *digest, struct uqm_err *err);
 
 /* Without finish: the unfinished file is removed. Takes NULL. */
 void uqm_sink_destroy(struct uqm_sink **sink);

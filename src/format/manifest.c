@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/base/hash.h"
+#include "src/base/tree.h"
 #include "src/format/json.h"
 
 #define TAIL_BEGIN ",\n  \"xxh3_128\": \""
@@ -23,8 +23,8 @@ static json_t *integer(uint64_t n)
 
 static json_t *dump_file(const struct uqm_manifest_file *f, const char *digest_key)
 {
-    return json_pack("{s:s, s:o, s:s}", "name", f->name, "bytes", integer(f->bytes), digest_key,
-                     f->digest);
+    return json_pack("{s:s, s:o, s:s, s:s*}", "name", f->name, "bytes", integer(f->bytes),
+                     digest_key, f->digest, "tree_root", f->root);
 }
 
 /* Steals the item; false when either is missing. */
@@ -101,11 +101,19 @@ static char *seal(char *text)
     return sealed;
 }
 
+static json_t *dump_tree(const struct uqm_manifest *m)
+{
+    if (!m->leaves_name)
+        return NULL;
+    return json_pack("{s:i, s:s}", "chunk_bytes", UQM_TREE_CHUNK_BYTES, "leaves", m->leaves_name);
+}
+
 char *uqm_manifest_dump(const struct uqm_manifest *m)
 {
-    json_t *doc = json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:o}", "version", 1, "program",
-                            m->program, "recipe", m->recipe, "seed", integer(m->seed), "inputs",
-                            dump_inputs(m), "files", dump_files(m), "tensors", dump_tensors(m));
+    json_t *doc =
+        json_pack("{s:i, s:s, s:s, s:o, s:o*, s:o, s:o, s:o}", "version", 1, "program", m->program,
+                  "recipe", m->recipe, "seed", integer(m->seed), "tree", dump_tree(m), "inputs",
+                  dump_inputs(m), "files", dump_files(m), "tensors", dump_tensors(m));
     if (!doc)
         return NULL;
     char *text = uqm_json_dump(doc);
@@ -178,9 +186,13 @@ static int read_file(struct uqm_manifest_file *out, struct reader *r, const json
         return bad(r, list, index, "the digest is not one");
     if (!read_size(&out->bytes, item, "bytes"))
         return bad(r, list, index, "bytes is not a size");
+    const json_t *root = json_object_get(item, "tree_root");
+    if (root && (!json_is_string(root) || !is_hex(json_string_value(root), 64)))
+        return bad(r, list, index, "tree_root is not a digest");
     out->name = keep(r, name);
     out->digest = keep(r, digest);
-    return out->name && out->digest ? UQM_OK : no_memory(r);
+    out->root = root ? keep(r, json_string_value(root)) : NULL;
+    return out->name && out->digest && (!root || out->root) ? UQM_OK : no_memory(r);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -220,6 +232,28 @@ static int read_files(struct reader *r, const json_t *list)
             return ret;
     }
     return UQM_OK;
+}
+
+/* Where the leaves are, and a root for every file but that one. */
+static int read_tree(struct reader *r, const json_t *tree)
+{
+    struct uqm_manifest *m = r->m;
+    uint64_t chunk = 0;
+    if (!tree)
+        return UQM_OK;
+    const char *leaves = json_string_value(json_object_get(tree, "leaves"));
+    if (!leaves || !is_bare(leaves))
+        return uqm_fail(r->err, UQM_ERR_FORMAT, "%s: tree: leaves is not the name of a file",
+                        r->where);
+    if (!read_size(&chunk, tree, "chunk_bytes") || chunk != UQM_TREE_CHUNK_BYTES)
+        return uqm_fail(r->err, UQM_ERR_UNSUPPORTED,
+                        "%s: tree: chunk_bytes is not %d, the only size this program knows",
+                        r->where, UQM_TREE_CHUNK_BYTES);
+    for (size_t i = 0; i < m->n_files; i++)
+        if (!m->files[i].root && strcmp(m->files[i].name, leaves) != 0)
+            return bad(r, "files", i, "tree_root is missing");
+    m->leaves_name = keep(r, leaves);
+    return m->leaves_name ? UQM_OK : no_memory(r);
 }
 
 static int read_inputs(struct reader *r, const json_t *list)
@@ -316,6 +350,8 @@ static int read_document(struct reader *r, const json_t *doc)
     read_size(&r->m->seed, doc, "seed");
 
     int ret = read_files(r, json_object_get(doc, "files"));
+    if (ret == UQM_OK)
+        ret = read_tree(r, json_object_get(doc, "tree"));
     if (ret == UQM_OK)
         ret = read_inputs(r, json_object_get(doc, "inputs"));
     if (ret == UQM_OK)

@@ -12,11 +12,14 @@
 #include "src/base/err.h"
 
 #define UQM_MANIFEST_NAME "uqmerge.manifest.json"
+#define UQM_LEAVES_NAME   "uqmerge.leaves"
+#define UQM_SUMS_NAME     "SHA256SUMS"
 
 struct uqm_manifest_file {
     const char *name; /* a bare name, no folder */
     uint64_t bytes;
     const char *digest; /* lower-case hex: xxh3_128 of inputs, sha256 of what was written */
+    const char *root;   /* of what was written: its hash tree's (src/base/tree.h); NULL: not said */
 };
 
 struct uqm_manifest_input {
@@ -37,6 +40,9 @@ struct uqm_manifest {
     const char *program; /* "uqmerge 0.1.0" */
     const char *recipe;  /* its text */
     uint64_t seed;
+    /* The file of leaves: those of all files with a root, in the list's order, 32 bytes each. NULL:
+     * there is none, and no roots. */
+    const char *leaves_name;
     size_t n_inputs, n_files, n_tensors;
     struct uqm_manifest_input *inputs;
     struct uqm_manifest_file *files;

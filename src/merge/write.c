@@ -16,8 +16,25 @@ int uqm_writer_no_memory(const struct uqm_writer *w, struct uqm_err *err)
     return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory to write the merge", w->params->out_dir);
 }
 
+static bool note_leaves(struct uqm_writer *w, const struct uqm_file_digest *digest)
+{
+    size_t n = w->n_leaves + digest->n_leaves;
+    if (n > w->leaves_cap) {
+        size_t cap = 2 * n;
+        struct uqm_sha256_digest *grown = reallocarray(w->leaves, cap, sizeof *grown);
+        if (!grown)
+            return false;
+        w->leaves = grown;
+        w->leaves_cap = cap;
+    }
+    if (digest->n_leaves > 0)
+        memcpy(w->leaves + w->n_leaves, digest->leaves, digest->n_leaves * sizeof *w->leaves);
+    w->n_leaves = n;
+    return true;
+}
+
 int uqm_writer_note(struct uqm_writer *w, const char *name, uint64_t bytes,
-                    const struct uqm_sha256_hex *sha256, struct uqm_err *err)
+                    const struct uqm_file_digest *digest, struct uqm_err *err)
 {
     if (w->n_files == w->files_cap) {
         size_t cap = w->files_cap ? 2 * w->files_cap : 32;
@@ -30,8 +47,9 @@ int uqm_writer_note(struct uqm_writer *w, const char *name, uint64_t bytes,
     struct uqm_manifest_file *f = &w->files[w->n_files];
     f->name = uqm_arena_strndup(&w->arena, name, strlen(name));
     f->bytes = bytes;
-    f->digest = uqm_arena_strndup(&w->arena, sha256->text, strlen(sha256->text));
-    if (!f->name || !f->digest)
+    f->digest = uqm_arena_strndup(&w->arena, digest->sha256.text, strlen(digest->sha256.text));
+    f->root = uqm_arena_strndup(&w->arena, digest->root.text, strlen(digest->root.text));
+    if (!f->name || !f->digest || !f->root || !note_leaves(w, digest))
         return uqm_writer_no_memory(w, err);
     w->n_files++;
     return UQM_OK;
@@ -183,6 +201,7 @@ static void finish_writer(struct uqm_writer *w)
     uqm_write_plan_finish(&w->plan);
     uqm_arena_finish(&w->arena);
     free(w->files);
+    free(w->leaves);
 }
 
 int uqm_merge_write_many(json_t **result, struct uqm_env *env, struct uqm_threads *threads,

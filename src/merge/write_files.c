@@ -39,16 +39,16 @@ static const char *const other_files[] = {
 static int put(struct uqm_writer *w, const char *name, const char *text, size_t len,
                struct uqm_err *err)
 {
-    struct uqm_sha256 *sha = uqm_sha256_create();
+    struct uqm_file_digest digest = { .n_leaves = 0 };
     char *path = uqm_path_join(w->dir, name);
-    int ret = sha && path ? uqm_write_file(path, text, len, err) : uqm_writer_no_memory(w, err);
+    int ret = path ? uqm_write_file(path, text, len, err) : uqm_writer_no_memory(w, err);
+    if (ret == UQM_OK)
+        ret = uqm_file_hash_bytes(&digest, text, len, path, err);
     if (ret == UQM_OK) {
-        uqm_sha256_update(sha, text, len);
-        struct uqm_sha256_hex hex = uqm_sha256_hex(sha);
         atomic_fetch_add(&w->env->bytes_written, len);
-        ret = uqm_writer_note(w, name, len, &hex, err);
+        ret = uqm_writer_note(w, name, len, &digest, err);
     }
-    uqm_sha256_destroy(&sha);
+    uqm_file_digest_finish(&digest);
     free(path);
     return ret;
 }
@@ -72,7 +72,7 @@ static int copy(struct uqm_writer *w, const char *home, const char *name, struct
 {
     struct uqm_file *file = NULL;
     struct uqm_sink *sink = NULL;
-    struct uqm_sha256_hex hex;
+    struct uqm_file_digest digest = { .n_leaves = 0 };
     char *from = uqm_path_join(home, name), *to = uqm_path_join(w->dir, name);
     int ret = from && to ? uqm_file_open(&file, w->env, from, err) : uqm_writer_no_memory(w, err);
     if (ret == UQM_OK)
@@ -80,11 +80,12 @@ static int copy(struct uqm_writer *w, const char *home, const char *name, struct
     if (ret == UQM_OK)
         ret = pour(sink, file, err);
     if (ret == UQM_OK)
-        ret = uqm_sink_finish(sink, &hex, err);
+        ret = uqm_sink_finish(sink, &digest, err);
     if (ret == UQM_OK)
         ret = uqm_file_check_unchanged(file, err);
     if (ret == UQM_OK)
-        ret = uqm_writer_note(w, name, file->size_bytes, &hex, err);
+        ret = uqm_writer_note(w, name, file->size_bytes, &digest, err);
+    uqm_file_digest_finish(&digest);
     uqm_sink_destroy(&sink);
     uqm_file_close(&file);
     free(from);
@@ -459,6 +460,8 @@ int uqm_writer_manifest(struct uqm_writer *w, struct uqm_err *err)
     if (!inputs)
         return uqm_writer_no_memory(w, err);
     int ret = manifest_inputs(inputs, &n_inputs, w, w->rs, w->hash, err);
+    if (ret == UQM_OK)
+        ret = uqm_writer_leaves(w, err);
     if (ret < 0)
         return ret;
     struct uqm_manifest m = {
@@ -466,6 +469,7 @@ int uqm_writer_manifest(struct uqm_writer *w, struct uqm_err *err)
         .recipe = w->recipe->text,
         .seed = w->env->seed,
         .n_inputs = n_inputs,
+        .leaves_name = UQM_LEAVES_NAME,
         .n_files = w->n_files,
         .n_tensors = w->n_tensors,
         .inputs = inputs,
@@ -479,7 +483,9 @@ int uqm_writer_manifest(struct uqm_writer *w, struct uqm_err *err)
                         w->recipe->where);
     char *path = uqm_path_join(w->dir, UQM_MANIFEST_NAME);
     size_t len = strlen(text);
-    ret = path ? uqm_write_file(path, text, len, err) : uqm_writer_no_memory(w, err);
+    ret = uqm_writer_sums(w, text, len, err);
+    if (ret == UQM_OK)
+        ret = path ? uqm_write_file(path, text, len, err) : uqm_writer_no_memory(w, err);
     atomic_fetch_add(&w->env->bytes_written, len);
     free(path);
     free(text);

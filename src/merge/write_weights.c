@@ -91,10 +91,11 @@ static int begin_shard(struct run *r, struct uqm_err *err)
 
 static int end_shard(struct run *r, const struct uqm_shard_plan *shard, struct uqm_err *err)
 {
-    struct uqm_sha256_hex sha256;
-    int ret = uqm_sink_finish(r->sink, &sha256, err);
+    struct uqm_file_digest digest = { .n_leaves = 0 };
+    int ret = uqm_sink_finish(r->sink, &digest, err);
     if (ret == UQM_OK)
-        ret = uqm_writer_note(r->w, shard->name, shard->n_bytes, &sha256, err);
+        ret = uqm_writer_note(r->w, shard->name, shard->n_bytes, &digest, err);
+    uqm_file_digest_finish(&digest);
     uqm_sink_destroy(&r->sink);
     return ret;
 }

@@ -2,6 +2,7 @@
 #ifndef UQM_MERGE_WRITER_H
 #define UQM_MERGE_WRITER_H
 
+#include "io/file_hash.h"
 #include "src/format/manifest.h"
 #include "src/merge/input_hash.h"
 #include "src/merge/merge_report.h"
@@ -23,6 +24,8 @@ struct uqm_writer {
     struct uqm_arena arena;
     struct uqm_manifest_file *files; /* written so far */
     size_t n_files, files_cap;
+    struct uqm_sha256_digest *leaves; /* of their hash trees, file after file */
+    size_t n_leaves, leaves_cap;
     struct uqm_manifest_tensor *tensors; /* [plan.n_order], in the order they lie on the disk */
     size_t n_tensors;
 };
@@ -30,7 +33,7 @@ struct uqm_writer {
 int uqm_writer_no_memory(const struct uqm_writer *w, struct uqm_err *err);
 /* Note a finished file for the manifest. */
 int uqm_writer_note(struct uqm_writer *w, const char *name, uint64_t bytes,
-                    const struct uqm_sha256_hex *sha256, struct uqm_err *err);
+                    const struct uqm_file_digest *digest, struct uqm_err *err);
 
 /* write_memory.c: tiles and buffers, for one merge or several side by side; for several, the
  * buffers that they share. */
@@ -44,6 +47,11 @@ int uqm_writer_small_files(struct uqm_writer *w, struct uqm_err *err);
 /* Bytes that the copied files take, for the check of free space. */
 uint64_t uqm_writer_copied_bytes(const struct uqm_writer *w);
 int uqm_writer_manifest(struct uqm_writer *w, struct uqm_err *err);
+
+/* write_sums.c: the table of leaves, noted as a file; and SHA256SUMS over all that are noted and
+ * the manifest's text, which is written after it. */
+int uqm_writer_leaves(struct uqm_writer *w, struct uqm_err *err);
+int uqm_writer_sums(struct uqm_writer *w, const char *manifest, size_t len, struct uqm_err *err);
 
 /* write_checks.c: that the target is no input's, and that the disk has room. */
 int uqm_writer_check_target(const struct uqm_recipe_source *rs, const char *out_dir,

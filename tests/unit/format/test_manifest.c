@@ -8,11 +8,12 @@
 
 static char *sample(void)
 {
-    static struct uqm_manifest_file input_files[] = { { "model.safetensors", 77, HEX32 } };
+    static struct uqm_manifest_file input_files[] = { { "model.safetensors", 77, HEX32, NULL } };
     static struct uqm_manifest_input inputs[] = { { "/models/a", 1, input_files } };
     static struct uqm_manifest_file files[] = {
-        { "model.safetensors", 100, HEX64 },
-        { "config.json", 3, HEX64 },
+        { "model.safetensors", 100, HEX64, HEX32 HEX32 },
+        { "config.json", 3, HEX64, HEX32 HEX32 },
+        { UQM_LEAVES_NAME, 64, HEX64, NULL },
     };
     static struct uqm_manifest_tensor tensors[] = {
         { "w \"1\"", 0, 40, 60, HEX32 },
@@ -23,7 +24,8 @@ static char *sample(void)
         .recipe = "merge_method: linear\n",
         .seed = 7,
         .n_inputs = 1,
-        .n_files = 2,
+        .leaves_name = UQM_LEAVES_NAME,
+        .n_files = 3,
         .n_tensors = 2,
         .inputs = inputs,
         .files = files,
@@ -54,7 +56,10 @@ static void what_is_written_is_read_back(void **state)
     assert_int_equal(m.n_inputs, 1);
     assert_string_equal(m.inputs[0].path, "/models/a");
     assert_int_equal(m.inputs[0].files[0].bytes, 77);
-    assert_int_equal(m.n_files, 2);
+    assert_int_equal(m.n_files, 3);
+    assert_string_equal(m.leaves_name, UQM_LEAVES_NAME);
+    assert_string_equal(m.files[1].root, HEX64);
+    assert_null(m.files[2].root);
     assert_string_equal(m.files[1].name, "config.json");
     assert_int_equal(m.n_tensors, 2);
     assert_string_equal(m.tensors[0].name, "w \"1\"");
@@ -93,6 +98,8 @@ static void contradictions_are_named(void **state)
 #define DOC(files, tensors)                                                                        \
     "{\"version\":1,\"program\":\"p\",\"recipe\":\"r\",\"seed\":0,\"inputs\":[],\"files\":[" files \
     "],\"tensors\":[" tensors "]}"
+#define DOC_TREE(files, tree)                                                                      \
+    "{\"version\":1,\"inputs\":[],\"files\":[" files "],\"tensors\":[],\"tree\":" tree "}"
 #define FILE_A "{\"name\":\"a\",\"bytes\":10,\"sha256\":\"" HEX64 "\"}"
 #define TENSOR(file, offset, bytes)                                                                \
     "{\"name\":\"t\",\"file\":\"" file "\",\"offset\":" offset ",\"bytes\":" bytes                 \
@@ -114,6 +121,14 @@ static void contradictions_are_named(void **state)
           "files[0]: bytes is not", UQM_ERR_FORMAT },
         { DOC("{\"name\":\"a\",\"bytes\":1,\"sha256\":\"" HEX32 "\"}", ""), "files[0]: the digest",
           UQM_ERR_FORMAT },
+        { DOC("{\"name\":\"a\",\"bytes\":1,\"sha256\":\"" HEX64 "\",\"tree_root\":7}", ""),
+          "files[0]: tree_root is not", UQM_ERR_FORMAT },
+        { DOC_TREE(FILE_A, "{}"), "tree: leaves is not", UQM_ERR_FORMAT },
+        { DOC_TREE(FILE_A, "{\"leaves\":\"../x\"}"), "tree: leaves is not", UQM_ERR_FORMAT },
+        { DOC_TREE(FILE_A, "{\"leaves\":\"l\",\"chunk_bytes\":4096}"),
+          "chunk_bytes is not 1048576", UQM_ERR_UNSUPPORTED },
+        { DOC_TREE(FILE_A, "{\"leaves\":\"l\",\"chunk_bytes\":1048576}"),
+          "files[0]: tree_root is missing", UQM_ERR_FORMAT },
         { DOC(FILE_A "," FILE_A, ""), "its name stands there twice", UQM_ERR_FORMAT },
         { DOC(FILE_A, TENSOR("b", "0", "1")), "tensors[0]: its file is not", UQM_ERR_FORMAT },
         { DOC(FILE_A, TENSOR("a", "0", "11")), "tensors[0]: it lies outside", UQM_ERR_FORMAT },

@@ -44,7 +44,7 @@ static int copy_file(struct uqm_env *env, struct uqm_err *err)
     struct copy copy = { 0 };
     struct uqm_stream *stream = NULL;
     struct uqm_sink *sink = NULL;
-    struct uqm_sha256_hex hex;
+    struct uqm_file_digest digest = { .n_leaves = 0 };
     struct uqm_view view;
     int ret = uqm_file_open(&copy.file, env, in_dir("from"), err);
     if (ret == UQM_OK)
@@ -56,7 +56,8 @@ static int copy_file(struct uqm_env *env, struct uqm_err *err)
         uqm_stream_release(stream, &view);
     }
     if (ret == UQM_OK)
-        ret = uqm_sink_finish(sink, &hex, err);
+        ret = uqm_sink_finish(sink, &digest, err);
+    uqm_file_digest_finish(&digest);
     uqm_sink_destroy(&sink);
     uqm_stream_destroy(&stream);
     uqm_file_close(&copy.file);

@@ -32,15 +32,20 @@ static void assert_file_is_known(const char *path, size_t n)
     free(text);
 }
 
-static struct uqm_sha256_hex digest_of_known(size_t n)
+/* Both digests are those of n known bytes. Frees it. */
+static void assert_known_digest(struct uqm_file_digest *digest, size_t n)
 {
+    struct uqm_file_digest want = { .n_leaves = 0 };
+    struct uqm_err err = { 0 };
     uint8_t *p = known_bytes(n);
-    struct uqm_sha256 *h = uqm_sha256_create();
-    uqm_sha256_update(h, p, n);
-    struct uqm_sha256_hex hex = uqm_sha256_hex(h);
-    uqm_sha256_destroy(&h);
+    assert_ok(uqm_file_hash_bytes(&want, p, n, "known bytes", &err), err);
+    assert_string_equal(digest->sha256.text, want.sha256.text);
+    assert_string_equal(digest->root.text, want.root.text);
+    assert_int_equal(digest->n_leaves, want.n_leaves);
+    assert_memory_equal(digest->leaves, want.leaves, want.n_leaves * sizeof *want.leaves);
+    uqm_file_digest_finish(&want);
+    uqm_file_digest_finish(digest);
     free(p);
-    return hex;
 }
 
 static void write_whole(enum uqm_io_kind kind, enum uqm_direct direct, size_t n, uint64_t memory)
@@ -48,14 +53,14 @@ static void write_whole(enum uqm_io_kind kind, enum uqm_direct direct, size_t n,
     struct uqm_err err = { 0 };
     struct uqm_env *env = io_env(kind, direct);
     struct uqm_sink *sink = NULL;
-    struct uqm_sha256_hex hex;
+    struct uqm_file_digest digest = { .n_leaves = 0 };
     const char *path = in_dir("whole");
     assert_ok(uqm_sink_create(&sink, env, path, n, memory, &err), err);
     assert_ok(write_known(sink, n, &err), err);
-    assert_ok(uqm_sink_finish(sink, &hex, &err), err);
+    assert_ok(uqm_sink_finish(sink, &digest, &err), err);
     uqm_sink_destroy(&sink);
     assert_null(sink);
-    assert_string_equal(hex.text, digest_of_known(n).text);
+    assert_known_digest(&digest, n);
     assert_file_is_known(path, n);
     assert_int_equal(env->bytes_written, n);
     assert_int_equal(env->io_used, kind);
@@ -91,22 +96,22 @@ static int write_faulty(struct uqm_env *env, const struct uqm_io_faults *faults,
                         struct uqm_err *err)
 {
     struct uqm_sink *sink = NULL;
-    struct uqm_sha256_hex hex;
+    struct uqm_file_digest digest = { .n_leaves = 0 };
     const char *path = in_dir("faulty");
     int ret = uqm_sink_create_with(&sink, env, path, n, 256 << 10, faults, err);
     if (ret == UQM_OK)
         ret = write_known(sink, n, err);
     if (ret == UQM_OK)
-        ret = uqm_sink_finish(sink, &hex, err);
+        ret = uqm_sink_finish(sink, &digest, err);
     if (ret < 0 && sink) { /* the first error stays the error */
         struct uqm_err again = { 0 };
         assert_int_equal(uqm_sink_write(sink, "x", 1, &again), ret);
         assert_string_equal(again.msg, err->msg);
-        assert_int_equal(uqm_sink_finish(sink, &hex, NULL), ret);
+        assert_int_equal(uqm_sink_finish(sink, &digest, NULL), ret);
     }
     uqm_sink_destroy(&sink);
     if (ret == UQM_OK) {
-        assert_string_equal(hex.text, digest_of_known(n).text);
+        assert_known_digest(&digest, n);
         assert_file_is_known(path, n);
         assert_int_equal(unlink(path), 0);
     }
@@ -249,10 +254,10 @@ static void more_or_fewer_bytes_than_announced_are_refused(void **state)
     struct uqm_err err = { 0 };
     struct uqm_env *env = io_env(UQM_IO_AUTO, UQM_DIRECT_OFF);
     struct uqm_sink *sink = NULL;
-    struct uqm_sha256_hex hex;
+    struct uqm_file_digest digest = { .n_leaves = 0 };
     assert_ok(uqm_sink_create(&sink, env, in_dir("exact"), 10, 0, &err), err);
     assert_ok(uqm_sink_write(sink, "012345", 6, &err), err);
-    assert_fails(uqm_sink_finish(sink, &hex, &err), err, UQM_ERR_ARG, "6 of its 10 bytes");
+    assert_fails(uqm_sink_finish(sink, &digest, &err), err, UQM_ERR_ARG, "6 of its 10 bytes");
     uqm_sink_destroy(&sink);
     assert_ok(uqm_sink_create(&sink, env, in_dir("exact"), 10, 0, &err), err);
     assert_fails(uqm_sink_write(sink, "0123456789A", 11, &err), err, UQM_ERR_ARG, "go past its 10");
@@ -268,17 +273,18 @@ static void the_mode_honours_the_umask(void **state)
     struct uqm_err err = { 0 };
     struct uqm_env *env = io_env(UQM_IO_AUTO, UQM_DIRECT_OFF);
     struct uqm_sink *sink = NULL;
-    struct uqm_sha256_hex hex;
+    struct uqm_file_digest digest = { .n_leaves = 0 };
     struct stat st;
     mode_t old = umask(027);
     assert_ok(uqm_sink_create(&sink, env, in_dir("mode"), 0, 0, &err), err);
     umask(old);
-    assert_ok(uqm_sink_finish(sink, &hex, &err), err);
+    assert_ok(uqm_sink_finish(sink, &digest, &err), err);
     uqm_sink_destroy(&sink);
     assert_int_equal(stat(in_dir("mode"), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0640);
-    assert_string_equal(hex.text,
+    assert_string_equal(digest.sha256.text,
                         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    uqm_file_digest_finish(&digest);
 }
 
 static void an_interrupt_ends_it_and_leaves_no_file(void **state)
