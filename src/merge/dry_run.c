@@ -131,6 +131,7 @@ int uqm_merge_dry_run(json_t **result, struct uqm_env *env, struct uqm_source *s
     struct uqm_writer w = {
         .env = env, .rs = uqm_recipe_source_of(source), .recipe = recipe, .params = params
     };
+    const struct uqm_publish_params publish = uqm_writer_publish_params(params, NULL);
     w.rs->states_once = true; /* as the writer does */
     int ret = uqm_write_plan_layout(&w.plan, w.rs, params, err);
     if (ret == UQM_OK)
@@ -138,7 +139,7 @@ int uqm_merge_dry_run(json_t **result, struct uqm_env *env, struct uqm_source *s
     if (ret == UQM_OK)
         ret = uqm_writer_check_target(w.rs, params->out_dir, err);
     if (ret == UQM_OK)
-        ret = uqm_publish_check(params->out_dir, params->overwrite, err);
+        ret = uqm_publish_check(&publish, err);
     if (ret == UQM_OK)
         ret = uqm_writer_disk(&needed, &available, &w, err);
     if (ret == UQM_OK)

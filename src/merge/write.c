@@ -55,6 +55,18 @@ int uqm_writer_note(struct uqm_writer *w, const char *name, uint64_t bytes,
     return UQM_OK;
 }
 
+struct uqm_publish_params uqm_writer_publish_params(const struct uqm_write_params *params,
+                                                    const struct uqm_job_id *job)
+{
+    return (struct uqm_publish_params){
+        .target = params->out_dir,
+        .overwrite = params->overwrite,
+        .marker = UQM_MANIFEST_NAME,
+        .noun = "a merge",
+        .job = job,
+    };
+}
+
 /* --- the whole --- */
 
 static int check_disk(const struct uqm_writer *w, struct uqm_err *err)
@@ -83,12 +95,13 @@ static int check_inputs_unchanged(const struct uqm_recipe_source *rs, struct uqm
 /* Everything up to the weights. The plan is made. */
 static int begin(struct uqm_writer *w, struct uqm_err *err)
 {
+    const struct uqm_publish_params publish = uqm_writer_publish_params(w->params, NULL);
     int ret = uqm_writer_check_target(w->rs, w->params->out_dir, err);
     if (ret == UQM_OK)
-        ret = uqm_publish_begin(&w->publish, w->env, w->params->out_dir, w->params->overwrite, err);
+        ret = uqm_publish_begin(&w->publish, w->env, &publish, err);
     if (ret < 0)
         return ret;
-    w->dir = uqm_publish_dir(w->publish);
+    w->dir = uqm_publish_path(w->publish);
     ret = check_disk(w, err);
     if (ret == UQM_OK)
         ret = uqm_input_hash_create(&w->hash, w->rs, &w->plan, w->threads, err);

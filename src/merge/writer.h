@@ -3,10 +3,10 @@
 #define UQM_MERGE_WRITER_H
 
 #include "io/file_hash.h"
+#include "io/publish.h"
 #include "src/format/manifest.h"
 #include "src/merge/input_hash.h"
 #include "src/merge/merge_report.h"
-#include "src/merge/publish.h"
 
 struct uqm_writer {
     struct uqm_env *env;
@@ -31,6 +31,9 @@ struct uqm_writer {
 };
 
 int uqm_writer_no_memory(const struct uqm_writer *w, struct uqm_err *err);
+/* How the output folder is taken and named; job may be NULL. */
+struct uqm_publish_params uqm_writer_publish_params(const struct uqm_write_params *params,
+                                                    const struct uqm_job_id *job);
 /* Note a finished file for the manifest. */
 int uqm_writer_note(struct uqm_writer *w, const char *name, uint64_t bytes,
                     const struct uqm_file_digest *digest, struct uqm_err *err);
