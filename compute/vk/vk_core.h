@@ -235,7 +235,7 @@ struct uqm_vk_core {
     uint64_t work_limit;   /* FLOP a submit */
     uint64_t work_ceiling; /* that it may grow to: lower after a loss */
     uint64_t watch_ns;     /* without progress: say so */
-    uint64_t n_barriers, n_submits;
+    uint64_t n_barriers, n_submits, n_dispatches;
     bool sync;      /* UQMERGE_VK_SYNC=1 */
     bool profiling; /* UQMERGE_VK_PROFILE=1 */
     struct uqm_vk_profile *profile;

@@ -253,6 +253,7 @@ static void record(struct uqm_vk_core *core, struct uqm_vk_batch *batch,
     if (timed)
         core->api.CmdWriteTimestamp(c, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, batch->times,
                                     query + 1);
+    core->n_dispatches++;
     batch->n_dispatches++;
     batch->work += d->work;
 }

@@ -26,12 +26,14 @@ uint64_t uqm_vk_packed_slot_bytes(const struct uqm_vk *vk, const struct uqm_devi
     return uqm_align_up(uqm_max_u64(bytes, panel), 256);
 }
 
-/* One call, seen from below: rows [row, row + m) of x against the n rows of W in a slot. */
+/* One dispatch: rows [row, row + m) of x against the rows [col, col + n) of W, which lie in a slot
+ * with those from slot_col on. */
 struct part {
     const struct uqm_linear *of;
     const struct uqm_vk_gemm *gemm;
     const struct uqm_vk_gemm_shape *shape;
     struct uqm_vk_slot slot;
+    size_t slot_col, slot_n;
     size_t row, m, col, n;
     bool has_y, has_bias;
 };
@@ -42,6 +44,8 @@ static void bind_operands(struct uqm_vk_launch *l, struct linear_push *push,
     const struct uqm_linear *a = p->of;
     const struct uqm_place y = uqm_place_add(a->y, p->row * a->ldy + p->col);
     const uint64_t w_words = uqm_vk_packed_bytes(a->w_dtype, p->n, a->k) / sizeof(uint32_t);
+    const uint64_t w_skip =
+        uqm_vk_packed_bytes(a->w_dtype, p->col - p->slot_col, a->k) / sizeof(uint32_t);
     uint32_t i = 3;
 
     /* Whoever reads what neighbouring columns' dispatches write binds the same words between the
@@ -50,7 +54,7 @@ static void bind_operands(struct uqm_vk_launch *l, struct linear_push *push,
     l->bindings[0] =
         p->has_y ? uqm_vk_write(y, 1, y_words, y_words) : uqm_vk_write(y, p->m, p->n, a->ldy);
     l->bindings[1] = uqm_vk_read(uqm_place_add(a->x, p->row * a->ldx), p->m, a->k, a->ldx);
-    l->bindings[2] = uqm_vk_read(p->slot.place, 1, w_words, w_words);
+    l->bindings[2] = uqm_vk_read(uqm_place_add(p->slot.place, w_skip), 1, w_words, w_words);
     if (uqm_vk_gemm_takes_texels(p->gemm)) {
         l->bindings[1].texel = VK_FORMAT_R32G32B32A32_SFLOAT;
         l->bindings[2].texel = VK_FORMAT_R32G32B32A32_UINT;
@@ -152,23 +156,30 @@ static int run_part(struct uqm_vk *vk, struct part *p, struct uqm_err *err)
 
 /* --- the whole --- */
 
-/* Rows of x that one dispatch takes: what can be bound, and what a submit may hold. */
-static int rows_at_a_time(size_t *out, const struct uqm_vk *vk, const struct uqm_linear *a,
-                          const struct uqm_vk_gemm *gemm, size_t n, struct uqm_err *err)
+/* Rows of x that share what a dispatch has fetched of W before they are worth fewer columns. */
+enum { ENOUGH_ROWS = 64 };
+
+/* Rows of x and of W that one dispatch takes: what can be bound, and what a submit may hold. */
+static int cut(size_t *rows, size_t *cols, const struct uqm_vk *vk, const struct part *p,
+               struct uqm_err *err)
 {
+    const struct uqm_linear *a = p->of;
+    const struct uqm_vk_gemm *gemm = p->gemm;
     const size_t tile = gemm->path == UQM_VK_GEMM_TILE ? gemm->bm : gemm->tm;
+    const size_t across = uqm_align_up(gemm->bn, UQM_VK_PANEL);
+    const uint64_t work = uqm_vk_work_limit(vk) / (2 * (uint64_t) a->k);
     size_t fit_x, fit_y;
     int ret = uqm_vk_rows_that_fit(&fit_x, vk, a->k, a->ldx, "linear", err);
     if (ret >= 0)
-        ret = uqm_vk_rows_that_fit(&fit_y, vk, n, a->ldy, "linear", err);
+        ret = uqm_vk_rows_that_fit(&fit_y, vk, p->slot_n, a->ldy, "linear", err);
     if (ret < 0)
         return ret;
-    size_t rows = uqm_min_u64(fit_x, fit_y);
+    size_t most = uqm_min_u64(fit_x, fit_y);
     if (uqm_vk_gemm_takes_texels(gemm))
-        rows = uqm_min_u64(rows, (vk->limits.max_texels * 4 - a->k) / a->ldx);
-    size_t by_work = uqm_vk_work_limit(vk) / (2 * (uint64_t) n * a->k);
-    rows = uqm_min_u64(rows, uqm_align_up(by_work + 1, 8));
-    *out = rows > tile ? rows / tile * tile : rows ? rows : 1;
+        most = uqm_min_u64(most, (vk->limits.max_texels * 4 - a->k) / a->ldx);
+    most = uqm_min_u64(most, uqm_max_u64(work / p->slot_n, uqm_max_u64(ENOUGH_ROWS, tile)));
+    *rows = most > tile ? most / tile * tile : most ? most : 1;
+    *cols = uqm_max_u64(work / uqm_min_u64(*rows, a->m) / across, 1) * across;
     return UQM_OK;
 }
 
@@ -186,25 +197,29 @@ static size_t cols_at_a_time(const struct uqm_vk *vk, const struct uqm_linear *a
 static int fill_slot(struct part *p, struct uqm_vk *vk, struct uqm_err *err)
 {
     const struct uqm_linear *a = p->of;
-    const uint64_t bytes = uqm_vk_packed_bytes(a->w_dtype, p->n, a->k);
-    const uint64_t skip = uqm_dtype_bytes(a->w_dtype, (uint64_t) p->col * a->k);
+    const uint64_t bytes = uqm_vk_packed_bytes(a->w_dtype, p->slot_n, a->k);
+    const uint64_t skip = uqm_dtype_bytes(a->w_dtype, (uint64_t) p->slot_col * a->k);
     int ret = uqm_vk_slot_take(&p->slot, vk, bytes, err);
     if (ret < 0)
         return ret;
-    uqm_vk_pack(p->slot.host, (const unsigned char *) a->w + skip, a->w_dtype, p->n, a->k,
+    uqm_vk_pack(p->slot.host, (const unsigned char *) a->w + skip, a->w_dtype, p->slot_n, a->k,
                 vk->threads);
     return uqm_vk_slot_filled(vk, &p->slot, bytes, err);
 }
 
 static int run_slot(struct uqm_vk *vk, struct part *p, struct uqm_err *err)
 {
-    size_t rows;
-    int ret = rows_at_a_time(&rows, vk, p->of, p->gemm, p->n, err);
+    const size_t end = p->slot_col + p->slot_n;
+    size_t rows, cols;
+    int ret = cut(&rows, &cols, vk, p, err);
     if (ret >= 0)
         ret = fill_slot(p, vk, err);
     for (p->row = 0; ret >= 0 && p->row < p->of->m; p->row += rows) {
         p->m = uqm_min_u64(rows, p->of->m - p->row);
-        ret = run_part(vk, p, err);
+        for (p->col = p->slot_col; ret >= 0 && p->col < end; p->col += cols) {
+            p->n = uqm_min_u64(cols, end - p->col);
+            ret = run_part(vk, p, err);
+        }
     }
     return ret;
 }
@@ -226,8 +241,8 @@ static int run_linear(struct uqm_vk *vk, const struct uqm_linear *a,
                         "linear: 8 rows of %zu weights do not fit a slot of %s", a->k,
                         vk->device.name);
     int ret = UQM_OK;
-    for (p.col = 0; ret >= 0 && p.col < a->n; p.col += cols) {
-        p.n = uqm_min_u64(cols, a->n - p.col);
+    for (; ret >= 0 && p.slot_col < a->n; p.slot_col += cols) {
+        p.slot_n = uqm_min_u64(cols, a->n - p.slot_col);
         ret = run_slot(vk, &p, err);
     }
     return ret;

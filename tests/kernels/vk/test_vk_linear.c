@@ -315,31 +315,46 @@ static void a_row_does_not_know_its_batch(void **state)
     vk_fixture_close(&f);
 }
 
-/* Slots of a few rows of W, bindings of a few rows of x: the same bits as in one piece. */
+/* y as it is after the product, malloc'd. */
+static float *run_once(struct vk_fixture *f, const struct product *p, const struct uqm_linear *args)
+{
+    struct uqm_err err = { 0 };
+    assert_ok(f->ops->upload(f->device, args->y, p->y, p->s.m * p->ldy, &err), err);
+    assert_ok(f->ops->linear(f->device, args, &err), err);
+    return vk_array_get(f, &p->dy);
+}
+
+/* Slots of a few rows of W, bindings of a few rows of x, dispatches of few of both: the same bits
+ * as in one piece. */
 static void cutting_changes_no_bit(void **state)
 {
     (void) state;
     const struct shape s = { 300, 200, 132 };
     struct vk_fixture f;
-    struct uqm_err err = { 0 };
     if (!vk_fixture_open(&f, NULL))
         test_skip("no Vulkan device");
     struct product p = product_make(&f, s, UQM_BF16, UQM_EPI_ADD, true, true, 21);
     const struct uqm_linear args = linear_of(&p, false);
     vk_fixture_reserve(&f, &needs);
-    assert_ok(f.ops->linear(f.device, &args, &err), err);
-    float *whole = vk_array_get(&f, &p.dy);
+    f.vk->core->work_limit = f.vk->core->work_ceiling = UINT64_MAX;
+    const uint64_t before = f.vk->core->n_dispatches;
+    float *whole = run_once(&f, &p, &args);
+    assert_int_equal(f.vk->core->n_dispatches - before, 1);
+
+    f.vk->core->work_limit = f.vk->core->work_ceiling = 1000000;
+    float *pieces = run_once(&f, &p, &args);
+    assert_true(f.vk->core->n_dispatches - before > 5);
+    assert_memory_equal(pieces, whole, s.m * p.ldy * sizeof *whole);
+    free(pieces);
     f.ops->release(f.device);
 
     const struct uqm_device_needs small = { .tile_bytes = 4000, .tile_elem = 2000, .max_k = 132 };
     f.vk->limits.max_range = 64 << 10;
     vk_fixture_reserve(&f, &small);
-    assert_ok(f.ops->upload(f.device, args.y, p.y, s.m * p.ldy, &err), err);
-    assert_ok(f.ops->linear(f.device, &args, &err), err);
-    float *pieces = vk_array_get(&f, &p.dy);
+    pieces = run_once(&f, &p, &args);
     assert_memory_equal(pieces, whole, s.m * p.ldy * sizeof *whole);
-    free(whole);
     free(pieces);
+    free(whole);
     product_finish(&f, &p);
     vk_fixture_close(&f);
 }
