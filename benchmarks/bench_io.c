@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 #include "benchmarks/bench.h"
+#include "benchmarks/io_copy.h"
 #include "io/engine.h"
-#include "io/sink.h"
-#include "io/stream.h"
+#include "src/base/hash.h"
 
 enum { ALIGN = 4096 };
 
@@ -77,53 +77,20 @@ static void bare_copy(const struct setup *s, const char *in, const char *out, bo
 
 /* ---- ours ---- */
 
-struct plan {
-    const struct setup *s;
-    struct uqm_file *file;
-    uint64_t off;
-};
-
-static int next_piece(void *ctx, struct uqm_piece *piece)
-{
-    struct plan *p = ctx;
-    if (p->off == p->s->n_bytes)
-        return 0;
-    *piece =
-        (struct uqm_piece){ .file = p->file, .off_bytes = p->off, .n_bytes = p->s->block_bytes };
-    p->off += p->s->block_bytes;
-    return 1;
-}
-
 static void our_copy(const struct setup *s, struct uqm_env *env, const char *in, const char *out)
 {
     struct uqm_err err = { 0 };
-    struct plan plan = { .s = s };
-    struct uqm_stream *stream = NULL;
-    struct uqm_sink *sink = NULL;
-    struct uqm_file_digest digest = { .n_leaves = 0 };
-    if (in) {
-        check(uqm_file_open(&plan.file, env, in, &err), &err);
-        check(uqm_stream_create(&stream, env, s->block_bytes, 1, s->memory_bytes, next_piece, &plan,
-                                &err),
-              &err);
-    }
-    if (out)
-        check(uqm_sink_create(&sink, env, out, s->n_bytes, s->memory_bytes, &err), &err);
-    for (uint64_t off = 0; off < s->n_bytes; off += s->block_bytes) {
-        struct uqm_view view = { .data = s->block, .n_bytes = s->block_bytes };
-        if (in)
-            check(uqm_stream_next(stream, &view, &err), &err);
-        if (out)
-            check(uqm_sink_write(sink, view.data, view.n_bytes, &err), &err);
-        if (in)
-            uqm_stream_release(stream, &view);
-    }
-    if (out)
-        check(uqm_sink_finish(sink, &digest, &err), &err);
-    uqm_file_digest_finish(&digest);
-    uqm_sink_destroy(&sink);
-    uqm_stream_destroy(&stream);
-    uqm_file_close(&plan.file);
+    const struct io_copy copy = {
+        .in = { in },
+        .n_inputs = in ? 1 : 0,
+        .out = out,
+        .n_bytes = s->n_bytes,
+        .block_bytes = s->block_bytes,
+        .stream_bytes = s->memory_bytes,
+        .sink_bytes = s->memory_bytes,
+        .block = s->block,
+    };
+    check(io_copy_run(&copy, env, &err), &err);
 }
 
 /* ---- the cases ---- */

@@ -1,35 +1,38 @@
 /*
- * A linear merge of synthetic models against a bare read of the same inputs and a bare write of the
- * same output. The merge also averages, takes SHA-256 of what it writes and XXH3-128 of everything,
- * and ends in a folder with its manifest. Interleaved, several rounds, one JSON line a case;
- * ratio = our time / the loop's.
+ * Merges of synthetic models, each beside its floor: reading the same inputs and writing as many
+ * bytes as the output has through the same engine, as bench_io copies, digest included. The merge
+ * also computes, hashes its inputs, looks at what it did to them, and ends in a folder with its
+ * manifest. Interleaved, several rounds, one JSON line a case; ratio = our time / the floor's.
  *
- *     bench_merge [--models 3] [--mib 512] [--rounds 3] [--dtype f16|bf16|f32] [--block-kib 4096]
- *                 [--memory-mib 256] [--threads 0] [--dir .]
+ *     bench_merge [--methods linear,task_arithmetic,...] [--models 3] [--mib 256] [--rounds 3]
+ *                 [--dtype bf16|f16|f32] [--tensor-mib 32] [--memory-mib 2048] [--threads 0]
+ *                 [--cache cold|warm|both] [--dir .]
  *
- * --mib is the size of one model. Before each turn the inputs are dropped from the page cache.
+ * --mib is the size of one model; methods with a base read one more, slerp only one beside it.
+ * "cold" finds nothing in the page cache and reads as the program would by itself; "warm" finds
+ * everything there and reads without O_DIRECT. *_cpu_s: of all threads, the kernel's part too.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "benchmarks/bench.h"
+#include "benchmarks/io_copy.h"
+#include "benchmarks/merge_models.h"
 #include "src/base/fs.h"
-#include "src/base/hash.h"
-#include "src/base/rng.h"
-#include "src/format/safetensors.h"
 
-enum { ALIGN = 4096, TENSOR_BYTES = 32 << 20 };
+enum { BLOCK_BYTES = 4 << 20, SINK_BYTES = 16 << 20, STREAM_BYTES = 128 << 20 };
 
 struct setup {
     char dir[512];
-    int n_models, n_rounds, n_threads;
-    size_t n_tensors; /* of TENSOR_BYTES each, in every model */
-    size_t block_bytes;
-    uint64_t memory_bytes, file_bytes;
-    enum uqm_dtype dtype;
-    uint8_t *block; /* aligned; of the bare loops */
+    int n_rounds, n_threads;
+    uint64_t memory_bytes;
+    struct merge_models models;
+};
+
+struct contestant {
+    struct bench_times wall, cpu;
 };
 
 static void die(const char *what)
@@ -46,231 +49,249 @@ static void check(int ret, const struct uqm_err *err)
     }
 }
 
-static const char *path_of(const struct setup *s, const char *name, int model)
+static double cpu_now(void)
 {
-    static char ring[4][1024];
-    static unsigned next;
-    char *buf = ring[next++ % 4];
-    if (model >= 0)
-        snprintf(buf, sizeof ring[0], "%s/model-%d/%s", s->dir, model, name);
-    else
-        snprintf(buf, sizeof ring[0], "%s/%s", s->dir, name);
-    return buf;
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double) (u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           1e-6 * (double) (u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
-/* ---- the models ---- */
+/* ---- the methods ---- */
 
-/* Finite numbers of ordinary size in any of the types: the exponent's top bits are kept low. */
-static void fill(uint8_t *p, size_t n, enum uqm_dtype dtype, struct uqm_rng *rng)
+struct method {
+    const char *name;
+    bool has_base;
+    int most_models; /* 0: any */
+    const char *per_model, *per_merge;
+};
+
+static const struct method methods[] = {
+    { "linear", false, 0, "weight: 0.5", NULL },
+    { "task_arithmetic", true, 0, "weight: 0.4", NULL },
+    { "slerp", true, 1, NULL, "t: 0.4" },
+    { "model_stock", true, 0, NULL, NULL },
+    { "ties", true, 0, "weight: 0.4, density: 0.5", NULL },
+    { "dare_linear", true, 0, "weight: 0.4, density: 0.5", NULL },
+    { "dare_ties", true, 0, "weight: 0.4, density: 0.5", NULL },
+    { "della_linear", true, 0, "weight: 0.4, density: 0.5, epsilon: 0.15", NULL },
+    { "della", true, 0, "weight: 0.4, density: 0.5, epsilon: 0.15", NULL },
+    { "breadcrumbs", true, 0, "weight: 0.4, density: 0.5, gamma: 0.01", NULL },
+    { "breadcrumbs_ties", true, 0, "weight: 0.4, density: 0.5, gamma: 0.01", NULL },
+    { "sce", true, 0, NULL, "select_topk: 0.5" },
+    { "nuslerp", false, 2, "weight: 0.4", NULL },
+    { "multislerp", false, 0, "weight: 0.4", NULL },
+    { "karcher", false, 0, NULL, NULL },
+    { "nearswap", true, 1, NULL, "t: 0.001" },
+    { "arcee_fusion", true, 1, NULL, NULL },
+    { "ram", true, 0, NULL, NULL },
+    { "ramplus_tl", true, 0, NULL, NULL },
+    { "passthrough", false, 1, NULL, NULL },
+};
+
+static int models_of(const struct setup *s, const struct method *m)
 {
-    for (size_t i = 0; i < n; i += 4) {
-        uint32_t bits = uqm_rng_u32(rng);
-        bits = dtype == UQM_F16 ? bits & 0xBBFFBBFF : bits & 0xBFFFBFFF;
-        memcpy(p + i, &bits, 4);
-    }
+    int n = s->models.n_models;
+    return m->most_models && n > m->most_models ? m->most_models : n;
 }
 
-static void make_model(struct setup *s, int model)
+static void make_recipe(const struct setup *s, const struct method *m, const char *path)
 {
-    struct uqm_err err = { 0 };
-    struct uqm_st_tensor *t = calloc(s->n_tensors, sizeof *t);
-    struct uqm_st_header h = { 0 };
-    struct uqm_st_pair metadata = { "format", "pt" };
-    char(*names)[32] = calloc(s->n_tensors, sizeof *names);
-    uint64_t shape[2] = { 1024, TENSOR_BYTES / 1024 * 8 / uqm_dtype_bits(s->dtype) };
-    struct uqm_rng rng;
-
-    uqm_rng_init(&rng, uqm_rng_stream(1, UQM_RNG_SAMPLE, "bench", "merge", (uint32_t) model, 0));
-    if (!t || !names || mkdir(path_of(s, "", model), 0755) != 0)
-        die(path_of(s, "", model));
-    for (size_t i = 0; i < s->n_tensors; i++) {
-        snprintf(names[i], sizeof names[i], "layers.%zu.w", i);
-        t[i] = (struct uqm_st_tensor){ .name = names[i],
-                                       .name_len = strlen(names[i]),
-                                       .dtype = s->dtype,
-                                       .rank = 2,
-                                       .shape = shape };
-    }
-    check(uqm_st_header_init(&h, t, s->n_tensors, &metadata, 1, 0, &err), &err);
-    FILE *f = fopen(path_of(s, "model.safetensors", model), "wbe");
-    if (!f || fwrite(h.bytes, 1, h.n_bytes, f) != h.n_bytes)
-        die("model.safetensors");
-    for (uint64_t at = 0; at < h.data_bytes; at += s->block_bytes) {
-        size_t n =
-            h.data_bytes - at < s->block_bytes ? (size_t) (h.data_bytes - at) : s->block_bytes;
-        fill(s->block, n, s->dtype, &rng);
-        if (fwrite(s->block, 1, n, f) != n)
-            die("model.safetensors");
-    }
-    if (fclose(f) != 0)
-        die("model.safetensors");
-    s->file_bytes = h.n_bytes + h.data_bytes;
-    uqm_st_header_finish(&h);
-    free(t);
-    free(names);
-}
-
-static void make_recipe(const struct setup *s)
-{
-    FILE *f = fopen(path_of(s, "recipe.yml", -1), "we");
+    FILE *f = fopen(path, "we");
     if (!f)
-        die("recipe.yml");
-    fprintf(f, "merge_method: linear\nmodels:\n");
-    for (int k = 0; k < s->n_models; k++)
-        fprintf(f, "  - model: %s/model-%d\n    parameters: {weight: %d}\n", s->dir, k, k + 1);
+        die(path);
+    fprintf(f, "merge_method: %s\n", m->name);
+    if (m->has_base)
+        fprintf(f, "base_model: %s/base\n", s->dir);
+    fprintf(f, "models:\n");
+    for (int k = 1; k <= models_of(s, m); k++) {
+        fprintf(f, "  - model: %s/model-%d\n", s->dir, k);
+        if (m->per_model)
+            fprintf(f, "    parameters: {%s}\n", m->per_model);
+    }
+    if (m->per_merge)
+        fprintf(f, "parameters: {%s}\n", m->per_merge);
     if (fclose(f) != 0)
-        die("recipe.yml");
+        die(path);
 }
 
 /* ---- the contestants ---- */
 
-static int open_or_die(const char *path, int flags)
+static struct uqm_common common_of(const struct setup *s, bool warm)
 {
-    int fd = open(path, flags | O_CLOEXEC, 0600);
-    if (fd < 0)
-        die(path);
-    return fd;
+    return (struct uqm_common){ .memory = s->memory_bytes,
+                                .n_threads = s->n_threads,
+                                .seed = 1,
+                                .direct = warm ? UQM_DIRECT_OFF : UQM_DIRECT_AUTO };
 }
 
-/* Block by block of every input, then of the output, as the merge does. */
-static void bare(const struct setup *s, bool direct)
+static void ours(const struct setup *s, const char *recipe, bool warm)
 {
-    int flags = direct ? O_DIRECT : 0, in[64];
-    uint64_t whole = s->file_bytes / s->block_bytes * s->block_bytes;
-    int out = open_or_die(path_of(s, "bare", -1), O_WRONLY | O_CREAT | O_TRUNC | flags);
-    for (int k = 0; k < s->n_models; k++)
-        in[k] = open_or_die(path_of(s, "model.safetensors", k), O_RDONLY | flags);
-    for (uint64_t at = 0; at < whole; at += s->block_bytes) {
-        ssize_t n = (ssize_t) s->block_bytes;
-        for (int k = 0; k < s->n_models; k++)
-            if (pread(in[k], s->block, s->block_bytes, (off_t) at) != n)
-                die("reading");
-        if (pwrite(out, s->block, s->block_bytes, (off_t) at) != n)
-            die("writing");
-    }
-    if (fsync(out) != 0)
-        die("writing");
-    close(out);
-    for (int k = 0; k < s->n_models; k++)
-        close(in[k]);
-    unlink(path_of(s, "bare", -1));
-}
-
-static void ours(const struct setup *s, bool direct)
-{
-    char *json = NULL;
+    char *json = NULL, out[1024];
     struct uqm_err err = { 0 };
+    snprintf(out, sizeof out, "%s/out", s->dir);
     struct uqm_merge_params params = {
-        .common = { .memory = s->memory_bytes,
-                    .n_threads = s->n_threads,
-                    .direct = direct ? UQM_DIRECT_ON : UQM_DIRECT_OFF },
-        .recipe_path = path_of(s, "recipe.yml", -1),
-        .out_dir = path_of(s, "out", -1),
+        .common = common_of(s, warm),
+        .recipe_path = recipe,
+        .out_dir = out,
     };
     check(uqm_merge(&json, &params, &err), &err);
     free(json);
 }
 
-static void forget_pages(const struct setup *s)
+static void floor_of(const struct setup *s, const struct method *m, bool warm)
 {
-    for (int k = 0; k < s->n_models; k++) {
-        int fd = open_or_die(path_of(s, "model.safetensors", k), O_RDONLY);
-        if (fdatasync(fd) != 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
-            die("dropping pages");
+    static char paths[IO_COPY_MOST_INPUTS][1024];
+    char out[1024];
+    struct uqm_env env;
+    struct uqm_err err = { 0 };
+    struct uqm_common common = common_of(s, warm);
+    struct io_copy copy = {
+        .out = out,
+        .n_bytes = s->models.file_bytes,
+        .block_bytes = BLOCK_BYTES,
+        .stream_bytes = STREAM_BYTES,
+        .sink_bytes = SINK_BYTES,
+    };
+    snprintf(out, sizeof out, "%s/floor", s->dir);
+    for (int k = m->has_base ? 0 : 1; k <= models_of(s, m); k++) {
+        merge_models_path(paths[copy.n_inputs], sizeof paths[0], &s->models, k);
+        copy.in[copy.n_inputs] = paths[copy.n_inputs];
+        copy.n_inputs++;
+    }
+    check(uqm_env_init(&env, &common, &err), &err);
+    check(io_copy_run(&copy, &env, &err), &err);
+}
+
+/* Into the page cache, or out of it. */
+static void prepare(const struct setup *s, bool warm)
+{
+    static char block[1 << 20];
+    char path[1024];
+    for (int k = 0; k <= s->models.n_models; k++) {
+        merge_models_path(path, sizeof path, &s->models, k);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || fdatasync(fd) != 0)
+            die(path);
+        if (!warm && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
+            die(path);
+        while (warm && read(fd, block, sizeof block) > 0)
+            ;
         close(fd);
     }
 }
 
-/* SHA-256 of as many bytes as one output has, alone: no merge can be faster. */
-static double time_sha256(const struct setup *s)
+static void clean_up(const struct setup *s)
 {
-    struct uqm_sha256 *h = uqm_sha256_create();
-    if (!h)
-        die("sha256");
-    double t = bench_now();
-    for (uint64_t at = 0; at < s->file_bytes; at += s->block_bytes)
-        uqm_sha256_update(h, s->block, s->block_bytes);
-    t = bench_now() - t;
-    uqm_sha256_destroy(&h);
-    return t;
+    char path[1024];
+    struct uqm_err err = { 0 };
+    snprintf(path, sizeof path, "%s/floor", s->dir);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/out", s->dir);
+    if (access(path, F_OK) == 0)
+        check(uqm_remove_tree(path, &err), &err);
 }
 
-static void run_case(const struct setup *s, bool direct, double sha256_s)
+static void print_case(const struct setup *s, const struct method *m, bool warm,
+                       const struct contestant *us, const struct contestant *floor)
 {
-    struct bench_times us = { .n = 0 }, them = { .n = 0 };
-    struct uqm_err err = { 0 };
-    for (int i = 0; i < s->n_rounds; i++) {
-        forget_pages(s);
-        double t = bench_now();
-        bare(s, direct);
-        bench_add(&them, bench_now() - t);
-        forget_pages(s);
-        t = bench_now();
-        ours(s, direct);
-        bench_add(&us, bench_now() - t);
-        check(uqm_remove_tree(path_of(s, "out", -1), &err), &err);
-    }
-    double mib = (double) s->file_bytes * (s->n_models + 1) / (1 << 20);
-    bench_begin("merge", "linear");
-    bench_text("dtype", uqm_dtype_name(s->dtype));
-    bench_flag("direct", direct);
-    bench_number("models", s->n_models);
-    bench_number("mib_moved", mib);
+    int n_inputs = models_of(s, m) + (m->has_base ? 1 : 0);
+    double seconds = bench_median(&us->wall);
+    bench_begin("merge", m->name);
+    bench_text("dtype", uqm_dtype_name(s->models.dtype));
+    bench_text("cache", warm ? "warm" : "cold");
+    bench_number("inputs", n_inputs);
+    bench_number("mib_read", (double) s->models.file_bytes * n_inputs / (1 << 20));
+    bench_number("mib_written", (double) s->models.file_bytes / (1 << 20));
     bench_number("memory_mib", (double) s->memory_bytes / (1 << 20));
     bench_number("rounds", s->n_rounds);
-    bench_number("ours_s", bench_median(&us));
-    bench_number("ours_min_s", bench_min(&us));
-    bench_number("bare_s", bench_median(&them));
-    bench_number("bare_min_s", bench_min(&them));
-    bench_number("ours_mib_per_s", mib / bench_median(&us));
-    bench_number("bare_mib_per_s", mib / bench_median(&them));
-    bench_number("sha256_alone_s", sha256_s);
-    bench_number("ratio", bench_median(&us) / bench_median(&them));
+    bench_number("ours_s", seconds);
+    bench_number("ours_min_s", bench_min(&us->wall));
+    bench_number("ours_cpu_s", bench_median(&us->cpu));
+    bench_number("floor_s", bench_median(&floor->wall));
+    bench_number("floor_min_s", bench_min(&floor->wall));
+    bench_number("floor_cpu_s", bench_median(&floor->cpu));
+    bench_number("melem_per_s", (double) s->models.n_elem * 1e-6 / seconds);
+    bench_number("cpu_ns_per_elem", bench_median(&us->cpu) * 1e9 / (double) s->models.n_elem);
+    bench_number("ratio", seconds / bench_median(&floor->wall));
     bench_end();
 }
 
-static bool takes_direct(const struct setup *s)
+static void run_case(const struct setup *s, const struct method *m, bool warm)
 {
-    int fd = open(path_of(s, "model.safetensors", 0), O_RDONLY | O_DIRECT | O_CLOEXEC);
-    bool yes = fd >= 0 && pread(fd, s->block, ALIGN, 0) > 0;
-    if (fd >= 0)
-        close(fd);
-    return yes;
+    struct contestant us = { .wall.n = 0 }, floor = { .wall.n = 0 };
+    char recipe[1024];
+    snprintf(recipe, sizeof recipe, "%s/%s.yml", s->dir, m->name);
+    make_recipe(s, m, recipe);
+    for (int i = 0; i < s->n_rounds; i++)
+        for (int k = 0; k < 2; k++) {
+            struct contestant *c = k ? &us : &floor;
+            prepare(s, warm);
+            double t = bench_now(), cpu = cpu_now();
+            if (k)
+                ours(s, recipe, warm);
+            else
+                floor_of(s, m, warm);
+            bench_add(&c->wall, bench_now() - t);
+            bench_add(&c->cpu, cpu_now() - cpu);
+            clean_up(s);
+        }
+    print_case(s, m, warm, &us, &floor);
+}
+
+/* ---- the whole ---- */
+
+static bool is_listed(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, name, n) == 0 && (at[n] == ',' || at[n] == 0))
+            return true;
+    }
+    return false;
 }
 
 int main(int argc, char **argv)
 {
-    const char *dtype = bench_option_text(argc, argv, "--dtype", "f16");
+    const char *dtype = bench_option_text(argc, argv, "--dtype", "bf16");
+    const char *cache = bench_option_text(argc, argv, "--cache", "both");
+    const char *list = bench_option_text(
+        argc, argv, "--methods",
+        "linear,task_arithmetic,slerp,model_stock,ties,dare_linear,dare_ties,della");
     struct setup s = {
-        .n_models = (int) bench_option(argc, argv, "--models", 3),
         .n_rounds = (int) bench_option(argc, argv, "--rounds", 3),
-        .block_bytes = (size_t) bench_option(argc, argv, "--block-kib", 4096) << 10,
-        .memory_bytes = (uint64_t) bench_option(argc, argv, "--memory-mib", 256) << 20,
-        .n_tensors = ((size_t) bench_option(argc, argv, "--mib", 512) << 20) / TENSOR_BYTES,
         .n_threads = (int) bench_option(argc, argv, "--threads", 0),
-        .dtype = strcmp(dtype, "f32") == 0    ? UQM_F32
-                 : strcmp(dtype, "bf16") == 0 ? UQM_BF16
-                                              : UQM_F16,
+        .memory_bytes = (uint64_t) bench_option(argc, argv, "--memory-mib", 2048) << 20,
+        .models = {
+            .dir = s.dir,
+            .n_models = (int) bench_option(argc, argv, "--models", 3),
+            .tensor_bytes = (size_t) bench_option(argc, argv, "--tensor-mib", 32) << 20,
+            .dtype = strcmp(dtype, "f32") == 0   ? UQM_F32
+                     : strcmp(dtype, "f16") == 0 ? UQM_F16
+                                                 : UQM_BF16,
+        },
     };
     struct uqm_err err = { 0 };
-    if (s.n_models > 64 || s.n_tensors == 0 || s.block_bytes % ALIGN != 0) {
-        fprintf(stderr, "bench_merge: at most 64 models of at least 32 MiB, blocks of whole "
-                        "pages\n");
+    s.models.n_tensors =
+        ((size_t) bench_option(argc, argv, "--mib", 256) << 20) / s.models.tensor_bytes;
+    if (s.models.n_models >= IO_COPY_MOST_INPUTS || s.models.n_tensors == 0) {
+        fprintf(stderr, "bench_merge: fewer than 64 models, of one tensor at least\n");
         return 2;
     }
-    s.block = aligned_alloc(ALIGN, s.block_bytes);
     snprintf(s.dir, sizeof s.dir, "%s/bench-merge-XXXXXX",
              bench_option_text(argc, argv, "--dir", "."));
-    if (!s.block || !mkdtemp(s.dir))
+    if (!mkdtemp(s.dir))
         die(s.dir);
-    for (int k = 0; k < s.n_models; k++)
-        make_model(&s, k);
-    make_recipe(&s);
-    double sha256_s = time_sha256(&s);
-    if (takes_direct(&s))
-        run_case(&s, true, sha256_s);
-    run_case(&s, false, sha256_s);
+    check(merge_models_make(&s.models, &err), &err);
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        if (!is_listed(list, methods[i].name))
+            continue;
+        if (strcmp(cache, "warm") != 0)
+            run_case(&s, &methods[i], false);
+        if (strcmp(cache, "cold") != 0)
+            run_case(&s, &methods[i], true);
+    }
     check(uqm_remove_tree(s.dir, &err), &err);
-    free(s.block);
     return 0;
 }
