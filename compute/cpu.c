@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@ static uint64_t enabled_state(void)
     return (uint64_t) hi << 32 | lo;
 }
 
-uint32_t uqm_cpu_detect(void)
+static uint32_t detect(void)
 {
     const unsigned leaf1 = bit_FMA | bit_F16C | bit_AVX | bit_OSXSAVE;
     const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
@@ -32,11 +33,26 @@ uint32_t uqm_cpu_detect(void)
     return UQM_CPU_AVX2 | UQM_CPU_AVX512;
 }
 #else
-uint32_t uqm_cpu_detect(void)
+static uint32_t detect(void)
 {
     return 0;
 }
 #endif
+
+static uint32_t detected;
+
+static void detect_once(void)
+{
+    detected = detect();
+}
+
+/* Asked once: on a virtual machine each question is the host's to answer. */
+uint32_t uqm_cpu_detect(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, detect_once);
+    return detected;
+}
 
 uint32_t uqm_cpu_flags(void)
 {
