@@ -115,7 +115,6 @@ struct uqm_device_needs {
     size_t tile_bytes, tile_elem; /* of one W */
     size_t max_k;                 /* elements of its longest row */
     size_t max_kv;                /* n_kv of any prompt; 0: no attention */
-    uint64_t keep_bytes;          /* of all W that are named (linear's keep) at one time */
 };
 
 struct uqm_device_ops {
@@ -144,6 +143,10 @@ struct uqm_device_ops {
     int (*linear)(struct uqm_device *device, const struct uqm_linear *args, struct uqm_err *err);
     int (*norm)(struct uqm_device *device, const struct uqm_norm *args, struct uqm_err *err);
     int (*rotate)(struct uqm_device *device, const struct uqm_rotate *args, struct uqm_err *err);
+    /* Memory for so many W that are named (linear's keep) at one time, once all that the run needs
+     * has been taken: as many of them as fit are sent to the device once. 0: give it back, as
+     * release() does. NULL where linear() keeps nothing. */
+    int (*hold)(struct uqm_device *device, size_t n_tiles, struct uqm_err *err);
     /* The weights named first, first + 1, ... last - 1 will not be asked for again; their bytes may
      * go when it returns. NULL where linear() keeps nothing and uses nothing in place. */
     void (*forget)(struct uqm_device *device, uint64_t first, uint64_t last);

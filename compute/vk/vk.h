@@ -127,18 +127,29 @@ int uqm_vk_table(struct uqm_place *out, struct uqm_vk *vk, const void *src, size
  * n_bytes once, front to back, never read: it may be write-combined), say so, and bind `place`.
  * Taking waits only while all slots are in use. A slot is in use until the last dispatch that was
  * queued with it before the next take has run.
+ *
+ * Slots beside the ring, as many as uqm_vk_hold() found memory for, stay with the weights of a name
+ * until uqm_vk_forget().
  */
 struct uqm_vk_slot {
     void *host;
     struct uqm_place place;
-    uint64_t n_bytes; /* room */
-    unsigned index;
+    uint64_t n_bytes;           /* room */
+    struct uqm_memory *staging; /* NULL: host is in place's own memory */
 };
-/* n_bytes <= what uqm_vk_ops_slot_bytes() asked for. */
-int uqm_vk_slot_take(struct uqm_vk_slot *out, struct uqm_vk *vk, uint64_t n_bytes,
-                     struct uqm_err *err);
+/* Which weights: those from row `row` of the W that linear's keep names. */
+struct uqm_vk_slot_name {
+    uint64_t keep; /* 0: no name */
+    uint64_t row;
+};
+/* n_bytes <= what uqm_vk_ops_slot_bytes() asked for. One of the ring unless the weights have a name
+ * and a slot is left to stay with it. */
+int uqm_vk_slot_take(struct uqm_vk_slot *out, struct uqm_vk *vk, struct uqm_vk_slot_name name,
+                     uint64_t n_bytes, struct uqm_err *err);
 int uqm_vk_slot_filled(struct uqm_vk *vk, const struct uqm_vk_slot *slot, uint64_t n_bytes,
                        struct uqm_err *err);
+/* Where named weights are already; false: nowhere. */
+bool uqm_vk_slot_find(struct uqm_place *out, const struct uqm_vk *vk, struct uqm_vk_slot_name name);
 
 /* The tuner's choices, kept with the pipeline cache. A key has at most 59 characters. */
 bool uqm_vk_tuned_get(uint32_t *value, const struct uqm_vk *vk, const char *key);
@@ -154,6 +165,8 @@ int uqm_vk_download(struct uqm_vk *vk, void *dst, struct uqm_place src, size_t n
                     struct uqm_err *err);
 int uqm_vk_copy(struct uqm_vk *vk, struct uqm_place dst, struct uqm_place src, size_t n_words,
                 struct uqm_err *err);
+int uqm_vk_hold(struct uqm_vk *vk, size_t n_tiles, struct uqm_err *err);
+void uqm_vk_forget(struct uqm_vk *vk, uint64_t first, uint64_t last);
 int uqm_vk_finish(struct uqm_vk *vk, struct uqm_err *err);
 
 struct uqm_vk_ops_state; /* the operations' own (vk_ops.c) */

@@ -72,6 +72,11 @@ struct uqm_memory {
 /* As uqm_vk_alloc, of another role. */
 int uqm_vk_memory_create(struct uqm_memory **out, struct uqm_vk *vk, enum uqm_vk_role role,
                          uint64_t bytes, const char *what, struct uqm_err *err);
+/* n memories of one size in as few allocations as hold them. UQM_OK with *n_made < n: there was
+ * memory for no more. */
+int uqm_vk_memory_create_many(struct uqm_memory **out, size_t *n_made, struct uqm_vk *vk,
+                              enum uqm_vk_role role, uint64_t bytes, size_t n, const char *what,
+                              struct uqm_err *err);
 /* Waits until nothing uses it. */
 void uqm_vk_memory_destroy(struct uqm_vk *vk, struct uqm_memory **memory);
 /* Where the host sees it; NULL: it cannot. */
@@ -179,6 +184,13 @@ struct uqm_vk_slots {
     unsigned n, next;
     uint64_t bytes;     /* of one */
     uint64_t waited_ns; /* for a free slot */
+    uint64_t n_filled;
+    struct uqm_vk_kept *kept; /* of named weights; malloc'ed */
+    size_t n_kept, next_kept;
+};
+struct uqm_vk_kept {
+    struct uqm_memory *device;
+    struct uqm_vk_slot_name name; /* keep 0: free */
 };
 uint64_t uqm_vk_slots_bytes(const struct uqm_vk *vk, uint64_t slot_bytes);
 int uqm_vk_slots_init(struct uqm_vk *vk, uint64_t slot_bytes, struct uqm_err *err);

@@ -197,9 +197,12 @@ static size_t cols_at_a_time(const struct uqm_vk *vk, const struct uqm_linear *a
 static int fill_slot(struct part *p, struct uqm_vk *vk, struct uqm_err *err)
 {
     const struct uqm_linear *a = p->of;
+    const struct uqm_vk_slot_name name = { a->keep, p->slot_col };
     const uint64_t bytes = uqm_vk_packed_bytes(a->w_dtype, p->slot_n, a->k);
+    if (uqm_vk_slot_find(&p->slot.place, vk, name))
+        return UQM_OK;
     const uint64_t skip = uqm_dtype_bytes(a->w_dtype, (uint64_t) p->slot_col * a->k);
-    int ret = uqm_vk_slot_take(&p->slot, vk, bytes, err);
+    int ret = uqm_vk_slot_take(&p->slot, vk, name, bytes, err);
     if (ret < 0)
         return ret;
     uqm_vk_pack(p->slot.host, (const unsigned char *) a->w + skip, a->w_dtype, p->slot_n, a->k,

@@ -303,6 +303,50 @@ int uqm_vk_memory_create(struct uqm_memory **out, struct uqm_vk *vk, enum uqm_vk
     return UQM_OK;
 }
 
+/* k memories in a block of their own. */
+static int create_row(struct uqm_memory **out, struct uqm_vk *vk, enum uqm_vk_role role,
+                      uint64_t bytes, size_t k, const char *what, struct uqm_err *err)
+{
+    struct uqm_vk_block *block;
+    size_t made = 0;
+    while (made < k && (out[made] = calloc(1, sizeof **out)))
+        made++;
+    int ret = made == k ? create_block(&block, vk, role, k * bytes, what, err)
+                        : uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", what);
+    for (size_t i = 0; i < made; i++) {
+        if (ret == UQM_OK) {
+            out[i]->bytes = bytes;
+            place_in(block, out[i]);
+        } else {
+            free(out[i]);
+            out[i] = NULL;
+        }
+    }
+    return ret;
+}
+
+int uqm_vk_memory_create_many(struct uqm_memory **out, size_t *n_made, struct uqm_vk *vk,
+                              enum uqm_vk_role role, uint64_t bytes, size_t n, const char *what,
+                              struct uqm_err *err)
+{
+    int ret = uqm_vk_alive(vk, err);
+    *n_made = 0;
+    bytes = (bytes + ALIGN_BYTES - 1) & ~(uint64_t) (ALIGN_BYTES - 1);
+    assert(bytes > 0);
+    size_t most = (size_t) (vk->core->info.max_allocation / bytes);
+    while (ret == UQM_OK && *n_made < n && most > 0) {
+        size_t k = n - *n_made < most ? n - *n_made : most;
+        ret = create_row(out + *n_made, vk, role, bytes, k, what, err);
+        if (ret == UQM_OK)
+            *n_made += k;
+        else if (ret == UQM_ERR_NOMEM && !vk->lost) {
+            most = k / 2;
+            ret = UQM_OK;
+        }
+    }
+    return ret;
+}
+
 void uqm_vk_memory_destroy(struct uqm_vk *vk, struct uqm_memory **memory)
 {
     struct uqm_memory *m = *memory, **link;

@@ -103,6 +103,18 @@ static int op_linear(struct uqm_device *device, const struct uqm_linear *args, s
     return ret == UQM_OK ? uqm_vk_linear(vk_of(device), args, err) : ret;
 }
 
+static int op_hold(struct uqm_device *device, size_t n_tiles, struct uqm_err *err)
+{
+    int ret = begin(device, err);
+    return ret == UQM_OK ? uqm_vk_hold(vk_of(device), n_tiles, err) : ret;
+}
+
+static void op_forget(struct uqm_device *device, uint64_t first, uint64_t last)
+{
+    if (vk_of(device)->core)
+        uqm_vk_forget(vk_of(device), first, last);
+}
+
 static int op_norm(struct uqm_device *device, const struct uqm_norm *args, struct uqm_err *err)
 {
     int ret = begin(device, err);
@@ -162,6 +174,8 @@ static const struct uqm_device_ops table = {
     .download = op_download,
     .copy = op_copy,
     .linear = op_linear,
+    .hold = op_hold,
+    .forget = op_forget,
     .norm = op_norm,
     .rotate = op_rotate,
     .attend = op_attend,

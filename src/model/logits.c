@@ -137,6 +137,15 @@ static void log_plan(const struct uqm_asking *a)
                 (double) p->ring_bytes / 0x1p20, p->batch_rows, uqm_states_kind_name(p->states));
 }
 
+/* A device with memory of its own keeps a group of weights there while batches go through it
+ * (device.h, hold): half a layer, if that is no more than a third of the room. */
+static uint64_t room_of_held(const struct uqm_asking *a)
+{
+    const struct uqm_plan_job *job = &a->plan_job;
+    const bool keeps = a->run.device->ops->hold && !job->on_host;
+    return keeps ? uqm_min_u64(job->ring_bytes[1][0] / 8 * 9, job->device_room / 3) : 0;
+}
+
 /* What the device has failed to do is halved as often as `halvings` says. */
 static int choose_plan(struct uqm_asking *a, const struct uqm_schedule *whole, unsigned halvings,
                        struct uqm_err *err)
@@ -159,6 +168,7 @@ static int choose_plan(struct uqm_asking *a, const struct uqm_schedule *whole, u
     int ret = measure_rings(a, err);
     if (ret < 0)
         return ret;
+    a->plan_job.device_room -= room_of_held(a);
     /* Where a pass grows no further because it need not, one after the other costs nothing. */
     const bool need_not = a->enough <= a->room && a->plan_job.n_tile_passes > 0;
     if (need_not && !a->job->wish)

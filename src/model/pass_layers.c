@@ -107,6 +107,31 @@ static int take_memory(struct pass *p, struct uqm_err *err)
     return ret < 0 ? ret : uqm_states_create(&p->states, &params, err);
 }
 
+/* Tiles of the group that has the most; single rows are no products. */
+static size_t most_tiles(const struct pass *p)
+{
+    size_t most = 0, load = 0;
+    for (size_t g = 0; g < p->n_groups; g++) {
+        size_t n = 0;
+        for (; load < p->group_ends[g]; load++) {
+            const struct uqm_load *l = &p->schedule.loads[load];
+            const uint64_t rows = uqm_schedule_tile_rows(&p->schedule, l, p->a->run.tile_bytes);
+            n += g > 0 && l->n_rows > 1 ? (size_t) ((l->n_rows + rows - 1) / rows) : 0;
+        }
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+/* With one batch each tile is asked for once only. */
+static int hold_tiles(struct pass *p, size_t n_tiles, struct uqm_err *err)
+{
+    struct uqm_device *device = p->a->run.device;
+    if (!device->ops->hold || p->shape.n_batches < 2)
+        return UQM_OK;
+    return device->ops->hold(device, n_tiles, err);
+}
+
 static int open_weights(struct pass *p, struct uqm_err *err)
 {
     struct uqm_asking *a = p->a;
@@ -122,6 +147,8 @@ static int open_weights(struct pass *p, struct uqm_err *err)
         .ring_bytes = a->plan.ring_bytes,
     };
     int ret = uqm_held_open(&p->held, &params, err);
+    if (ret == UQM_OK)
+        ret = hold_tiles(p, most_tiles(p), err);
     if (ret < 0)
         return ret;
     const struct uqm_weights_params weights = uqm_run_weights(&a->run, &p->schedule);
@@ -310,7 +337,9 @@ int uqm_layers_pass(struct uqm_asking *asking, struct uqm_err *err)
         ret = run_groups(&p, err);
     if (ret == UQM_OK)
         log_waits(&p);
-    uqm_held_close(&p.held); /* its memory is the head's */
+    uqm_held_close(&p.held); /* its memory is the head's, and that of the tiles too */
+    if (ret == UQM_OK)
+        ret = hold_tiles(&p, 0, err);
     if (ret == UQM_OK)
         ret = run_head(&p, err);
     if (ret == UQM_OK)

@@ -131,6 +131,43 @@ static void devices_with_memory_of_their_own_spill_to_the_host(void **state)
     teardown(f);
 }
 
+/* However many batches go through a layer, its weights go to the device once a pass; and as often
+ * as there are batches where the device has no memory to keep them in. */
+static void held_weights_are_sent_to_the_device_once_a_pass(void **state)
+{
+    (void) state;
+    char profiles[][64] = { "", "staged", "staged,two-queues" };
+    for (size_t i = 0; i < sizeof profiles / sizeof *profiles; i++) {
+        const struct uqm_vk_hooks hooks = { .info = with_profile, .ctx = profiles[i] };
+        struct fixture *f = small();
+        struct uqm_err err = { 0 };
+        uint64_t sent[3];
+        float first[MAX_PROMPTS][VOCAB];
+        if (!open_vulkan(f, profiles[i][0] ? &hooks : NULL, true)) {
+            teardown(f);
+            test_skip("no Vulkan device");
+        }
+        struct uqm_vk *vk = (struct uqm_vk *) (void *) f->machine.device;
+        for (int run = 0; run < 3; run++) {
+            /* one batch; a batch a prompt; that again, without memory for more than the ring */
+            const struct uqm_plan_wish wish = { .kind = UQM_PLAN_LAYERS,
+                                                .batch_rows = run ? 1 : 2000 };
+            const uint64_t before = vk->core->slots.n_filled;
+            setenv("UQMERGE_VK_KEEP", run == 2 ? "0" : "1000", 1);
+            assert_ok(ask(f, &wish, &err), err);
+            sent[run] = vk->core->slots.n_filled - before;
+            if (run == 0)
+                memcpy(first, f->logits, sizeof first);
+            assert_same(f, first);
+        }
+        unsetenv("UQMERGE_VK_KEEP");
+        /* the projector is not a layer's: a prompt with a picture sends it */
+        assert_int_equal(sent[1] - sent[0], 0);
+        assert_true(sent[2] > 2 * sent[1]);
+        teardown(f);
+    }
+}
+
 /* ---- faults ---- */
 
 enum { MOST_FAULTS = 400 };
@@ -237,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_plan_gives_the_logits_of_the_cpu),
         cmocka_unit_test(devices_with_memory_of_their_own_spill_to_the_host),
+        cmocka_unit_test(held_weights_are_sent_to_the_device_once_a_pass),
         cmocka_unit_test(every_allocation_of_a_run_may_fail_once),
         cmocka_unit_test(every_submit_of_a_run_may_run_out_of_memory_once),
         cmocka_unit_test(every_submit_of_a_run_may_lose_the_device_once),
