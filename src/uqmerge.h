@@ -209,6 +209,18 @@ struct uqm_eval_params {
 };
 UQM_API int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *err);
 
+struct uqm_report_params {
+    struct uqm_common common;
+    struct uqm_strings files; /* what uq, select, eval, diff, merge and experiment gave as JSON, and
+                                 a merge's uqmerge.report.json */
+    const char *document;     /* instead of files: one such document as text */
+    const char *out_path;     /* required; replaced as a whole */
+    const char *title;        /* NULL: "uqmerge report" */
+};
+/* One self-contained HTML page. UQM_ERR_FORMAT names a file that is no such document. */
+UQM_API int uqm_write_report(char **json, const struct uqm_report_params *params,
+                             struct uqm_err *err);
+
 /* What this machine can run network layers on. */
 UQM_API int uqm_devices(char **json, struct uqm_err *err);
 

@@ -1,12 +1,13 @@
 #include "tools/commands.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct options {
     struct cli_common common;
     struct question_options questions;
     struct uq_options uq;
-    const char *out, *merge, *state;
+    const char *out, *merge, *state, *report;
     int order, patience;
     double min_drop;
     bool no_write, all_steps, overwrite;
@@ -74,12 +75,16 @@ static const struct cli_option table[] = {
       .set = cli_set_text,
       .field = FIELD(state),
       .help = "what is finished so far, to go on from after an interruption; default beside DIR" },
+    { .name = "report",
+      .value = "FILE.html",
+      .set = cli_set_text,
+      .field = FIELD(report),
+      .help = "a page with the curve, the stop and every number (see uqmerge report)" },
     UQ_OPTIONS(struct options),
     ABSENT("base", "DIR"),
     ABSENT("guard", "R"),
     ABSENT("confident", "ALPHA"),
     ABSENT("window", "W"),
-    ABSENT("report", "FILE.html"),
     ABSENT("method", "perturb|cp"),
     ABSENT("alpha", "ALPHA"),
     { 0 },
@@ -92,6 +97,18 @@ static int check(const struct options *o, struct uqm_err *err)
     if (o->out && o->no_write)
         return cli_fail(err, UQM_ERR_ARG, "select: --out: makes no sense with --no-write");
     return UQM_OK;
+}
+
+/* The page of a result. */
+static int write_page(const struct options *o, const char *json, struct uqm_err *err)
+{
+    const struct uqm_report_params params = { .document = json,
+                                              .out_path = o->report,
+                                              .title = "uqmerge select" };
+    char *written = NULL;
+    int ret = uqm_write_report(&written, &params, err);
+    free(written);
+    return ret;
 }
 
 static int run(struct cli_common *common, const struct uqm_strings *args)
@@ -123,6 +140,8 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
     session_init(&s, common);
     params.uq.common = common->uqm;
     ret = uqm_select(&json, &params, &err);
+    if (ret == UQM_OK && o->report)
+        ret = write_page(o, json, &err);
     return session_finish(&s, ret, &json, print_select, 0, &err);
 }
 

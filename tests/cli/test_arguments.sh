@@ -4,7 +4,7 @@ set -u
 . "$UQM_TESTS/cli/lib.sh"
 
 prints help.txt 'the commands are listed' --help
-for command in inspect diff merge verify ask uq select eval devices; do
+for command in inspect diff merge verify ask uq select eval report devices; do
     prints "help-$command.txt" "$command has a help text" "$command" --help
 done
 prints help-merge.txt 'help wins over mistakes beside it' merge --memroy --help
@@ -50,10 +50,17 @@ refuses 2 '--samples: 0 is less than 1' 'a sample of nothing is refused' uq m --
 refuses 2 '--samples: 1.5 is not within' 'a share above one is refused' uq m --data d --samples 1.5
 refuses 2 '--dropout: 1 is not within' 'dropping everything is refused' uq m --data d --dropout 1
 
-for command in sign pack unpack convert experiment report; do
+refuses 2 'report: --out: a page to write is required' 'report wants to know where to' report a.json
+refuses 1 'absent.json' 'report names a file that is not there' report absent.json --out p.html
+echo '{"answer": "B"}' > "$work/answer.json"
+refuses 1 'answer: not a result that a report can show' 'report refuses what it cannot show' \
+    report answer.json --out p.html
+holds '[ ! -e "$work/p.html" ]' 'a refused report leaves no page'
+
+for command in sign pack unpack convert experiment; do
     refuses 1 "$command: is not in this version" "$command is known and absent" "$command" x
 done
-for flag in guard confident window report method base; do
+for flag in guard confident window method base; do
     refuses 1 "--$flag: is not in this version" "select --$flag is known and absent" \
         select m --data d --no-write "--$flag" 1
 done

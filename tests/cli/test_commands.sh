@@ -186,6 +186,15 @@ holds '[ $status = 0 ] && [ "$(value "order.#")" = 3 ] && [ "$(value "selected.#
     [ "$(value out)" = chosen ] && [ "$(value steps.0.step)" = 1 ]' 'select decides and writes'
 run verify chosen
 holds '[ $status = 0 ]' 'verify accepts what it wrote'
+cp "$work/stdout" "$work/chosen.json"
+run report chosen.json chosen/uqmerge.report.json --out page.html
+holds '[ $status = 0 ] && grep -q "Algorithm 1, step by step" "$work/page.html" &&
+    grep -q "layer 5</th>" "$work/page.html" && grep -q "^</html>\|</html>$" "$work/page.html"' \
+    'report makes a page of a selection and its merge'
+run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 4 --repeats 2 --no-write \
+    --report select.html
+holds '[ $status = 0 ] && grep -q "Uncertainty of the merge" "$work/select.html"' \
+    'select --report writes the page too'
 run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 4 --repeats 2 --no-write \
     --all-steps
 holds '[ $status = 0 ] && grep -q "^selected" "$work/stdout"' \

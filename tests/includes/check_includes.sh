@@ -13,7 +13,8 @@ src/checkpoint: src/format src/base io compute
 src/model: src/checkpoint src/format src/base io compute
 src/merge: src/model src/checkpoint src/format src/base io compute
 src/uq: src/merge src/model src/checkpoint src/format src/base io compute
-src: src/uq src/merge src/model src/checkpoint src/format src/base io compute
+src/study: src/uq src/merge src/model src/checkpoint src/format src/base io compute
+src: src/study src/uq src/merge src/model src/checkpoint src/format src/base io compute
 tools:
 '
 

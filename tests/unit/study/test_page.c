@@ -1,0 +1,244 @@
+/* Result documents to pages: charts and tables hold the documents' numbers, and whatever a stranger
+ * writes into them the page stays one page. */
+#include <math.h>
+
+#include "src/study/chart.h"
+#include "src/study/page.h"
+#include "tests/unit/study/xml_check.h"
+
+#define EVIL "<script>alert(1)</script>\\u0001&\\\"'\\u202e"
+
+static json_t *parse(const char *text)
+{
+    json_error_t why;
+    json_t *root = json_loads(text, JSON_DECODE_ANY, &why);
+    if (!root)
+        fail_msg("%s in %s", why.text, text);
+    return root;
+}
+
+static char *page_of(const char *const *texts, size_t n)
+{
+    struct uqm_page_document documents[8] = { 0 };
+    struct uqm_err err = { 0 };
+    char *page;
+    size_t len;
+    assert_true(n <= 8);
+    for (size_t i = 0; i < n; i++)
+        documents[i] = (struct uqm_page_document){ .name = "run <1>", .root = parse(texts[i]) };
+    assert_ok(uqm_page_make(&page, &len, "a & b", documents, n, &err), err);
+    for (size_t i = 0; i < n; i++)
+        json_decref((json_t *) (uintptr_t) documents[i].root);
+    return page;
+}
+
+static const char uq[] =
+    "{\"config\":{\"seed\":7,\"perturb\":[\"image\",\"text\"],\"datasets\":[{\"data\":\"mmb\","
+    "\"path\":\"p\",\"records\":9,\"digest\":\"d1935\"}]},\"models\":[{\"model\":\"m" EVIL
+    "\",\"uq\":0.12345,\"stderr\":0.01,\"datasets\":[{\"data\":\"mmb\",\"uq\":0.5,"
+    "\"stderr\":0.02,\"samples\":8,\"skipped\":1}]},{\"model\":\"n\",\"uq\":null}]}";
+static const char selection[] =
+    "{\"config\":{},\"models\":[{\"model\":\"a\",\"uq\":0.3,\"stderr\":0.1}],"
+    "\"steps\":[{\"step\":1,\"added\":\"a\",\"uq\":0.3,\"stderr\":0.1,\"improved\":true},"
+    "{\"step\":2,\"added\":\"b" EVIL "\",\"uq\":0.4,\"stderr\":0.1,\"improved\":false,"
+    "\"diff\":0.1,\"diff_stderr\":0.05,\"accuracy\":0.25}],\"stopped_at\":2,\"selected\":[\"a\"],"
+    "\"seconds\":12.5,\"bytes_read\":4096}";
+static const char eval[] =
+    "{\"models\":[{\"model\":\"a\",\"average\":0.5,\"datasets\":[{\"data\":\"x\",\"metric\":"
+    "\"accuracy\",\"value\":0.5,\"samples\":4,\"skipped\":0}]},{\"model\":\"b\",\"average\":1,"
+    "\"datasets\":[{\"data\":\"y\",\"metric\":\"accuracy\",\"value\":1,\"samples\":4}]}]}";
+static const char diff[] =
+    "{\"identical\":1,\"changed\":2,\"only_a\":[],\"only_b\":[\"q\"],\"tensors\":["
+    "{\"name\":\"model.layers.0.a\",\"status\":\"changed\",\"rel_l2\":0.3},"
+    "{\"name\":\"model.layers.0.b\",\"status\":\"changed\",\"rel_l2\":0.4},"
+    "{\"name\":\"lm_head.weight\",\"status\":\"identical\",\"rel_l2\":0}]}";
+static const char merge_report[] =
+    "{\"version\":1,\"method\":\"linear\",\"inputs\":[{\"path\":\"x/first\",\"rel_l2\":0.1},"
+    "{\"path\":\"x/second\",\"rel_l2\":0.2}],\"tensors\":[{\"name\":\"model.layers.11.q\","
+    "\"inputs\":[{\"input\":1,\"rel_l2\":0.75},{\"input\":0,\"rel_l2\":0.5},"
+    "{\"input\":99,\"rel_l2\":1}]}]}";
+
+static void every_kind_makes_a_well_formed_page_without_script_or_network(void **state)
+{
+    (void) state;
+    const char *const texts[] = { uq, selection, eval, diff, merge_report };
+    char *page = page_of(texts, 5);
+    const struct xml_seen seen = xml_check(page);
+    assert_int_equal(seen.n_scripts, 0);
+    /* uq 2, select 2 + 1, eval 1 + 2 sets, merge 1, heat 1, work 2 */
+    assert_int_equal(seen.n_svg, 12);
+    assert_null(strstr(page, "<script"));
+    assert_null(strstr(page, "href=\"http"));
+    assert_null(strstr(page, "src="));
+    assert_non_null(strstr(page, "m&lt;script&gt;alert(1)&lt;/script&gt;"));
+    assert_non_null(strstr(page, "prefers-color-scheme:dark"));
+    assert_non_null(strstr(page, "@media print"));
+    free(page);
+}
+
+static void numbers_stand_with_their_units_and_errors(void **state)
+{
+    (void) state;
+    const char *const texts[] = { uq, selection, eval };
+    char *page = page_of(texts, 3);
+    assert_non_null(strstr(page, "0.1235<small> \u00b1 0.0100</small>"));
+    assert_non_null(strstr(page, "uncertainty<small> nats</small>"));
+    assert_non_null(strstr(page, "<td class=\"num\">25.00</td>")); /* an accuracy, in % */
+    assert_non_null(strstr(page, "Stopped at step 2; 1 models"));
+    assert_non_null(strstr(page, "Algorithm 1 stops</text>"));
+    assert_non_null(strstr(page, "d1935"));
+    assert_non_null(strstr(page, "1 records skipped, 8 counted"));
+    assert_non_null(strstr(page, "4.1 kB"));
+    assert_non_null(strstr(page, "<tr class=\"selected\"><th scope=\"row\" class=\"text\">1 a<"));
+    free(page);
+}
+
+static void a_layers_distance_is_the_root_mean_square_of_its_tensors(void **state)
+{
+    (void) state;
+    const char *const texts[] = { diff, merge_report };
+    char *page = page_of(texts, 2);
+    const double rms = sqrt((0.3 * 0.3 + 0.4 * 0.4) / 2);
+    char cell[64];
+    snprintf(cell, sizeof cell, "<td class=\"num\">%.4f</td>", rms);
+    const char *row = strstr(page, ">layer 0</th>");
+    assert_non_null(row);
+    const char *at = strstr(row, cell);
+    assert_non_null(at);
+    assert_true(at < strstr(row, "</tr>"));
+    row = strstr(page, ">layer 11</th>");
+    assert_non_null(row);
+    const char *first = strstr(row, "0.5000"), *second = strstr(row, "0.7500");
+    assert_true(first && second && first < second);
+    assert_non_null(strstr(page, ">head</th><td class=\"num\">0.0000</td>"));
+    free(page);
+}
+
+static void documents_of_no_kind_are_refused_by_name(void **state)
+{
+    (void) state;
+    static const char *const texts[] = { "{}", "[]", "3", "{\"models\":[]}", "{\"models\":3}" };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct uqm_err err = { 0 };
+        const struct uqm_page_document d = { .name = "odd", .root = parse(texts[i]) };
+        char *page = NULL;
+        size_t len;
+        assert_fails(uqm_page_make(&page, &len, NULL, &d, 1, &err), err, UQM_ERR_FORMAT, "odd: ");
+        assert_null(page);
+        json_decref((json_t *) (uintptr_t) d.root);
+    }
+}
+
+/* Every value of a good document replaced in turn by every kind of wrong one. */
+static void replace_all(json_t *root, json_t *node, const json_t *wrong, size_t *n)
+{
+    size_t i;
+    json_t *v;
+    const char *key;
+    void *next;
+    struct uqm_page_document d = { .name = "x", .root = root };
+    json_object_foreach_safe(node, next, key, v)
+    {
+        json_incref(v);
+        char *kept = strdup(key);
+        replace_all(root, v, wrong, n);
+        json_object_set(node, kept, (json_t *) (uintptr_t) wrong);
+        struct uqm_err err = { 0 };
+        char *page = NULL;
+        size_t len;
+        if (uqm_page_make(&page, &len, NULL, &d, 1, &err) == UQM_OK)
+            xml_check(page);
+        free(page);
+        json_object_set_new(node, kept, v);
+        free(kept);
+        ++*n;
+    }
+    json_array_foreach (node, i, v)
+        replace_all(root, v, wrong, n);
+}
+
+static void wrong_types_and_sizes_anywhere_leave_a_page_whole(void **state)
+{
+    (void) state;
+    static const char *const wrong[] = { "null",    "1e308", "-1e300",
+                                         "[]",      "{}",    "\"\"",
+                                         "\"x<y\"", "true",  "[[1],{\"a\":2},null]" };
+    const char *const texts[] = { uq, selection, eval, diff, merge_report };
+    size_t n = 0;
+    for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
+        for (size_t w = 0; w < sizeof wrong / sizeof *wrong; w++) {
+            json_error_t why;
+            json_t *bad = json_loads(wrong[w], JSON_DECODE_ANY, &why), *root = parse(texts[t]);
+            replace_all(root, root, bad, &n);
+            json_decref(root);
+            json_decref(bad);
+        }
+    assert_true(n > 500);
+}
+
+static void names_are_cut_in_their_middle_by_characters(void **state)
+{
+    (void) state;
+    struct uqm_short_text buf;
+    assert_string_equal(uqm_shorten(&buf, "short", 9), "short");
+    assert_string_equal(uqm_shorten(&buf, "abcdefghij", 9), "abcd\u2026ghij");
+    assert_string_equal(uqm_shorten(&buf, "\u00e4\u00f6\u00fcabcdef\u00e4", 9),
+                        "\u00e4\u00f6\u00fca\u2026def\u00e4");
+    assert_string_equal(uqm_shorten(&buf, "\u6f22\u5b57\u6f22\u5b57\u6f22\u5b57", 9),
+                        "\u6f22\u5b57\u2026\u6f22\u5b57");
+    char long_name[2000];
+    memset(long_name, 'x', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = '\0';
+    assert_int_equal(strlen(uqm_shorten(&buf, long_name, 17)), 16 + strlen("\u2026"));
+}
+
+static void axes_hold_equal_negative_and_huge_values(void **state)
+{
+    (void) state;
+    static const double values[][2] = { { 1, 1 },     { 0, 0 },          { -3, 5 },
+                                        { 1e-9, 0 },  { 1e14, -1e14 },   { 5, (double) NAN },
+                                        { 1e300, 1 }, { 0.1, 0.1000001 } };
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        for (int bars = 0; bars < 2; bars++) {
+            const struct uqm_chart_row rows[] = { { "a", values[i][0], 0.5, false },
+                                                  { "b", values[i][1], (double) NAN, true } };
+            const struct uqm_row_chart c = { .title = "t",
+                                             .rows = rows,
+                                             .n = 2,
+                                             .error = "e",
+                                             .bars = bars,
+                                             .line = true,
+                                             .stop_row = 2 };
+            struct uqm_html h;
+            struct uqm_err err = { 0 };
+            char *text;
+            size_t len;
+            assert_ok(uqm_html_init(&h, &err), err);
+            uqm_chart_rows(&h, &c);
+            assert_ok(uqm_html_finish(&text, &len, &h, &err), err);
+            assert_int_equal(xml_check(text).n_svg, 1);
+            assert_null(strstr(text, "nan\""));
+            assert_null(strstr(text, "inf\""));
+            /* Few ticks. */
+            size_t n = 0;
+            for (const char *p = text; (p = strstr(p, "class=\"grid\"")); p++)
+                n++;
+            assert_in_range(n, 2, 8);
+            free(text);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kind_makes_a_well_formed_page_without_script_or_network),
+        cmocka_unit_test(numbers_stand_with_their_units_and_errors),
+        cmocka_unit_test(a_layers_distance_is_the_root_mean_square_of_its_tensors),
+        cmocka_unit_test(documents_of_no_kind_are_refused_by_name),
+        cmocka_unit_test(wrong_types_and_sizes_anywhere_leave_a_page_whole),
+        cmocka_unit_test(names_are_cut_in_their_middle_by_characters),
+        cmocka_unit_test(axes_hold_equal_negative_and_huge_values),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
