@@ -30,7 +30,7 @@ stopped INT 2 select "$zoo/models/reason" "$zoo/models/know" --data $sets --repe
 holds '[ $status = 130 ] && [ ! -e "$work/chosen" ]' 'an interrupted select leaves no finished folder'
 
 # Whole once, for comparison; then stopped until it is done. A stop can come before the first model
-# is measured, so the time allowed grows.
+# is measured, so the time allowed grows: by half each time, for machines that are slow or busy.
 ask() {
     # shellcheck disable=SC2086
     "$@" select "$zoo/models/reason" "$zoo/models/know" --data $sets --samples 24 --repeats 2 \
@@ -47,7 +47,7 @@ for attempt in 1 2 3 4 5 6 7 8 9 10 11 12; do
     ask stopped INT $seconds
     [ $status = 130 ] || break
     stops=$((stops + 1))
-    seconds=$((seconds + 1))
+    seconds=$((seconds + 1 + seconds / 2))
 done
 holds '[ $status = 0 ] && [ "$(value steps)" = "$whole" ]' \
     'a select that was stopped and run again ends in the same steps'
