@@ -54,4 +54,14 @@ uint64_t uqm_vk_gemm_groups(const struct uqm_vk_gemm *g, uint64_t m, uint64_t n)
 int uqm_vk_linear_by(struct uqm_vk *vk, const struct uqm_linear *args,
                      const struct uqm_vk_gemm *gemm, struct uqm_err *err);
 
+/* In two steps, for timing kernels on the same weights: W into a slot, as every kernel wants it;
+ * the product. args->n <= uqm_vk_linear_cols(). */
+size_t uqm_vk_linear_cols(const struct uqm_vk *vk, const struct uqm_linear *args,
+                          const struct uqm_vk_gemm *gemm);
+int uqm_vk_linear_fill(struct uqm_vk_slot *slot, struct uqm_vk *vk, const struct uqm_linear *args,
+                       struct uqm_err *err);
+int uqm_vk_linear_filled(struct uqm_vk *vk, const struct uqm_linear *args,
+                         const struct uqm_vk_gemm *gemm, const struct uqm_vk_slot *slot,
+                         struct uqm_err *err);
+
 #endif

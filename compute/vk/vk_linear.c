@@ -8,6 +8,7 @@
 #include "compute/vk/vk_ops.h"
 #include "compute/vk/vk_ops_state.h"
 #include "compute/vk/vk_pack.h"
+#include "compute/vk/vk_tune.h"
 #include "src/base/checked.h"
 
 struct linear_push {
@@ -184,8 +185,8 @@ static int cut(size_t *rows, size_t *cols, const struct uqm_vk *vk, const struct
 }
 
 /* Rows of W that one slot takes. */
-static size_t cols_at_a_time(const struct uqm_vk *vk, const struct uqm_linear *a,
-                             const struct uqm_vk_gemm *gemm)
+size_t uqm_vk_linear_cols(const struct uqm_vk *vk, const struct uqm_linear *a,
+                          const struct uqm_vk_gemm *gemm)
 {
     uint64_t bytes = vk->ops->slot_bytes;
     bytes = uqm_min_u64(bytes, uqm_vk_range_words(vk) * sizeof(uint32_t));
@@ -194,29 +195,27 @@ static size_t cols_at_a_time(const struct uqm_vk *vk, const struct uqm_linear *a
     return bytes / uqm_vk_packed_bytes(a->w_dtype, UQM_VK_PANEL, a->k) * UQM_VK_PANEL;
 }
 
-static int fill_slot(struct part *p, struct uqm_vk *vk, struct uqm_err *err)
+static int fill_slot(struct uqm_vk_slot *slot, struct uqm_vk *vk, const struct uqm_linear *a,
+                     size_t col, size_t n, struct uqm_err *err)
 {
-    const struct uqm_linear *a = p->of;
-    const struct uqm_vk_slot_name name = { a->keep, p->slot_col };
-    const uint64_t bytes = uqm_vk_packed_bytes(a->w_dtype, p->slot_n, a->k);
-    if (uqm_vk_slot_find(&p->slot.place, vk, name))
+    const struct uqm_vk_slot_name name = { a->keep, col };
+    const uint64_t bytes = uqm_vk_packed_bytes(a->w_dtype, n, a->k);
+    const uint64_t skip = uqm_dtype_bytes(a->w_dtype, (uint64_t) col * a->k);
+    if (uqm_vk_slot_find(&slot->place, vk, name))
         return UQM_OK;
-    const uint64_t skip = uqm_dtype_bytes(a->w_dtype, (uint64_t) p->slot_col * a->k);
-    int ret = uqm_vk_slot_take(&p->slot, vk, name, bytes, err);
+    int ret = uqm_vk_slot_take(slot, vk, name, bytes, err);
     if (ret < 0)
         return ret;
-    uqm_vk_pack(p->slot.host, (const unsigned char *) a->w + skip, a->w_dtype, p->slot_n, a->k,
-                vk->threads);
-    return uqm_vk_slot_filled(vk, &p->slot, bytes, err);
+    uqm_vk_pack(slot->host, (const unsigned char *) a->w + skip, a->w_dtype, n, a->k, vk->threads);
+    return uqm_vk_slot_filled(vk, slot, bytes, err);
 }
 
+/* All that a slot is wanted for. */
 static int run_slot(struct uqm_vk *vk, struct part *p, struct uqm_err *err)
 {
     const size_t end = p->slot_col + p->slot_n;
     size_t rows, cols;
     int ret = cut(&rows, &cols, vk, p, err);
-    if (ret >= 0)
-        ret = fill_slot(p, vk, err);
     for (p->row = 0; ret >= 0 && p->row < p->of->m; p->row += rows) {
         p->m = uqm_min_u64(rows, p->of->m - p->row);
         for (p->col = p->slot_col; ret >= 0 && p->col < end; p->col += cols) {
@@ -227,18 +226,24 @@ static int run_slot(struct uqm_vk *vk, struct part *p, struct uqm_err *err)
     return ret;
 }
 
-static int run_linear(struct uqm_vk *vk, const struct uqm_linear *a,
-                      const struct uqm_vk_gemm_shape *shape, const struct uqm_vk_gemm *gemm,
-                      struct uqm_err *err)
+static struct part part_of(const struct uqm_linear *a, const struct uqm_vk_gemm_shape *shape,
+                           const struct uqm_vk_gemm *gemm)
 {
-    struct part p = {
+    return (struct part){
         .of = a,
         .gemm = gemm,
         .shape = shape,
         .has_y = a->epilogue == UQM_EPI_ADD || a->epilogue == UQM_EPI_SILU_MUL,
         .has_bias = a->bias.memory,
     };
-    const size_t cols = cols_at_a_time(vk, a, gemm);
+}
+
+static int run_linear(struct uqm_vk *vk, const struct uqm_linear *a,
+                      const struct uqm_vk_gemm_shape *shape, const struct uqm_vk_gemm *gemm,
+                      struct uqm_err *err)
+{
+    struct part p = part_of(a, shape, gemm);
+    const size_t cols = uqm_vk_linear_cols(vk, a, gemm);
     if (cols == 0)
         return uqm_fail(err, UQM_ERR_UNSUPPORTED,
                         "linear: 8 rows of %zu weights do not fit a slot of %s", a->k,
@@ -246,7 +251,9 @@ static int run_linear(struct uqm_vk *vk, const struct uqm_linear *a,
     int ret = UQM_OK;
     for (; ret >= 0 && p.slot_col < a->n; p.slot_col += cols) {
         p.slot_n = uqm_min_u64(cols, a->n - p.slot_col);
-        ret = run_slot(vk, &p, err);
+        ret = fill_slot(&p.slot, vk, a, p.slot_col, p.slot_n, err);
+        if (ret >= 0)
+            ret = run_slot(vk, &p, err);
     }
     return ret;
 }
@@ -271,12 +278,31 @@ int uqm_vk_linear_by(struct uqm_vk *vk, const struct uqm_linear *args,
     return run_linear(vk, args, &shape, gemm, err);
 }
 
+int uqm_vk_linear_fill(struct uqm_vk_slot *slot, struct uqm_vk *vk, const struct uqm_linear *args,
+                       struct uqm_err *err)
+{
+    *slot = (struct uqm_vk_slot){ 0 };
+    return fill_slot(slot, vk, args, 0, args->n, err);
+}
+
+int uqm_vk_linear_filled(struct uqm_vk *vk, const struct uqm_linear *args,
+                         const struct uqm_vk_gemm *gemm, const struct uqm_vk_slot *slot,
+                         struct uqm_err *err)
+{
+    const struct uqm_vk_gemm_shape shape = shape_of(vk, args);
+    struct part p = part_of(args, &shape, gemm);
+    p.slot = *slot;
+    p.slot_n = args->n;
+    return run_slot(vk, &p, err);
+}
+
 int uqm_vk_linear(struct uqm_vk *vk, const struct uqm_linear *args, struct uqm_err *err)
 {
     if (args->m == 0 || args->n == 0)
         return UQM_OK;
     assert(args->k > 0 && args->ldx >= args->k && args->ldy >= args->n);
     const struct uqm_vk_gemm_shape shape = shape_of(vk, args);
-    const struct uqm_vk_gemm gemm = uqm_vk_gemm_choose(vk, &shape);
-    return run_linear(vk, args, &shape, &gemm, err);
+    struct uqm_vk_gemm gemm = uqm_vk_gemm_choose(vk, &shape);
+    int ret = uqm_vk_tune(&gemm, vk, args, &shape, err);
+    return ret < 0 ? ret : run_linear(vk, args, &shape, &gemm, err);
 }

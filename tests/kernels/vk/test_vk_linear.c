@@ -359,6 +359,43 @@ static void cutting_changes_no_bit(void **state)
     vk_fixture_close(&f);
 }
 
+/* The winner is kept, gives the table's bits, and is not looked for a second time. */
+static void the_tuner_changes_no_bit(void **state)
+{
+    (void) state;
+    const struct shape s = { 70, 1030, 1024 };
+    struct vk_fixture f;
+    if (!vk_fixture_open(&f, NULL))
+        test_skip("no Vulkan device");
+    struct uqm_vk_cache *cache = &f.vk->core->cache;
+    struct product p = product_make(&f, s, UQM_F16, UQM_EPI_ADD, true, true, 31);
+    const struct uqm_linear args = linear_of(&p, false);
+    cache->n_tuned = 0;
+    vk_fixture_reserve(&f, &needs);
+    setenv("UQMERGE_VK_TUNE", "0", 1);
+    float *table = run_once(&f, &p, &args);
+    assert_int_equal(cache->n_tuned, 0);
+    setenv("UQMERGE_VK_TUNE", "1", 1);
+    for (int again = 0; again < 2; again++) {
+        const uint64_t before = f.vk->core->n_dispatches;
+        float *tuned = run_once(&f, &p, &args);
+        assert_int_equal(cache->n_tuned, 1);
+        assert_true(again == (f.vk->core->n_dispatches - before < 8));
+        assert_memory_equal(tuned, table, s.m * p.ldy * sizeof *table);
+        free(tuned);
+    }
+    /* a choice that this program does not know: the table's */
+    cache->tuned[0].value = UINT32_MAX;
+    float *unknown = run_once(&f, &p, &args);
+    assert_memory_equal(unknown, table, s.m * p.ldy * sizeof *table);
+    unsetenv("UQMERGE_VK_TUNE");
+    free(unknown);
+    free(table);
+    cache->n_tuned = 0;
+    product_finish(&f, &p);
+    vk_fixture_close(&f);
+}
+
 static void four_bindings_are_enough_for_a_residual_with_a_bias(void **state)
 {
     (void) state;
@@ -389,6 +426,7 @@ int main(void)
         cmocka_unit_test(odd_weights_come_through),
         cmocka_unit_test(a_row_does_not_know_its_batch),
         cmocka_unit_test(cutting_changes_no_bit),
+        cmocka_unit_test(the_tuner_changes_no_bit),
         cmocka_unit_test(four_bindings_are_enough_for_a_residual_with_a_bias),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
