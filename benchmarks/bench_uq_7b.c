@@ -5,6 +5,7 @@
 #include <cblas.h>
 
 #include "benchmarks/bench_uq.h"
+#include "compute/blas.h"
 #include "compute/threads.h"
 
 enum { N_TENSORS = 128, LAYER_ELEM = 4 * 4096 * 4096 + 3 * 4096 * 11008, MOST_TILE_ELEM = 4 << 20 };
@@ -236,6 +237,7 @@ static struct spent time_sgemm(int n_threads, size_t tokens)
         x[i] = (float) (i % 29) * 0.01f;
     memset(y, 1, tokens * 11008 * sizeof *y); /* its pages are ours before the clock runs */
 
+    uqm_blas_setup(); /* as the CPU device does: the program may run on another */
     openblas_set_num_threads(n_threads);
     const double start = bench_now(), cpu = bench_cpu();
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
