@@ -30,6 +30,20 @@ struct uqm_task_mix {
     double lambda;
 };
 
+/* One model's share in a weighted sum: elements as they are stored, at any address. */
+struct uqm_linear_input {
+    const void *x;
+    enum uqm_dtype dtype; /* F32, F16 or BF16 */
+    double weight;
+};
+
+struct uqm_linear_mix {
+    size_t n_inputs;
+    const struct uqm_linear_input *inputs;
+    double divisor;    /* of the sum; 1 to leave it as it is */
+    double reciprocal; /* uqm_quick_reciprocal() of the divisor */
+};
+
 enum { UQM_SUM_PARTS = 8 };
 
 struct uqm_merge_kernels {
@@ -50,6 +64,8 @@ struct uqm_merge_kernels {
     size_t (*halves_below)(uint8_t *restrict keep, const uint16_t *restrict halves, uint16_t limit,
                            size_t n_elem);
 
+    /* out = sum of x_i weight_i, in the order of the inputs, multiply then add in f64, divided. */
+    void (*linear_mix)(double *restrict out, const struct uqm_linear_mix *mix, size_t n_elem);
     /*
      * out = base + lambda mix. e_i = (f64(x_i) - f64(base)) ratio_i weight_i where kept, else 0; s
      * = sum e_i; mix = s, or with consensus the sum of those e_i that are > 0 where s >= 0, < 0
@@ -61,6 +77,18 @@ struct uqm_merge_kernels {
     void (*task_sums)(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
                       const struct uqm_task_input *input, const float *base, size_t n_elem);
 };
+
+/*
+ * What a division by `divisor` may be done with, or 0: with r = 1 / divisor and q = s r the
+ * quotient is q + (s - q divisor) r, both steps one fused multiply-add, which is s / divisor
+ * correctly rounded (Markstein 1990); q itself where that is no number. Divisors are kept away from
+ * where a step overflows, or loses bits below the normal numbers, for sums of what f32 can hold.
+ */
+static inline double uqm_quick_reciprocal(double divisor)
+{
+    double size = divisor < 0 ? -divisor : divisor;
+    return size > 0x1p-100 && size < 0x1p100 ? 1 / divisor : 0;
+}
 
 /* The parts of sums, added as said. */
 static inline double uqm_add_parts(const double part[UQM_SUM_PARTS])

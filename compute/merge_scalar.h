@@ -6,6 +6,34 @@
 #include <math.h>
 
 #include "compute/merge_kernels.h"
+#include "compute/unaligned.h"
+
+static inline double uqm_stored_1(const struct uqm_linear_input *in, size_t e)
+{
+    switch (in->dtype) {
+    case UQM_F16: return (double) uqm_f32_of_f16(uqm_get_u16(in->x, e));
+    case UQM_BF16: return (double) uqm_f32_of_bf16(uqm_get_u16(in->x, e));
+    default: return (double) uqm_get_f32(in->x, e);
+    }
+}
+
+static inline double uqm_divided_1(double sum, const struct uqm_linear_mix *m)
+{
+    if (m->divisor == 1)
+        return sum;
+    if (m->reciprocal == 0)
+        return sum / m->divisor;
+    double q = sum * m->reciprocal, more = fma(fma(-q, m->divisor, sum), m->reciprocal, q);
+    return isnan(more) ? q : more;
+}
+
+static inline double uqm_linear_mix_1(const struct uqm_linear_mix *m, size_t e)
+{
+    double sum = 0;
+    for (size_t i = 0; i < m->n_inputs; i++)
+        sum += uqm_stored_1(&m->inputs[i], e) * m->inputs[i].weight;
+    return uqm_divided_1(sum, m);
+}
 
 static inline uint32_t uqm_delta_key_1(float x, float base)
 {

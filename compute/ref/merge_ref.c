@@ -48,6 +48,12 @@ static size_t halves_below(uint8_t *restrict keep, const uint16_t *restrict halv
     return n;
 }
 
+static void linear_mix(double *restrict out, const struct uqm_linear_mix *mix, size_t n_elem)
+{
+    for (size_t e = 0; e < n_elem; e++)
+        out[e] = uqm_linear_mix_1(mix, e);
+}
+
 static void task_mix(double *restrict out, const struct uqm_task_mix *mix, size_t n_elem)
 {
     for (size_t e = 0; e < n_elem; e++)
@@ -67,6 +73,7 @@ const struct uqm_merge_kernels uqm_merge_kernels_ref = {
     .keys_below = keys_below,
     .philox_halves = philox_halves,
     .halves_below = halves_below,
+    .linear_mix = linear_mix,
     .task_mix = task_mix,
     .task_sums = task_sums,
 };

@@ -41,6 +41,15 @@ static inline wd wd_div(wd a, wd b)
 {
     return EACH(_mm256_div_pd(a.lo, b.lo), _mm256_div_pd(a.hi, b.hi));
 }
+/* a b + c, and c - a b, in one rounding */
+static inline wd wd_fma(wd a, wd b, wd c)
+{
+    return EACH(_mm256_fmadd_pd(a.lo, b.lo, c.lo), _mm256_fmadd_pd(a.hi, b.hi, c.hi));
+}
+static inline wd wd_fnma(wd a, wd b, wd c)
+{
+    return EACH(_mm256_fnmadd_pd(a.lo, b.lo, c.lo), _mm256_fnmadd_pd(a.hi, b.hi, c.hi));
+}
 static inline wd wd_abs(wd a)
 {
     const __m256d sign = _mm256_set1_pd(-0.0);

@@ -36,6 +36,14 @@ static inline wd wd_div(wd a, wd b)
 {
     return _mm512_div_pd(a, b);
 }
+static inline wd wd_fma(wd a, wd b, wd c)
+{
+    return _mm512_fmadd_pd(a, b, c);
+}
+static inline wd wd_fnma(wd a, wd b, wd c)
+{
+    return _mm512_fnmadd_pd(a, b, c);
+}
 static inline wd wd_abs(wd a)
 {
     return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a);

@@ -104,6 +104,44 @@ static size_t halves_below(uint8_t *restrict keep, const uint16_t *restrict halv
     return n + uqm_merge_kernels_ref.halves_below(keep + e, halves + e, limit, n_elem - e);
 }
 
+/* --- weighted sums --- */
+
+/* The eight elements at e. */
+static inline wd stored_8(const struct uqm_linear_input *in, size_t e)
+{
+    if (in->dtype == UQM_F32)
+        return wd_of_f32(
+            _mm256_loadu_ps((const float *) (const void *) ((const char *) in->x + 4 * e)));
+    __m128i h = _mm_loadu_si128((const __m128i *) (const void *) ((const char *) in->x + 2 * e));
+    if (in->dtype == UQM_F16)
+        return wd_of_f32(_mm256_cvtph_ps(h));
+    return wd_of_f32(_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)));
+}
+
+static inline wd divided_8(wd sum, const struct uqm_linear_mix *m)
+{
+    if (m->divisor == 1)
+        return sum;
+    if (m->reciprocal == 0)
+        return wd_div(sum, wd_set(m->divisor));
+    wd r = wd_set(m->reciprocal), q = wd_mul(sum, r);
+    wd more = wd_fma(wd_fnma(q, wd_set(m->divisor), sum), r, q);
+    return wd_select(wd_is_nan(more), q, more);
+}
+
+static void linear_mix(double *restrict out, const struct uqm_linear_mix *mix, size_t n_elem)
+{
+    size_t e = 0;
+    for (; e < whole(n_elem); e += EIGHT) {
+        wd sum = wd_set(0);
+        for (size_t i = 0; i < mix->n_inputs; i++)
+            sum = wd_add(sum, wd_mul(stored_8(&mix->inputs[i], e), wd_set(mix->inputs[i].weight)));
+        wd_store(out + e, divided_8(sum, mix));
+    }
+    for (; e < n_elem; e++)
+        out[e] = uqm_linear_mix_1(mix, e);
+}
+
 /* --- task vectors --- */
 
 /* Of the eight elements at e of one input. */
@@ -200,6 +238,7 @@ const struct uqm_merge_kernels TIER(merge_kernels) = {
     .keys_below = keys_below,
     .philox_halves = philox_halves,
     .halves_below = halves_below,
+    .linear_mix = linear_mix,
     .task_mix = task_mix,
     .task_sums = task_sums,
 };

@@ -3,29 +3,33 @@
 #include <math.h>
 #include <string.h>
 
+#include "compute/merge_kernels.h"
+
 /* Scratch, for one block. */
 struct scratch {
     double *acc64, *wide64;
+    struct uqm_linear_input *inputs; /* [n_inputs] */
     float *acc, *wide;
     uint16_t *half;
 };
 
 static size_t scratch_bytes(const struct uqm_job *job)
 {
-    return (size_t) job->block_elem * (8 + 8 + 4 + 4 + 2);
+    return (size_t) job->block_elem * (8 + 8 + 4 + 4 + 2) +
+           job->n_inputs * sizeof(struct uqm_linear_input);
 }
 
 static struct scratch cut(const struct uqm_job *job, void *block)
 {
     size_t n = (size_t) job->block_elem;
-    char *p = block;
-    return (struct scratch){
-        .acc64 = (double *) (void *) p,
-        .wide64 = (double *) (void *) (p + 8 * n),
-        .acc = (float *) (void *) (p + 16 * n),
-        .wide = (float *) (void *) (p + 20 * n),
-        .half = (uint16_t *) (void *) (p + 24 * n),
-    };
+    struct scratch s = { .inputs = block };
+    char *p = (char *) (s.inputs + job->n_inputs);
+    s.acc64 = (double *) (void *) p;
+    s.wide64 = (double *) (void *) (p + 8 * n);
+    s.acc = (float *) (void *) (p + 16 * n);
+    s.wide = (float *) (void *) (p + 20 * n);
+    s.half = (uint16_t *) (void *) (p + 24 * n);
+    return s;
 }
 
 static void fma_any(float *acc, const struct uqm_kernels *k, const void *src, enum uqm_dtype dtype,
@@ -90,25 +94,60 @@ static void merge_f64(const struct uqm_job *job, void *dst, const struct uqm_spa
     uqm_job_store_f64(dst, job, 0, s->acc64, n, s->wide, s->half);
 }
 
-enum { AT_ONCE = 1024 }; /* sums in f64 stay in the nearest cache */
+/* Where elements are rounded to another type first, or are F64. */
+static void sum_of_lanes(const struct uqm_job *job, const struct uqm_span *span,
+                         const struct scratch *s, const struct uqm_linear_mix *mix, size_t at,
+                         size_t n)
+{
+    const struct uqm_wide_kernels *k = job->kernels->wide;
+    memset(s->acc64, 0, n * sizeof *s->acc64);
+    for (size_t i = 0; i < mix->n_inputs; i++) {
+        uqm_job_load_f64(s->wide64, job, span, i, at, n, s->wide, s->half);
+        k->add_scaled(s->acc64, s->wide64, mix->inputs[i].weight, n);
+    }
+    if (mix->divisor != 1)
+        k->divide(s->acc64, mix->divisor, n);
+}
+
+enum { AT_ONCE = 512 }; /* sums in f64 stay in the nearest cache */
+
+/* What linear_mix reads from: as stored where that is what the arithmetic sees. */
+static bool is_read_as_stored(const struct uqm_job *job, size_t input)
+{
+    enum uqm_dtype dtype = job->inputs[input].dtype;
+    return job->work != UQM_F64 && dtype != UQM_F64 && (dtype == job->work || job->work == UQM_F32);
+}
+
+static const void *stored_at(const struct uqm_job *job, const struct uqm_span *span, size_t input,
+                             size_t at)
+{
+    return (const char *) span->data[input] + at * (uqm_dtype_bits(job->inputs[input].dtype) / 8);
+}
 
 /* Accurate: multiply, add, divide in f64, rounded once. */
 static void merge_accurate(const struct uqm_job *job, void *dst, const struct uqm_span *span,
                            const struct scratch *s)
 {
-    const struct uqm_wide_kernels *k = job->kernels->wide;
+    struct uqm_linear_mix mix = { .n_inputs = job->n_inputs, .inputs = s->inputs, .divisor = 1 };
     double sum = 0;
-    for (size_t i = 0; i < job->n_inputs; i++)
-        sum += uqm_job_input_param(job, i, "weight");
-    for (size_t at = 0; at < span->n_elem; at += AT_ONCE) {
-        size_t n = span->n_elem - at < AT_ONCE ? span->n_elem - at : AT_ONCE;
-        memset(s->acc64, 0, n * sizeof *s->acc64);
-        for (size_t i = 0; i < job->n_inputs; i++) {
-            uqm_job_load_f64(s->wide64, job, span, i, at, n, s->wide, s->half);
-            k->add_scaled(s->acc64, s->wide64, uqm_job_input_param(job, i, "weight"), n);
-        }
-        if (uqm_job_param(job, "normalize") != 0)
-            k->divide(s->acc64, sum, n);
+    bool direct = true;
+    for (size_t i = 0; i < job->n_inputs; i++) {
+        double w = uqm_job_input_param(job, i, "weight");
+        s->inputs[i] = (struct uqm_linear_input){ .dtype = job->inputs[i].dtype, .weight = w };
+        direct = direct && is_read_as_stored(job, i);
+        sum += w;
+    }
+    if (uqm_job_param(job, "normalize") != 0)
+        mix.divisor = sum;
+    mix.reciprocal = uqm_quick_reciprocal(mix.divisor);
+    for (size_t at = 0, n; at < span->n_elem; at += n) {
+        n = span->n_elem - at < AT_ONCE ? span->n_elem - at : AT_ONCE;
+        for (size_t i = 0; i < job->n_inputs && direct; i++)
+            s->inputs[i].x = stored_at(job, span, i, at);
+        if (direct)
+            job->kernels->merge->linear_mix(s->acc64, &mix, n);
+        else
+            sum_of_lanes(job, span, s, &mix, at, n);
         uqm_job_store_f64(dst, job, at, s->acc64, n, s->wide, s->half);
     }
 }

@@ -149,6 +149,67 @@ static void halves_below_a_limit_are_kept_and_equal_ones_counted(void **state)
     }
 }
 
+/* --- weighted sums --- */
+
+static void weighted_sums_agree_to_the_bit_at_any_address(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct arrays v = make(8, true);
+    static const double divisors[] = { 1, 0.9, -3, 0, 0x1p-120, (double) INFINITY };
+    double *want = calloc(N, sizeof *want), *got = calloc(N, sizeof *got);
+    char *half = malloc(4 * N + 1);
+    for (size_t e = 0; e < 2 * N; e++) /* all 16-bit patterns but few: NaNs and infinities too */
+        memcpy(half + 1 + 2 * e, &(uint16_t){ (uint16_t) (e * 40503) }, 2);
+    struct uqm_linear_input in[4] = {
+        { .x = v.a, .dtype = UQM_F32, .weight = 0.3 },
+        { .x = half + 1, .dtype = UQM_F16, .weight = -0.45 },
+        { .x = half + 1 + 2 * N, .dtype = UQM_BF16, .weight = 0.2 },
+        { .x = v.b, .dtype = UQM_F32, .weight = 1 },
+    };
+    for (size_t d = 0; d < sizeof divisors / sizeof *divisors; d++) {
+        struct uqm_linear_mix m = { .n_inputs = 4, .inputs = in, .divisor = divisors[d] };
+        m.reciprocal = uqm_quick_reciprocal(m.divisor);
+        t.v[0].merge->linear_mix(want, &m, N);
+        for (size_t k = 1; k < t.n; k++)
+            for (size_t l = 0; l < N_LENGTHS; l++) {
+                t.v[k].merge->linear_mix(got, &m, lengths[l]);
+                assert_same_f64(got, want, lengths[l], "linear_mix");
+            }
+    }
+    free(half);
+    free(want);
+    free(got);
+    unmake(&v);
+}
+
+static void quotients_are_rounded_as_divisions_are(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct random r = { 11 };
+    float x[N];
+    double got[N];
+    for (size_t e = 0; e < N; e++)
+        x[e] = e % 64 == 0 ? (float) (e * e) * 1e30F : random_f32(&r, 30);
+    x[1] = INFINITY;
+    x[2] = -INFINITY;
+    struct uqm_linear_input in = { .x = x, .dtype = UQM_F32 };
+    for (int i = 0; i < 200; i++) {
+        in.weight = (double) random_f32(&r, 2) + 1e-9 * (double) random_f32(&r, 2);
+        struct uqm_linear_mix m = { .n_inputs = 1, .inputs = &in };
+        m.divisor = (double) random_f32(&r, 2) + 1e-9 * (double) random_f32(&r, 2);
+        m.reciprocal = uqm_quick_reciprocal(m.divisor);
+        assert_true(m.divisor == 0 || m.reciprocal != 0);
+        t.v[0].merge->linear_mix(got, &m, N);
+        for (size_t e = 0; e < N; e++) {
+            double want = (double) x[e] * in.weight / m.divisor;
+            if (memcmp(&got[e], &want, sizeof want) != 0 && want != 0)
+                fail_msg("%a / %a: %a, not %a", (double) x[e], m.divisor, got[e], want);
+        }
+    }
+}
+
 /* --- task vectors --- */
 
 struct task {
@@ -268,6 +329,8 @@ int main(void)
         cmocka_unit_test(keys_below_a_bound_are_counted),
         cmocka_unit_test(philox_halves_are_the_streams_words),
         cmocka_unit_test(halves_below_a_limit_are_kept_and_equal_ones_counted),
+        cmocka_unit_test(weighted_sums_agree_to_the_bit_at_any_address),
+        cmocka_unit_test(quotients_are_rounded_as_divisions_are),
         cmocka_unit_test(task_vectors_agree_to_the_bit),
         cmocka_unit_test(task_sums_agree_to_the_bit),
         cmocka_unit_test(the_majority_decides_and_the_rest_do_not_count),
