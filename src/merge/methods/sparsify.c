@@ -241,19 +241,29 @@ static void draw_row_sorted(uint8_t *keep, const struct chances *c, const struct
 /*
  * accurate: a rank matters only where the draw lies between the chances of the least and the
  * greatest, and there its bin mostly decides: how many of the row's keys lie below the bin, and up
- * to its end. Few elements are left whose rank has to be counted.
+ * to its end. For the few elements that are left the row's keys are ordered by bins, and their rank
+ * counted in their own bin.
  */
 enum { BIN_SHIFT = 18, MOST_BINS = (INT32_MAX >> BIN_SHIFT) + 1 };
 
 struct row_bins {
     uint32_t least, most; /* the bins in use; of keys but 0, which count to the least */
     struct row_bin {
-        /* first the keys in it; then the halves below which its elements are kept for sure, and how
-         * many from there on have to be looked at: what is beyond is dropped */
+        /* The halves below which its elements are kept for sure, and how many from there on have
+         * to be looked at: what is beyond is dropped. */
         uint32_t sure, doubtful;
     } bins[MOST_BINS];
-    uint32_t *doubts; /* [m] elements whose rank must be known */
+    uint32_t begin[MOST_BINS + 1]; /* keys in it; then in lower ones */
+    uint32_t *place;               /* [m] of an element among those of its bin, by index */
+    uint32_t *sorted;              /* [m] the row's keys, by bins and then by index */
+    uint32_t *doubts;              /* [m] elements whose rank must be known */
 };
+
+static inline uint32_t bin_of(const struct row_bins *b, uint32_t key)
+{
+    uint32_t bin = key >> BIN_SHIFT;
+    return bin > b->least ? bin : b->least;
+}
 
 static void count_bins(struct row_bins *b, const uint32_t *keys, size_t m)
 {
@@ -267,23 +277,25 @@ static void count_bins(struct row_bins *b, const uint32_t *keys, size_t m)
         least = 0;
     b->least = least >> BIN_SHIFT;
     b->most = most >> BIN_SHIFT;
-    memset(&b->bins[b->least], 0, (b->most - b->least + 1) * sizeof b->bins[0]);
-    for (size_t k = 0; k < m; k++) {
-        uint32_t bin = keys[k] >> BIN_SHIFT;
-        b->bins[bin > b->least ? bin : b->least].sure++;
-    }
+    memset(&b->begin[b->least], 0, (b->most - b->least + 2) * sizeof b->begin[0]);
+    for (size_t k = 0; k < m; k++)
+        b->place[k] = b->begin[bin_of(b, keys[k])]++;
 }
 
-/* From counts to bounds of what the draws decide: the chances of a bin's first and last rank, a
- * little further out than they are, so that rounding decides nothing. */
+/* From counts to where bins begin, and to bounds of what the draws decide: the chances of a bin's
+ * first and last rank, a little further out than they are, so that rounding decides nothing. */
 static void bound_bins(struct row_bins *b, const struct chances *c)
 {
     double low = (c->density - c->epsilon) * 65536;
     double per_rank = 2 * c->epsilon * 65536 / (double) (c->m > 1 ? c->m - 1 : 1);
     uint32_t rank = 0;
     for (uint32_t i = b->least; i <= b->most; i++) {
+        uint32_t n = b->begin[i];
+        b->begin[i] = rank;
+        if (n == 0)
+            continue;
         double first = low + per_rank * (double) rank;
-        rank += b->bins[i].sure;
+        rank += n;
         double last = low + per_rank * (double) rank;
         double least = floor((first < last ? first : last) - 1e-3);
         double most = ceil((first < last ? last : first) + 1e-3);
@@ -292,14 +304,25 @@ static void bound_bins(struct row_bins *b, const struct chances *c)
         b->bins[i].sure = (uint32_t) least;
         b->bins[i].doubtful = (uint32_t) (most - least);
     }
+    b->begin[b->most + 1] = rank;
 }
 
-/* The rank of row element k among m; of equal keys the lowest index counts as the larger. */
-static size_t rank_in_row(const struct uqm_job *job, const uint32_t *keys, size_t m, size_t k)
+static void sort_by_bins(struct row_bins *b, const uint32_t *keys, size_t m)
+{
+    for (size_t k = 0; k < m; k++)
+        b->sorted[b->begin[bin_of(b, keys[k])] + b->place[k]] = keys[k];
+}
+
+/* The rank of row element k; of equal keys the lowest index counts as the larger. */
+static size_t rank_in_row(const struct uqm_job *job, const struct row_bins *b, const uint32_t *keys,
+                          size_t k)
 {
     const struct uqm_merge_kernels *kernels = job->kernels->merge;
-    return kernels->keys_below(keys, keys[k], k + 1) +
-           kernels->keys_below(keys + k + 1, keys[k] + 1, m - k - 1);
+    uint32_t key = keys[k], bin = bin_of(b, key);
+    const uint32_t *first = b->sorted + b->begin[bin], *self = first + b->place[k];
+    const uint32_t *end = b->sorted + b->begin[bin + 1];
+    return b->begin[bin] + kernels->keys_below(first, key, (size_t) (self - first)) +
+           kernels->keys_below(self + 1, key + 1, (size_t) (end - self - 1));
 }
 
 static void draw_row_binned(uint8_t *keep, const struct chances *c, uint64_t index, size_t input,
@@ -311,15 +334,17 @@ static void draw_row_binned(uint8_t *keep, const struct chances *c, uint64_t ind
     count_bins(b, keys, m);
     bound_bins(b, c);
     for (size_t k = 0; k < m; k++) {
-        uint32_t bin = keys[k] >> BIN_SHIFT, half = halves[k * stride];
-        struct row_bin at = b->bins[bin > b->least ? bin : b->least];
+        uint32_t half = halves[k * stride];
+        struct row_bin at = b->bins[bin_of(b, keys[k])];
         keep[k * stride] = half < at.sure;
         b->doubts[n_doubts] = (uint32_t) k;
         n_doubts += half - at.sure < at.doubtful; /* wraps where half is smaller */
     }
+    if (n_doubts > 0)
+        sort_by_bins(b, keys, m);
     for (size_t i = 0; i < n_doubts; i++) {
         size_t k = b->doubts[i];
-        double p = chance_of(c, rank_in_row(job, keys, m, k));
+        double p = chance_of(c, rank_in_row(job, b, keys, k));
         keep[k * stride] =
             is_below(halves[k * stride], job->inputs[input].key, index + k * stride, p);
     }
@@ -341,7 +366,7 @@ size_t uqm_sparse_draw_bytes(const struct uqm_job *job)
         return 0;
     if (job->numerics == UQM_NUMERICS_MERGEKIT)
         return 2 * (size_t) uqm_rank_rows(job).m * sizeof(struct ranked);
-    return halves_bytes(job) + 2 * row_bytes(job) + sizeof(struct row_bins);
+    return halves_bytes(job) + 4 * row_bytes(job) + sizeof(struct row_bins);
 }
 
 static void draw_sorted(uint8_t *keep, const struct chances *c, const struct uqm_span *span,
@@ -360,10 +385,12 @@ static void draw_binned(uint8_t *keep, const struct chances *c, const struct uqm
     size_t m = (size_t) c->m, unit = m * stride;
     char *p = (char *) scratch + halves_bytes(job);
     uint32_t *row = (uint32_t *) (void *) p;
-    struct row_bins *bins = (struct row_bins *) (void *) (p + 2 * row_bytes(job));
+    struct row_bins *bins = (struct row_bins *) (void *) (p + 4 * row_bytes(job));
     const uint16_t *halves =
         draw_halves(scratch, job, job->inputs[input].key, span->first, span->n_elem);
     bins->doubts = (uint32_t *) (void *) (p + row_bytes(job));
+    bins->place = (uint32_t *) (void *) (p + 2 * row_bytes(job));
+    bins->sorted = (uint32_t *) (void *) (p + 3 * row_bytes(job));
     for (size_t at = 0; at < span->n_elem; at += unit)
         for (size_t k = 0; k < stride; k++) {
             const uint32_t *of_row = keys + at;
