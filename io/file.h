@@ -30,7 +30,9 @@ struct uqm_file {
     uint32_t off_align; /* of offset and length for direct_fd; 1 when there is none */
     uint32_t mem_align; /* of the buffer's address */
     uint64_t size_bytes;
-    struct stat stat; /* as it was at open; a made file's device and inode are its alone */
+    /* As it was at open; a made file's device and inode are its alone, its times those of the file
+     * that it is made of. */
+    struct stat stat;
 };
 
 /*

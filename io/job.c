@@ -63,7 +63,8 @@ static void add_time(struct uqm_job *job, const struct timespec *t)
 void uqm_job_add_file(struct uqm_job *job, const struct uqm_file *file)
 {
     uqm_job_add_u64(job, file->size_bytes);
-    uqm_job_add_u64(job, (uint64_t) file->stat.st_ino);
+    if (!file->ops) /* a made file's is its alone, and another in the next run */
+        uqm_job_add_u64(job, (uint64_t) file->stat.st_ino);
     add_time(job, &file->stat.st_mtim);
     add_time(job, &file->stat.st_ctim);
 }
@@ -71,11 +72,9 @@ void uqm_job_add_file(struct uqm_job *job, const struct uqm_file *file)
 struct uqm_job_id uqm_job_id(struct uqm_job *job)
 {
     struct uqm_job_id id;
-    struct uqm_sha256_hex hex = uqm_sha256_hex(job->sha256);
-    for (size_t i = 0; i < sizeof id.bytes; i++) {
-        const char digits[3] = { hex.text[2 * i], hex.text[2 * i + 1], '\0' };
-        id.bytes[i] = (uint8_t) strtoul(digits, NULL, 16);
-    }
+    struct uqm_sha256_digest digest = uqm_sha256_digest(job->sha256);
+    static_assert(sizeof id.bytes == sizeof digest.bytes, "a job id is a SHA-256");
+    memcpy(id.bytes, digest.bytes, sizeof id.bytes);
     return id;
 }
 

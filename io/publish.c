@@ -328,15 +328,6 @@ static int announce(struct uqm_publish *p, struct uqm_err *err)
     return ret == UQM_OK ? uqm_journal_sync(p->journal, err) : ret;
 }
 
-/* The output stands: whatever goes wrong here leaves no more than rubbish. */
-static void tidy_up(struct uqm_publish *p)
-{
-    struct uqm_err old = { 0 };
-    if (uqm_remove_tree(p->part, &old) < 0)
-        uqm_log(p->env, UQM_LOG_WARN, "left behind: %s", old.msg);
-    p->owned = false;
-}
-
 int uqm_publish_commit(struct uqm_publish *publish, struct uqm_err *err)
 {
     struct uqm_publish *p = publish;
@@ -352,17 +343,20 @@ int uqm_publish_commit(struct uqm_publish *publish, struct uqm_err *err)
         p->done = true;
     }
     ret = uqm_fsync_dir(p->parent, err);
-    if (ret < 0) {
-        p->keep = true; /* the next run finds it named, and tries to sync it again */
-        return ret;
-    }
-    tidy_up(p);
-    return UQM_OK;
+    p->keep = ret < 0; /* the next run finds it named, and tries to sync it again */
+    return ret;
+}
+
+int uqm_publish_restart(struct uqm_publish *publish, struct uqm_err *err)
+{
+    return begin_anew(publish, err);
 }
 
 bool uqm_publish_keep(struct uqm_publish *publish)
 {
     struct uqm_publish *p = publish;
+    if (p->done)
+        return p->keep = true;
     p->keep = p->owned && p->journal && uqm_journal_n_records(p->journal) > 0 &&
               !uqm_journal_is_spoilt(p->journal);
     if (p->keep)
@@ -377,8 +371,9 @@ void uqm_publish_end(struct uqm_publish **publish)
     if (!p)
         return;
     uqm_journal_close(&p->journal);
-    if (p->owned && !p->keep)
-        uqm_remove_tree(p->part, NULL);
+    struct uqm_err why = { 0 };
+    if (p->owned && !p->keep && uqm_remove_tree(p->part, &why) < 0)
+        uqm_log(p->env, UQM_LOG_WARN, "left behind: %s", why.msg);
     if (p->part_fd >= 0)
         close(p->part_fd);
     free(p->target);

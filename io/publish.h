@@ -48,15 +48,21 @@ const char *uqm_publish_path(const struct uqm_publish *publish);
 /* NULL without a job. What it says holds for uqm_publish_path(); it was begun anew if nothing was
  * resumed. Files that it says nothing of are the caller's to remove. */
 struct uqm_journal *uqm_publish_journal(const struct uqm_publish *publish);
-/* An earlier run has already named the output; uqm_publish_commit() only tidies up. */
+/* What was resumed is of no use after all: empty the part folder, begin the journal anew. */
+int uqm_publish_restart(struct uqm_publish *publish, struct uqm_err *err);
+/* An earlier run has already named the output; uqm_publish_commit() makes sure of it. */
 bool uqm_publish_is_done(const struct uqm_publish *publish);
 
-/* Sync the folder, give it its name, sync its parent. Files are synced by whoever wrote them. */
+/*
+ * Sync the folder, give it its name, sync its parent. Files are synced by whoever wrote them. The
+ * part folder goes with uqm_publish_end(): of several outputs that belong together none loses its
+ * journal before all have their names.
+ */
 int uqm_publish_commit(struct uqm_publish *publish, struct uqm_err *err);
 /* Without commit, let uqm_publish_end() leave the part folder for the next run if its journal has
  * records and can be trusted. Returns whether it will, and says so at info level. */
 bool uqm_publish_keep(struct uqm_publish *publish);
-/* Without commit or keep: the part folder is removed. Takes NULL. */
+/* The part folder is removed, unless it is kept. Takes NULL. */
 void uqm_publish_end(struct uqm_publish **publish);
 
 #endif

@@ -54,7 +54,7 @@ struct uqm_sink {
     const struct uqm_io_faults *faults;
     struct uqm_file_hash *digest;
     struct sink_hash hash;
-    bool finished;
+    bool finished, keep_file, spoilt;
     struct uqm_err failure; /* once set, all there is to say */
 };
 
@@ -198,11 +198,9 @@ static int make_buffers(struct uqm_sink *s, uint64_t memory_bytes, struct uqm_er
     return uqm_io_create_with(&s->io, s->env, (unsigned) n, s->faults, err);
 }
 
-int uqm_sink_create_with(struct uqm_sink **out, struct uqm_env *env, const char *path,
-                         uint64_t size_bytes, uint64_t memory_bytes,
-                         const struct uqm_io_faults *faults, struct uqm_err *err)
+static int make(struct uqm_sink **out, struct uqm_env *env, const char *path, uint64_t size_bytes,
+                const struct uqm_io_faults *faults, struct uqm_err *err)
 {
-    int ret;
     struct uqm_sink *s = calloc(1, sizeof *s);
     if (!s)
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", path);
@@ -213,32 +211,35 @@ int uqm_sink_create_with(struct uqm_sink **out, struct uqm_env *env, const char 
                             .off_align = 1,
                             .faults = faults };
     s->path = strdup(path);
-    if (!s->path) {
-        ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", path);
-        goto fail;
-    }
-    ret = make_buffers(s, memory_bytes, err);
-    if (ret < 0)
-        goto fail;
-    s->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (s->fd < 0) {
-        ret = uqm_fail_errno(err, "%s", path);
-        goto fail;
-    }
-    ret = reserve(s, err);
-    if (ret < 0)
-        goto fail;
-    ret = open_past_cache(s, err);
-    if (ret < 0)
-        goto fail;
-    ret = start_hash(s, err);
-    if (ret < 0)
-        goto fail;
     *out = s;
-    return UQM_OK;
+    return s->path ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", path);
+}
 
-fail:
-    uqm_sink_destroy(&s);
+/* The file is open. */
+static int get_ready(struct uqm_sink *s, struct uqm_err *err)
+{
+    int ret = reserve(s, err);
+    if (ret == UQM_OK)
+        ret = open_past_cache(s, err);
+    return ret == UQM_OK ? start_hash(s, err) : ret;
+}
+
+int uqm_sink_create_with(struct uqm_sink **out, struct uqm_env *env, const char *path,
+                         uint64_t size_bytes, uint64_t memory_bytes,
+                         const struct uqm_io_faults *faults, struct uqm_err *err)
+{
+    struct uqm_sink *s = NULL;
+    int ret = make(&s, env, path, size_bytes, faults, err);
+    if (ret == UQM_OK)
+        ret = make_buffers(s, memory_bytes, err);
+    if (ret == UQM_OK) {
+        s->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        ret = s->fd < 0 ? uqm_fail_errno(err, "%s", path) : get_ready(s, err);
+    }
+    if (ret < 0)
+        uqm_sink_destroy(&s);
+    else
+        *out = s;
     return ret;
 }
 
@@ -263,7 +264,7 @@ void uqm_sink_destroy(struct uqm_sink **sink)
         return;
     uqm_io_destroy(&s->io); /* waits: the kernel may be reading the buffers */
     stop_hash(s);
-    if (s->fd >= 0 && !s->finished)
+    if (s->fd >= 0 && !s->finished && !s->keep_file)
         unlink_unfinished(s);
     if (s->direct_fd >= 0)
         close(s->direct_fd);
@@ -276,8 +277,11 @@ void uqm_sink_destroy(struct uqm_sink **sink)
     *sink = NULL;
 }
 
-static int write_failed(const struct uqm_sink *s, const struct uqm_op *op, struct uqm_err *err)
+/* A full disk says so before it loses anything; of other failures nobody knows what they took. */
+static int write_failed(struct uqm_sink *s, const struct uqm_op *op, struct uqm_err *err)
 {
+    int e = op->sys_errno;
+    s->spoilt |= e != ENOSPC && e != EDQUOT && e != EFBIG;
     return uqm_fail_errno_of(err, op->sys_errno, "%s: writing bytes [%" PRIu64 ", %" PRIu64 ")",
                              s->path, op->off_bytes, op->off_bytes + op->len);
 }
@@ -314,7 +318,7 @@ static int take_back(struct uqm_sink *s, struct uqm_op *op, struct uqm_err *err)
     atomic_fetch_add(&s->env->bytes_written, op->len);
     if (op->align <= 1) /* start now what fsync would otherwise wait for at the end */
         sync_file_range(s->fd, (off_t) op->off_bytes, (off_t) op->len, SYNC_FILE_RANGE_WRITE);
-    return uqm_check_cancel(s->env, err);
+    return UQM_OK;
 }
 
 static struct block *current_block(struct uqm_sink *s)
@@ -342,8 +346,11 @@ static int hand_on(struct uqm_sink *s, struct uqm_err *err)
 static int free_buffer(struct uqm_sink *s, struct uqm_err *err)
 {
     int ret = uqm_check_cancel(s->env, err);
-    while (ret == UQM_OK && !current_block(s)->written)
+    while (ret == UQM_OK && !current_block(s)->written) {
         ret = take_back(s, uqm_io_wait(s->io), err);
+        if (ret == UQM_OK)
+            ret = uqm_check_cancel(s->env, err);
+    }
     if (ret == UQM_OK && s->n_blocks >= s->pool.n_bufs)
         wait_for_hash(&s->hash, s->n_blocks - s->pool.n_bufs + 1);
     return ret;
@@ -428,6 +435,7 @@ static int sync_file(struct uqm_sink *s, struct uqm_err *err)
             break;
         e = 0;
     }
+    s->spoilt |= e != 0;
     return e == 0 ? UQM_OK : uqm_fail_errno_of(err, e, "%s: syncing it to the disk", s->path);
 }
 
@@ -438,6 +446,8 @@ static int complete(struct uqm_sink *s, struct uqm_err *err)
         return uqm_fail(err, UQM_ERR_ARG, "%s: %" PRIu64 " of its %" PRIu64 " bytes were given",
                         s->path, n, s->size_bytes);
     int ret = write_last(s, err);
+    if (ret == UQM_OK)
+        ret = uqm_check_cancel(s->env, err);
     if (ret < 0)
         return ret;
     ret = sync_file(s, err);
@@ -458,5 +468,119 @@ int uqm_sink_finish(struct uqm_sink *sink, struct uqm_file_digest *digest, struc
     close(sink->fd);
     sink->fd = sink->direct_fd = -1;
     sink->finished = true;
+    return UQM_OK;
+}
+
+/* --- for a later run --- */
+
+int uqm_sink_flush(struct uqm_sink *sink, bool all, uint64_t *n_bytes, struct uqm_err *err)
+{
+    struct uqm_err why = { 0 };
+    assert(!sink->finished);
+    if (sink->failure.code != UQM_OK && sink->failure.code != UQM_ERR_INTERRUPTED)
+        return failed(sink, &why, err);
+    int ret = all ? write_last(sink, &why) : drain(sink, &why);
+    if (ret < 0 || sync_file(sink, &why) < 0)
+        return failed(sink, &why, err);
+    *n_bytes = sink->off_bytes + (all ? sink->fill : 0);
+    return UQM_OK;
+}
+
+bool uqm_sink_is_spoilt(const struct uqm_sink *sink)
+{
+    return sink->spoilt;
+}
+
+void uqm_sink_keep_file(struct uqm_sink *sink)
+{
+    sink->keep_file = true;
+}
+
+static int open_again(struct uqm_sink *s, struct uqm_err *err)
+{
+    struct stat st;
+    s->fd = open(s->path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (s->fd < 0 && errno != ENOENT && errno != ELOOP)
+        return uqm_fail_errno(err, "%s", s->path);
+    if (s->fd < 0 || fstat(s->fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+        (uint64_t) st.st_size != s->size_bytes)
+        return uqm_fail(err, UQM_ERR_CHECK, "%s: not the file of %" PRIu64 " bytes that was left",
+                        s->path, s->size_bytes);
+    posix_fadvise(s->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    return UQM_OK;
+}
+
+static int read_block(struct uqm_sink *s, size_t len, struct uqm_err *err)
+{
+    struct block *b = current_block(s);
+    int index = (int) (b - s->blocks);
+    b->op = (struct uqm_op){ .kind = UQM_OP_READ,
+                             .fd = s->fd,
+                             .buf = s->pool.bufs[index],
+                             .len = len,
+                             .min_len = len,
+                             .off_bytes = s->off_bytes,
+                             .align = 1,
+                             .buf_index = index };
+    int ret = uqm_io_submit(s->io, &b->op, err);
+    if (ret < 0)
+        return ret;
+    uqm_io_wait(s->io);
+    if (b->op.sys_errno == 0)
+        return UQM_OK;
+    return uqm_fail_errno_of(err, b->op.sys_errno,
+                             "%s: reading back bytes [%" PRIu64 ", %" PRIu64 ")", s->path,
+                             s->off_bytes, s->off_bytes + len);
+}
+
+/* The blocks are those of an unbroken run; the last one is left as if it had been appended, and
+ * written once more when it is full. */
+static int read_back(struct uqm_sink *s, uint64_t n_bytes, uqm_sink_check_fn check, void *ctx,
+                     struct uqm_err *err)
+{
+    while (s->off_bytes < n_bytes) {
+        size_t len = (size_t) uqm_min_u64(s->pool.buf_bytes, n_bytes - s->off_bytes);
+        int ret = free_buffer(s, err);
+        if (ret == UQM_OK)
+            ret = read_block(s, len, err);
+        if (ret == UQM_OK)
+            ret = check(ctx, s->pool.bufs[s->n_blocks % s->pool.n_bufs], len, err);
+        if (ret < 0)
+            return ret;
+        if (len < s->pool.buf_bytes) {
+            s->fill = len;
+            return UQM_OK;
+        }
+        current_block(s)->len = len;
+        give_to_hash(&s->hash);
+        s->n_blocks++;
+        s->off_bytes += len;
+    }
+    return UQM_OK;
+}
+
+int uqm_sink_reopen(struct uqm_sink **out, struct uqm_env *env, const char *path,
+                    uint64_t size_bytes, uint64_t memory_bytes, uint64_t n_bytes,
+                    uqm_sink_check_fn check, void *ctx, struct uqm_err *err)
+{
+    struct uqm_sink *s = NULL;
+    assert(n_bytes <= size_bytes);
+    int ret = make(&s, env, path, size_bytes, NULL, err);
+    if (ret == UQM_OK)
+        ret = make_buffers(s, memory_bytes, err);
+    if (ret == UQM_OK) {
+        s->keep_file = true;
+        ret = open_again(s, err);
+    }
+    if (ret == UQM_OK)
+        ret = get_ready(s, err);
+    if (ret == UQM_OK)
+        ret = read_back(s, n_bytes, check, ctx, err);
+    if (ret < 0) {
+        uqm_sink_destroy(&s);
+        return ret;
+    }
+    s->keep_file = false;
+    *out = s;
     return UQM_OK;
 }

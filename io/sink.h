@@ -18,6 +18,17 @@ struct uqm_sink;
 int uqm_sink_create(struct uqm_sink **out, struct uqm_env *env, const char *path,
                     uint64_t size_bytes, uint64_t memory_bytes, struct uqm_err *err);
 
+/*
+ * Go on with a file that an earlier sink of this path and size left unfinished: its first n_bytes
+ * are read back, shown to `check` piece by piece, and hashed; what is appended follows them. check
+ * returns a failure, with its message, where the bytes are not what they should be. UQM_ERR_CHECK:
+ * the file is not there, no regular file or not of that size. On failure the file is left alone.
+ */
+typedef int (*uqm_sink_check_fn)(void *ctx, const void *data, size_t n_bytes, struct uqm_err *err);
+int uqm_sink_reopen(struct uqm_sink **out, struct uqm_env *env, const char *path,
+                    uint64_t size_bytes, uint64_t memory_bytes, uint64_t n_bytes,
+                    uqm_sink_check_fn check, void *ctx, struct uqm_err *err);
+
 /* Append; copies. Blocks while all buffers are on their way to the disk. */
 int uqm_sink_write(struct uqm_sink *sink, const void *data, size_t n_bytes, struct uqm_err *err);
 
@@ -26,6 +37,17 @@ int uqm_sink_write(struct uqm_sink *sink, const void *data, size_t n_bytes, stru
  * the whole file's, the caller's to finish. The sink is to be destroyed afterwards all the same.
  */
 int uqm_sink_finish(struct uqm_sink *sink, struct uqm_file_digest *digest, struct uqm_err *err);
+
+/*
+ * Sync what has been appended, as far as it fills whole buffers; with `all`, everything: that is the
+ * last that the sink does, but for being destroyed. *n_bytes, a place in the file: what lies before
+ * it is on the disk now, whatever happens. Works after uqm_sink_write() was interrupted, too.
+ */
+int uqm_sink_flush(struct uqm_sink *sink, bool all, uint64_t *n_bytes, struct uqm_err *err);
+/* A write or a sync failed such that nothing of the file is to be trusted, synced before or not. */
+bool uqm_sink_is_spoilt(const struct uqm_sink *sink);
+/* From now on uqm_sink_destroy() leaves an unfinished file where it is, for uqm_sink_reopen(). */
+void uqm_sink_keep_file(struct uqm_sink *sink);
 
 /* Without finish: the unfinished file is removed. Takes NULL. */
 void uqm_sink_destroy(struct uqm_sink **sink);

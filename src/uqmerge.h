@@ -71,6 +71,8 @@ struct uqm_common {
     const char *device; /* NULL, "auto", "cpu", "vulkan", "vulkan:N", "vulkan:PART-OF-NAME" */
     uint64_t seed;
     bool strict; /* warnings become errors */
+    uint64_t sync_bytes; /* written output that an interruption may cost, so that the same call goes
+                            on from there; 0: 256 MiB, and never more than some seconds of it */
     uqm_log_fn log;
     uqm_progress_fn progress;
     void *ctx;                  /* handed to both callbacks */
@@ -126,7 +128,8 @@ struct uqm_merge_params {
  *
  * Peak memory is common.memory, whatever the models' size. The bytes written depend on
  * recipe and inputs alone, not on threads, memory, engine, CPU or timing. out_dir appears
- * whole or not at all.
+ * whole or not at all. What an interrupted call left beside it (.NAME.part) the same call, on the
+ * same inputs, goes on from.
  */
 UQM_API int uqm_merge(char **json, const struct uqm_merge_params *params, struct uqm_err *err);
 

@@ -46,6 +46,7 @@ int uqm_env_init(struct uqm_env *env, const struct uqm_common *common, struct uq
         .direct = common->direct,
         .seed = common->seed,
         .strict = common->strict,
+        .sync_bytes = common->sync_bytes ? common->sync_bytes : 256 * MIB,
     };
     if (common->n_threads < 0 || common->n_threads > 1024)
         return uqm_fail(err, UQM_ERR_ARG, "--threads %d: give a number from 1 to 1024",

@@ -3,7 +3,11 @@
 #include <assert.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
+#include <string.h>
+#define XXH_STATIC_LINKING_ONLY /* what a stream is made of */
 #include <xxhash.h>
+
+#include "src/base/bytes.h"
 
 static void hex_of(char *out, const unsigned char *bytes, size_t n)
 {
@@ -51,6 +55,48 @@ struct uqm_xxh3_hex uqm_xxh3_hex(const struct uqm_xxh3 *h)
     XXH128_canonicalFromHash(&c, XXH3_128bits_digest(h->state));
     hex_of(out.text, c.digest, sizeof c.digest);
     return out;
+}
+
+/*
+ * What of XXH3_state_s changes after a reset without seed or secret, little-endian:
+ *   u32 version | u32 buffered | u64 stripes so far | u64 total length | u64 acc[8] | buffer[256]
+ * The buffer is needed whole: the last stripe of a short end is taken from behind its fill, too.
+ */
+enum { XXH3_BUFFER_BYTES = 256 };
+static_assert(sizeof((XXH3_state_t *) 0)->buffer == XXH3_BUFFER_BYTES &&
+                  UQM_XXH3_STATE_BYTES == 4 + 4 + 8 + 8 + 64 + XXH3_BUFFER_BYTES + 8,
+              "the state of another library");
+
+bool uqm_xxh3_save(const struct uqm_xxh3 *h, uint8_t state[UQM_XXH3_STATE_BYTES])
+{
+    const XXH3_state_t *s = h->state;
+    if (XXH_versionNumber() != XXH_VERSION_NUMBER)
+        return false;
+    uqm_put_u32(state, XXH_VERSION_NUMBER);
+    uqm_put_u32(state + 4, s->bufferedSize);
+    uqm_put_u64(state + 8, s->nbStripesSoFar);
+    uqm_put_u64(state + 16, s->totalLen);
+    for (size_t i = 0; i < 8; i++)
+        uqm_put_u64(state + 24 + 8 * i, s->acc[i]);
+    memcpy(state + 88, s->buffer, XXH3_BUFFER_BYTES);
+    memset(state + 88 + XXH3_BUFFER_BYTES, 0, 8);
+    return true;
+}
+
+bool uqm_xxh3_load(struct uqm_xxh3 *h, const uint8_t state[UQM_XXH3_STATE_BYTES])
+{
+    XXH3_state_t *s = h->state;
+    XXH3_128bits_reset(s);
+    if (XXH_versionNumber() != XXH_VERSION_NUMBER || uqm_get_u32(state) != XXH_VERSION_NUMBER ||
+        uqm_get_u32(state + 4) > XXH3_BUFFER_BYTES || uqm_get_u64(state + 8) > s->nbStripesPerBlock)
+        return false;
+    s->bufferedSize = uqm_get_u32(state + 4);
+    s->nbStripesSoFar = (size_t) uqm_get_u64(state + 8);
+    s->totalLen = uqm_get_u64(state + 16);
+    for (size_t i = 0; i < 8; i++)
+        s->acc[i] = uqm_get_u64(state + 24 + 8 * i);
+    memcpy(s->buffer, state + 88, XXH3_BUFFER_BYTES);
+    return true;
 }
 
 void uqm_xxh3_destroy(struct uqm_xxh3 **h)

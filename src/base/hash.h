@@ -27,6 +27,12 @@ struct uqm_xxh3 *uqm_xxh3_create(void);
 void uqm_xxh3_reset(struct uqm_xxh3 *h);
 void uqm_xxh3_update(struct uqm_xxh3 *h, const void *data, size_t n_bytes);
 struct uqm_xxh3_hex uqm_xxh3_hex(const struct uqm_xxh3 *h);
+/* Set the stream aside and take it up again, in another process if need be. save: false where the
+ * library that runs is not of the version that this was built with. load: false, and the stream
+ * begins anew, where the bytes are no stream's, or another version's. */
+enum { UQM_XXH3_STATE_BYTES = 352 };
+bool uqm_xxh3_save(const struct uqm_xxh3 *h, uint8_t state[UQM_XXH3_STATE_BYTES]);
+bool uqm_xxh3_load(struct uqm_xxh3 *h, const uint8_t state[UQM_XXH3_STATE_BYTES]);
 void uqm_xxh3_destroy(struct uqm_xxh3 **h);
 
 /* 64 bits of the same family, for stream ids and cache keys. */

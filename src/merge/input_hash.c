@@ -105,11 +105,14 @@ static void hash_part(void *ctx, size_t item, int worker)
     struct hashed_file *f = file_of(h, s->input, s->file);
     if (!f->in_order)
         return;
-    assert(s->off_bytes >= f->done);
+    uint64_t end = s->off_bytes + s->n_bytes;
+    if (end <= f->done) /* an earlier run has hashed it */
+        return;
     if (s->off_bytes > f->done && hash_gap(f, s->off_bytes, &h->failures[item]) < 0)
         return;
-    uqm_xxh3_update(f->state, s->data, s->n_bytes);
-    f->done = s->off_bytes + s->n_bytes;
+    size_t n = (size_t) (end - f->done);
+    uqm_xxh3_update(f->state, (const char *) s->data + (s->n_bytes - n), n);
+    f->done = end;
 }
 
 /* The parts of a tile are of different inputs, so of different files: one thread each. */
@@ -269,6 +272,31 @@ int uqm_input_hash_finish(struct uqm_input_hash *hash, struct uqm_err *err)
         ret = read_rest(hash, stream, err);
     uqm_stream_destroy(&stream);
     return ret;
+}
+
+/* --- for a later run --- */
+
+int uqm_input_hash_save(const struct uqm_input_hash *hash, uqm_input_hash_save_fn save, void *ctx,
+                        struct uqm_err *err)
+{
+    uint8_t state[UQM_XXH3_STATE_BYTES];
+    int ret = UQM_OK;
+    for (size_t i = 0; i < hash->n_files && ret == UQM_OK; i++) {
+        const struct hashed_file *f = &hash->files[i];
+        if (!f->lender && f->done > 0 && uqm_xxh3_save(f->state, state))
+            ret = save(ctx, i, f->done, state, err);
+    }
+    return ret;
+}
+
+bool uqm_input_hash_load(struct uqm_input_hash *hash, size_t file, uint64_t n_bytes,
+                         const uint8_t state[UQM_XXH3_STATE_BYTES])
+{
+    if (file >= hash->n_files || n_bytes > hash->files[file].file->size_bytes)
+        return false;
+    bool loaded = uqm_xxh3_load(hash->files[file].state, state);
+    hash->files[file].done = loaded ? n_bytes : 0;
+    return loaded;
 }
 
 const struct uqm_input_hash *uqm_input_hash_inner(const struct uqm_input_hash *hash, size_t input)

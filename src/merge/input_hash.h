@@ -24,6 +24,16 @@ void uqm_input_hash_borrow(struct uqm_input_hash *hash, const struct uqm_input_h
 uint64_t uqm_input_hash_left(const struct uqm_input_hash *hash);
 /* Read and hash what has not streamed by. */
 int uqm_input_hash_finish(struct uqm_input_hash *hash, struct uqm_err *err);
+/* How far each file has come, for a later run to go on from; files that `other` hashes are left
+ * out. The numbers of the files are the same in every run of the job. */
+typedef int (*uqm_input_hash_save_fn)(void *ctx, size_t file, uint64_t n_bytes,
+                                      const uint8_t state[UQM_XXH3_STATE_BYTES],
+                                      struct uqm_err *err);
+int uqm_input_hash_save(const struct uqm_input_hash *hash, uqm_input_hash_save_fn save, void *ctx,
+                        struct uqm_err *err);
+/* Before anything is hashed. false: no such file, or no such state; it is then hashed anew. */
+bool uqm_input_hash_load(struct uqm_input_hash *hash, size_t file, uint64_t n_bytes,
+                         const uint8_t state[UQM_XXH3_STATE_BYTES]);
 /* Of an input that is a recipe; else NULL. */
 const struct uqm_input_hash *uqm_input_hash_inner(const struct uqm_input_hash *hash, size_t input);
 /* Of checkpoint->files[file], after finish. */

@@ -357,6 +357,23 @@ int uqm_merge_report_create(struct uqm_merge_report **out, struct uqm_recipe_sou
     return UQM_OK;
 }
 
+struct uqm_report_sums *uqm_merge_report_sums(struct uqm_merge_report *report, size_t tensor,
+                                              size_t *n)
+{
+    *n = report->tensors[tensor] ? report->rs->plan[tensor].n_parts + 1 : 0;
+    return report->tensors[tensor];
+}
+
+void uqm_merge_report_forget(struct uqm_merge_report *report)
+{
+    for (size_t i = 0; i < report->rs->source.n_tensors; i++) {
+        size_t n;
+        struct uqm_report_sums *sums = uqm_merge_report_sums(report, i, &n);
+        if (n > 0)
+            memset(sums, 0, n * sizeof *sums);
+    }
+}
+
 void uqm_merge_report_destroy(struct uqm_merge_report **report)
 {
     struct uqm_merge_report *r = *report;

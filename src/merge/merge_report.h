@@ -34,6 +34,13 @@ int uqm_merge_report_check(const struct uqm_merge_report *report, struct uqm_err
  * NULL: no memory. */
 json_t *uqm_merge_report_document(const struct uqm_merge_report *report);
 json_t *uqm_merge_report_summary(const struct uqm_merge_report *report);
+/* What was gathered of a tensor, to be kept for a later run, or to be filled in by it before the
+ * tensor's elements come, if they do: *n sums, none where nothing is gathered. */
+struct uqm_report_sums;
+struct uqm_report_sums *uqm_merge_report_sums(struct uqm_merge_report *report, size_t tensor,
+                                              size_t *n);
+/* All sums are zero again. */
+void uqm_merge_report_forget(struct uqm_merge_report *report);
 void uqm_merge_report_destroy(struct uqm_merge_report **report);
 
 #endif

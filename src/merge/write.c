@@ -95,29 +95,50 @@ static int check_inputs_unchanged(const struct uqm_recipe_source *rs, struct uqm
 /* Everything up to the weights. The plan is made. */
 static int begin(struct uqm_writer *w, struct uqm_err *err)
 {
-    const struct uqm_publish_params publish = uqm_writer_publish_params(w->params, NULL);
+    struct uqm_job_id job;
+    const struct uqm_publish_params publish = uqm_writer_publish_params(w->params, &job);
     int ret = uqm_writer_check_target(w->rs, w->params->out_dir, err);
+    if (ret == UQM_OK)
+        ret = uqm_writer_job(&job, w, err);
     if (ret == UQM_OK)
         ret = uqm_publish_begin(&w->publish, w->env, &publish, err);
     if (ret < 0)
         return ret;
     w->dir = uqm_publish_path(w->publish);
-    ret = check_disk(w, err);
+    w->tensors = uqm_arena_alloc(&w->arena, w->plan.n_order, sizeof *w->tensors);
+    if (!w->tensors)
+        return uqm_writer_no_memory(w, err);
     if (ret == UQM_OK)
         ret = uqm_input_hash_create(&w->hash, w->rs, &w->plan, w->threads, err);
     if (ret == UQM_OK)
         ret = uqm_merge_report_create(&w->report, w->rs, w->threads, w->plan.tile_bytes, err);
+    if (ret == UQM_OK)
+        ret = uqm_writer_replay(w, err);
+    if (ret == UQM_OK && !uqm_publish_is_done(w->publish))
+        ret = check_disk(w, err);
+    if (ret == UQM_OK && w->n_resumed > 0)
+        uqm_log(w->env, UQM_LOG_INFO, "%s: going on from %zu of %zu tensors, left in %s",
+                w->params->out_dir, w->n_resumed, w->plan.n_order, w->dir);
     return ret;
 }
 
 /* Everything behind the weights, but for the name. */
 static int finish(struct uqm_writer *w, struct uqm_err *err)
 {
+    struct uqm_err aside = { 0 };
     int ret = uqm_input_hash_finish(w->hash, err);
+    if (uqm_publish_is_done(w->publish))
+        return ret; /* a later output may want the digests */
+    int said = uqm_writer_say(w, w->plan.n_shards, 0, ret < 0 ? &aside : err);
+    if (ret == UQM_OK)
+        ret = said;
     if (ret == UQM_OK)
         ret = uqm_writer_small_files(w, err);
-    if (ret == UQM_OK)
+    if (ret == UQM_OK) {
         ret = check_inputs_unchanged(w->rs, err);
+        if (ret < 0) /* it was made of two versions of them */
+            uqm_journal_spoil(uqm_publish_journal(w->publish));
+    }
     if (ret == UQM_OK)
         ret = uqm_writer_manifest(w, err);
     if (ret == UQM_OK)
@@ -131,6 +152,12 @@ static int plan_all(struct uqm_writer *w, size_t n, struct uqm_err *err)
     for (size_t i = 0; i < n && ret == UQM_OK; i++)
         ret = uqm_write_plan_layout(&w[i].plan, w[i].rs, w[i].params, err);
     return ret == UQM_OK ? uqm_writers_divide_memory(w, n, err) : ret;
+}
+
+/* What the same command can go on from: it was not what it was asked to do that failed. */
+static bool may_go_on(int ret)
+{
+    return ret == UQM_ERR_INTERRUPTED || ret == UQM_ERR_IO || ret == UQM_ERR_NOMEM;
 }
 
 static int write_all(struct uqm_writer *w, size_t n, struct uqm_share **share, struct uqm_err *err)
@@ -152,6 +179,9 @@ static int write_all(struct uqm_writer *w, size_t n, struct uqm_share **share, s
         ret = finish(&w[i], err);
     for (size_t i = 0; i < n && ret == UQM_OK; i++)
         ret = uqm_publish_commit(w[i].publish, err);
+    for (size_t i = 0; i < n && may_go_on(ret); i++)
+        if (w[i].publish)
+            uqm_publish_keep(w[i].publish);
     return ret;
 }
 
@@ -177,7 +207,7 @@ static json_t *describe_one(const struct uqm_writer *w)
 }
 
 /* ... and of the whole run. */
-static json_t *describe_run(const struct uqm_env *env, const struct timespec *t0)
+static json_t *describe_run(const struct uqm_env *env, const struct timespec *t0, bool resumed)
 {
     bool uring = atomic_load(&env->io_used) == UQM_IO_URING;
     return json_pack("{s:I, s:I, s:f, s:I, s:s, s:b, s:b}", "bytes_read",
@@ -185,13 +215,16 @@ static json_t *describe_run(const struct uqm_env *env, const struct timespec *t0
                      (json_int_t) atomic_load(&env->bytes_written), "seconds", seconds_since(t0),
                      "peak_memory", (json_int_t) peak_resident_bytes(), "io",
                      uring ? "uring" : "pread", "direct", atomic_load(&env->direct_used), "resumed",
-                     0);
+                     resumed);
 }
 
 static json_t *describe(const struct uqm_writer *w, size_t n, bool as_list,
                         const struct timespec *t0)
 {
-    json_t *run = describe_run(w[0].env, t0), *list = json_array();
+    bool resumed = false;
+    for (size_t i = 0; i < n; i++)
+        resumed |= w[i].n_resumed > 0;
+    json_t *run = describe_run(w[0].env, t0, resumed), *list = json_array();
     bool ok = run && list;
     for (size_t i = 0; i < n && ok; i++)
         ok = json_array_append_new(list, describe_one(&w[i])) == 0;

@@ -1,8 +1,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "src/base/checked.h"
 #include "src/base/fs.h"
 #include "src/merge/writer.h"
 
@@ -70,6 +72,16 @@ int uqm_writer_check_target(const struct uqm_recipe_source *rs, const char *out_
     return ret;
 }
 
+/* Of a shard that an interrupted run has begun. */
+static uint64_t reserved_bytes(const struct uqm_writer *w, const struct uqm_shard_plan *shard)
+{
+    struct stat st;
+    char *path = w->dir ? uqm_path_join(w->dir, shard->name) : NULL;
+    bool there = path && lstat(path, &st) == 0;
+    free(path);
+    return there ? uqm_min_u64((uint64_t) st.st_blocks * 512, shard->n_bytes) : 0;
+}
+
 int uqm_writer_disk(uint64_t *needed, uint64_t *available, const struct uqm_writer *w,
                     struct uqm_err *err)
 {
@@ -86,6 +98,6 @@ int uqm_writer_disk(uint64_t *needed, uint64_t *available, const struct uqm_writ
     *needed = SPARE_BYTES + uqm_writer_copied_bytes(w) + 2 * w->recipe->text_len +
               w->plan.n_order * (uint64_t) MANIFEST_ENTRY_BYTES;
     for (size_t s = 0; s < w->plan.n_shards; s++)
-        *needed += w->plan.shards[s].n_bytes;
+        *needed += w->plan.shards[s].n_bytes - reserved_bytes(w, &w->plan.shards[s]);
     return UQM_OK;
 }

@@ -16,6 +16,7 @@ struct place {
 
 struct run {
     struct uqm_writer *w;
+    size_t n_ended; /* shards that are finished: the sink's, if there is one, is the next */
     struct uqm_tile_stream *tiles;
     struct place asking; /* ahead of ... */
     struct place at;     /* ... what is written */
@@ -84,6 +85,7 @@ static int begin_shard(struct run *r, struct uqm_err *err)
     if (!path)
         return uqm_writer_no_memory(w, err);
     int ret = uqm_sink_create(&r->sink, w->env, path, shard->n_bytes, w->plan.sink_bytes, err);
+    w->dir_changed = true;
     if (ret == UQM_OK)
         ret = uqm_sink_write(r->sink, shard->header.bytes, shard->header.n_bytes, err);
     return ret;
@@ -96,25 +98,22 @@ static int end_shard(struct run *r, const struct uqm_shard_plan *shard, struct u
     if (ret == UQM_OK)
         ret = uqm_writer_note(r->w, shard->name, shard->n_bytes, &digest, err);
     uqm_file_digest_finish(&digest);
+    if (ret < 0)
+        return ret; /* the sink is looked at once more */
     uqm_sink_destroy(&r->sink);
+    r->n_ended++;
     return ret;
 }
 
-static int note_tensor(struct run *r, const struct uqm_shard_plan *shard, size_t k,
-                       struct uqm_err *err)
+/*
+ * Tell the journal how far this run has come: what the sink has synced of the shard in hand, and
+ * all of the shards before it.
+ */
+static int tell(struct run *r, bool all, struct uqm_err *err)
 {
-    struct uqm_writer *w = r->w;
-    const struct uqm_tensor *t = &w->rs->source.tensors[shard->tensors[k]];
-    struct uqm_xxh3_hex hex = uqm_xxh3_hex(r->xxh3);
-    struct uqm_manifest_tensor *m = &w->tensors[w->n_tensors++];
-    *m = (struct uqm_manifest_tensor){
-        .name = t->name,
-        .file = w->n_files, /* noted when the shard is finished */
-        .offset = shard->offsets[k],
-        .bytes = t->n_bytes,
-        .digest = uqm_arena_strndup(&w->arena, hex.text, strlen(hex.text)),
-    };
-    return m->digest ? UQM_OK : uqm_writer_no_memory(w, err);
+    uint64_t n_bytes = 0;
+    int ret = r->sink ? uqm_sink_flush(r->sink, all, &n_bytes, err) : UQM_OK;
+    return ret == UQM_OK ? uqm_writer_say(r->w, r->n_ended, n_bytes, err) : ret;
 }
 
 static int write_tile(struct run *r, size_t index, size_t *n_elem, struct uqm_err *err)
@@ -155,8 +154,11 @@ static int step(struct run *r, uint64_t *n_read, struct uqm_err *err)
     move_on(&r->at, t, n_elem);
     if (r->at.tensor == k)
         return UQM_OK;
-    ret = note_tensor(r, shard, k, err);
-    return ret == UQM_OK && r->at.tensor == shard->n_tensors ? end_shard(r, shard, err) : ret;
+    ret = uqm_writer_note_tensor(r->w, uqm_xxh3_hex(r->xxh3).text, err);
+    r->w->unsaid_bytes += t->n_bytes;
+    if (ret == UQM_OK && r->at.tensor == shard->n_tensors)
+        ret = end_shard(r, shard, err);
+    return ret == UQM_OK && uqm_writer_is_due(r->w) ? tell(r, false, err) : ret;
 }
 
 /* --- side by side --- */
@@ -183,12 +185,27 @@ static const char *next_tensor(struct run *runs, size_t n, const char *begun)
     return name;
 }
 
+/* Of the inputs, that an interrupted run has read. */
+static uint64_t bytes_before(const struct run *r)
+{
+    uint64_t n = 0;
+    for (size_t s = 0, left = r->w->n_tensors; left > 0; s++) {
+        const struct uqm_shard_plan *shard = &r->w->plan.shards[s];
+        for (size_t k = 0; k < shard->n_tensors && left > 0; k++, left--)
+            n += input_bytes(r->w->rs, shard->tensors[k],
+                             r->w->rs->source.tensors[shard->tensors[k]].n_elem);
+    }
+    return n;
+}
+
 static int run_all(struct run *runs, size_t n, struct uqm_err *err)
 {
     uint64_t n_read = 0, total = 0;
     const char *name = NULL;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         total += runs[i].w->plan.read_bytes;
+        n_read += bytes_before(&runs[i]);
+    }
     while ((name = next_tensor(runs, n, name))) {
         for (size_t i = 0; i < n; i++) {
             size_t index;
@@ -206,15 +223,75 @@ static int run_all(struct run *runs, size_t n, struct uqm_err *err)
     return UQM_OK;
 }
 
+/* --- from where an interrupted run was --- */
+
+/* The shards whose tensors are noted already: they are read back, which gives their digests. */
+static int reopen_shards(struct run *r, struct uqm_err *err)
+{
+    struct uqm_writer *w = r->w;
+    size_t left = w->n_tensors;
+    int ret = UQM_OK;
+    for (size_t s = 0; left > 0 && ret == UQM_OK; s++) {
+        const struct uqm_shard_plan *shard = &w->plan.shards[s];
+        size_t n = (size_t) uqm_min_u64(left, shard->n_tensors);
+        r->at = (struct place){ .shard = s, .tensor = n };
+        left -= n;
+        if (n > 0)
+            ret = uqm_writer_reopen(&r->sink, w, s, n, err);
+        if (ret == UQM_OK && n > 0 && n == shard->n_tensors)
+            ret = end_shard(r, shard, err);
+    }
+    return ret;
+}
+
+static int go_on(struct run *r, struct uqm_err *err)
+{
+    struct uqm_writer *w = r->w;
+    if (uqm_publish_is_done(w->publish)) {
+        r->at.shard = r->n_ended = w->plan.n_shards;
+        return UQM_OK;
+    }
+    int ret = reopen_shards(r, err);
+    if (ret == UQM_ERR_CHECK) {
+        uqm_log(w->env, UQM_LOG_WARN, "what an interrupted run left is begun anew: %s", err->msg);
+        uqm_sink_destroy(&r->sink);
+        r->at = (struct place){ .shard = 0 };
+        r->n_ended = 0;
+        ret = uqm_writer_forget(w, err);
+    }
+    return ret;
+}
+
 static int begin(struct run *r, struct uqm_writer *w, struct uqm_err *err)
 {
     r->w = w;
     r->xxh3 = uqm_xxh3_create();
-    w->tensors = uqm_arena_alloc(&w->arena, w->plan.n_order, sizeof *w->tensors);
-    if (!r->xxh3 || !w->tensors)
-        return uqm_writer_no_memory(w, err);
+    int ret = r->xxh3 ? go_on(r, err) : uqm_writer_no_memory(w, err);
+    r->asking = r->at;
+    if (ret < 0)
+        return ret;
     return uqm_source_open(&r->tiles, &w->rs->source, w->threads, w->plan.tile_bytes,
                            w->plan.stream_bytes, next_range, r, err);
+}
+
+/* All that can be told before the end, which `why` is the reason of, or before what follows. */
+static int end(struct run *r, int why, struct uqm_err *err)
+{
+    struct uqm_writer *w = r->w;
+    struct uqm_err aside = { 0 };
+    uqm_tile_stream_destroy(&r->tiles);
+    if (!w || uqm_publish_is_done(w->publish))
+        return why;
+    struct uqm_journal *j = uqm_publish_journal(w->publish);
+    int ret = tell(r, true, why < 0 ? &aside : err);
+    if (r->sink && uqm_sink_is_spoilt(r->sink)) {
+        uqm_journal_spoil(j);
+        uqm_log(w->env, UQM_LOG_WARN, "%s: what was written of it is dropped: %s",
+                w->params->out_dir, "the disk may have lost it");
+    }
+    if (r->sink)
+        uqm_sink_keep_file(r->sink); /* the part folder decides */
+    return why < 0 ? why : ret;
 }
 
 int uqm_writers_weights(struct uqm_writer *writers, size_t n, struct uqm_err *err)
@@ -226,7 +303,7 @@ int uqm_writers_weights(struct uqm_writer *writers, size_t n, struct uqm_err *er
     if (ret == UQM_OK)
         ret = run_all(runs, n, err);
     for (size_t i = 0; i < n && runs; i++) {
-        uqm_tile_stream_destroy(&runs[i].tiles);
+        ret = end(&runs[i], ret, err);
         uqm_sink_destroy(&runs[i].sink);
         uqm_xxh3_destroy(&runs[i].xxh3);
     }

@@ -28,9 +28,34 @@ struct uqm_writer {
     size_t n_leaves, leaves_cap;
     struct uqm_manifest_tensor *tensors; /* [plan.n_order], in the order they lie on the disk */
     size_t n_tensors;
+    size_t n_said;    /* of them, how many the journal knows of */
+    size_t n_resumed; /* ... and how many an interrupted run had written */
+    uint64_t unsaid_bytes, said_ns;
+    bool dir_changed; /* a file has come to be since the part folder was synced */
 };
 
 int uqm_writer_no_memory(const struct uqm_writer *w, struct uqm_err *err);
+/* write_job.c: everything that the bytes depend on. */
+int uqm_writer_job(struct uqm_job_id *out, const struct uqm_writer *w, struct uqm_err *err);
+
+/* write_journal.c. replay: take up what an interrupted run left; the tensors it wrote are noted,
+ * what else lies in the part folder is removed. forget: begin anew after all. */
+int uqm_writer_replay(struct uqm_writer *w, struct uqm_err *err);
+int uqm_writer_forget(struct uqm_writer *w, struct uqm_err *err);
+/* Note the next tensor, with the hex digits of its XXH3-128, for manifest and journal. */
+int uqm_writer_note_tensor(struct uqm_writer *w, const char *digest, struct uqm_err *err);
+/* Whether the journal has waited long enough, by bytes or by time. */
+bool uqm_writer_is_due(const struct uqm_writer *w);
+/* Journal the tensors of the first n_whole shards, and of the next one those that end within its
+ * first n_bytes: all of this is on the disk. And how far the inputs have been hashed. */
+int uqm_writer_say(struct uqm_writer *w, size_t n_whole, uint64_t n_bytes, struct uqm_err *err);
+
+/* write_resume.c: open a shard whose first n_tensors an earlier run wrote, and read them back.
+ * UQM_ERR_CHECK: they are not what the journal says. */
+struct uqm_sink;
+int uqm_writer_reopen(struct uqm_sink **out, struct uqm_writer *w, size_t shard, size_t n_tensors,
+                      struct uqm_err *err);
+
 /* How the output folder is taken and named; job may be NULL. */
 struct uqm_publish_params uqm_writer_publish_params(const struct uqm_write_params *params,
                                                     const struct uqm_job_id *job);

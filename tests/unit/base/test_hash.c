@@ -39,11 +39,44 @@ static void pieces_hash_as_the_whole(void **state)
     uqm_xxh3_destroy(&b);
 }
 
+static void a_stream_set_aside_goes_on_as_if_it_had_not_been(void **state)
+{
+    (void) state;
+    enum { N = 5000 };
+    unsigned char data[N];
+    uint8_t saved[UQM_XXH3_STATE_BYTES];
+    for (size_t i = 0; i < N; i++)
+        data[i] = (unsigned char) (i * 131 >> 3);
+    struct uqm_xxh3 *whole = uqm_xxh3_create(), *first = uqm_xxh3_create();
+    for (size_t end = 1; end < N; end += end < 2200 ? 1 : 997) {
+        uqm_xxh3_reset(whole);
+        uqm_xxh3_update(whole, data, end);
+        const struct uqm_xxh3_hex want = uqm_xxh3_hex(whole);
+        for (size_t at = 0; at <= end; at += at < 300 ? 61 : 733) {
+            struct uqm_xxh3 *second = uqm_xxh3_create();
+            uqm_xxh3_reset(first);
+            uqm_xxh3_update(first, data, at);
+            assert_true(uqm_xxh3_save(first, saved));
+            uqm_xxh3_update(second, data, 999); /* what it was before does not matter */
+            assert_true(uqm_xxh3_load(second, saved));
+            uqm_xxh3_update(second, data + at, end - at);
+            assert_string_equal(uqm_xxh3_hex(second).text, want.text);
+            uqm_xxh3_destroy(&second);
+        }
+    }
+    saved[4] = 1;
+    saved[5] = 1; /* 257 bytes buffered */
+    assert_false(uqm_xxh3_load(first, saved));
+    uqm_xxh3_destroy(&whole);
+    uqm_xxh3_destroy(&first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digests_agree_with_the_published_ones),
         cmocka_unit_test(pieces_hash_as_the_whole),
+        cmocka_unit_test(a_stream_set_aside_goes_on_as_if_it_had_not_been),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
