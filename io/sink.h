@@ -39,9 +39,10 @@ int uqm_sink_write(struct uqm_sink *sink, const void *data, size_t n_bytes, stru
 int uqm_sink_finish(struct uqm_sink *sink, struct uqm_file_digest *digest, struct uqm_err *err);
 
 /*
- * Sync what has been appended, as far as it fills whole buffers; with `all`, everything: that is the
- * last that the sink does, but for being destroyed. *n_bytes, a place in the file: what lies before
- * it is on the disk now, whatever happens. Works after uqm_sink_write() was interrupted, too.
+ * Sync what has been appended, as far as it fills whole buffers; with `all`, everything: that is
+ * the last that the sink does, but for being destroyed. *n_bytes, a place in the file: what lies
+ * before it is on the disk now, whatever happens. Works after uqm_sink_write() was interrupted,
+ * too.
  */
 int uqm_sink_flush(struct uqm_sink *sink, bool all, uint64_t *n_bytes, struct uqm_err *err);
 /* A write or a sync failed such that nothing of the file is to be trusted, synced before or not. */
