@@ -165,6 +165,19 @@ struct uqm_question_params {
 
 enum { UQM_PERTURB_IMAGE = 1, UQM_PERTURB_TEXT = 2, UQM_PERTURB_MODEL = 4, UQM_PERTURB_NONE = 8 };
 
+/* How a model's uncertainty is measured. */
+enum uqm_uq_method {
+    UQM_UQ_PERTURB,   /* mutual information of answer and perturbation; no label is used */
+    UQM_UQ_CONFORMAL, /* size of conformal prediction sets; needs labels; uqm_uq() alone */
+};
+
+/* Where random draws come from. */
+enum uqm_streams {
+    UQM_STREAMS_OWN,     /* by counter, from the seed: independent of what else is asked */
+    UQM_STREAMS_AUTHORS, /* the prompts' prefixes, and the sample, as the paper's code draws them:
+                            from one generator seeded with 42, set after set. The rest is ours */
+};
+
 struct uqm_uq_params {
     struct uqm_common common;
     struct uqm_question_params questions;
@@ -173,6 +186,9 @@ struct uqm_uq_params {
     double dropout;   /* used when has_dropout; default 0.1 */
     bool has_dropout;
     const char *trace_path; /* NULL, or JSON lines of every option distribution */
+    enum uqm_uq_method method;
+    double alpha; /* of conformal sets: the share that may miss the truth; 0: 0.1 */
+    enum uqm_streams streams;
 };
 UQM_API int uqm_uq(char **json, const struct uqm_uq_params *params, struct uqm_err *err);
 
@@ -187,15 +203,20 @@ enum uqm_order {
 
 struct uqm_select_params {
     struct uqm_uq_params uq;
-    const char *out_dir; /* required unless no_write */
-    const char *merge;   /* NULL: "linear" */
-    const char *base_dir;
-    enum uqm_order order;
+    const char *out_dir;  /* required unless no_write */
+    const char *merge;    /* NULL: "linear"; a method's name, or a recipe without models (.yml) */
+    const char *base_dir; /* of methods that take differences to one */
+    enum uqm_order order; /* by accuracy: the loop is guided by accuracy as well */
     bool no_write;
     bool all_steps; /* go on past the stop */
     bool overwrite;
     double min_drop;
     int patience;
+    double guard;     /* stop before a model whose uncertainty is below this times the current
+                         merge's, and at a step whose answers have collapsed; 0: off */
+    double confident; /* in (0, 1): ask a step's records only until its comparison with the best
+                         is decided at this level; 0: ask all */
+    int window;       /* steps that are measured in one sweep over the inputs; 0: 1 */
     const char *state_path; /* NULL: beside out_dir */
 };
 /* UQ-Merge, Algorithm 1. An interrupted call goes on from the last finished model or step. */

@@ -10,6 +10,10 @@ static_assert(UQM_PERTURB_IMAGE == 1 && UQM_PERTURB_TEXT == 2 && UQM_PERTURB_MOD
                   UQM_PERTURB_NONE == 8,
               "cli_set_names stores the bit of the name's place");
 
+/* In the order of enum uqm_uq_method and enum uqm_streams. */
+const char *const uq_method_names[] = { "perturb", "cp", NULL };
+const char *const stream_names[] = { "own", "authors", NULL };
+
 static bool ends_with(const char *s, const char *end)
 {
     size_t n = strlen(s), m = strlen(end);
@@ -32,6 +36,17 @@ static int read_samples(struct uqm_question_params *out, const char *value, stru
     int ret = cli_set_double(&out->sample_ratio, value, &share, err);
     if (ret == UQM_OK && out->sample_ratio <= 0.0)
         ret = cli_fail(err, UQM_ERR_ARG, "%.60s leaves nothing", value);
+    return ret;
+}
+
+int set_alpha(void *field, const char *value, const struct cli_option *option, struct uqm_err *err)
+{
+    double alpha;
+    int ret = cli_set_double(&alpha, value, option, err);
+    if (ret == UQM_OK && !(alpha > 0.0 && alpha < 1.0))
+        ret = cli_fail(err, UQM_ERR_ARG, "%.60s is not above 0 and below 1", value);
+    if (ret == UQM_OK)
+        *(double *) field = alpha;
     return ret;
 }
 
@@ -70,5 +85,10 @@ int fill_uq(struct uqm_uq_params *out, const struct uq_options *options, const c
     out->has_dropout = options->dropout.given;
     out->dropout = options->dropout.rate;
     out->trace_path = options->trace;
+    out->method = (enum uqm_uq_method) options->method;
+    out->streams = (enum uqm_streams) options->streams;
+    out->alpha = options->alpha;
+    if (options->alpha > 0 && out->method != UQM_UQ_CONFORMAL)
+        return cli_fail(err, UQM_ERR_ARG, "%s: --alpha: is of --method cp", command);
     return UQM_OK;
 }

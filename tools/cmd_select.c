@@ -7,9 +7,9 @@ struct options {
     struct cli_common common;
     struct question_options questions;
     struct uq_options uq;
-    const char *out, *merge, *state, *report;
-    int order, patience;
-    double min_drop;
+    const char *out, *merge, *base, *state, *report;
+    int order, patience, window;
+    double min_drop, guard, confident;
     bool no_write, all_steps, overwrite;
 };
 
@@ -18,16 +18,6 @@ struct options {
 /* In the order of enum uqm_order. */
 static const char *const orders[] = { "uq-desc", "uq-asc", "accuracy-desc", "accuracy-asc", "given",
                                       "random",  NULL };
-
-static int set_merge(void *field, const char *value, const struct cli_option *option,
-                     struct uqm_err *err)
-{
-    (void) option;
-    if (strcmp(value, "linear") != 0)
-        return cli_fail(err, UQM_ERR_UNSUPPORTED, "%.60s is not in this version; linear is", value);
-    *(const char **) field = value;
-    return UQM_OK;
-}
 
 static const struct cli_option table[] = {
     { .name = "out",
@@ -43,10 +33,16 @@ static const struct cli_option table[] = {
       .field = FIELD(order),
       .help = "uq-desc (the default), uq-asc, accuracy-desc, accuracy-asc, given or random" },
     { .name = "merge",
-      .value = "linear",
-      .set = set_merge,
+      .value = "METHOD|RECIPE.yml",
+      .set = cli_set_text,
       .field = FIELD(merge),
-      .help = "how the models are merged; equal weights" },
+      .help = "how the models are merged: a method's name, with equal weights (default linear), or "
+              "a recipe without models, whose parameters hold for each of them" },
+    { .name = "base",
+      .value = "DIR",
+      .set = cli_set_text,
+      .field = FIELD(base),
+      .help = "the model that methods like ties and task_arithmetic take differences to" },
     { .name = "all-steps",
       .set = cli_set_true,
       .field = FIELD(all_steps),
@@ -62,6 +58,28 @@ static const struct cli_option table[] = {
       .set = cli_set_int,
       .field = FIELD(patience),
       .help = "steps without a fall to go on after; default 0" },
+    { .name = "guard",
+      .value = "R",
+      .set = cli_set_double,
+      .min = 0,
+      .max = 1,
+      .field = FIELD(guard),
+      .help = "stop before a model whose own uncertainty is below R times the merge's, and at a "
+              "merge whose answers do not depend on the question; 0 (off) is the default, 0.25 a "
+              "good value" },
+    { .name = "confident",
+      .value = "ALPHA",
+      .set = set_alpha,
+      .field = FIELD(confident),
+      .help = "ask a step's records only until its comparison with the best step is decided, at "
+              "this risk of deciding otherwise than all records would" },
+    { .name = "window",
+      .value = "W",
+      .set = cli_set_int,
+      .min = 1,
+      .field = FIELD(window),
+      .help = "score W steps in one sweep over the inputs, each model's layer being read once; "
+              "takes memory for the activations of W models; default 1" },
     { .name = "no-write",
       .set = cli_set_true,
       .field = FIELD(no_write),
@@ -81,12 +99,6 @@ static const struct cli_option table[] = {
       .field = FIELD(report),
       .help = "a page with the curve, the stop and every number (see uqmerge report)" },
     UQ_OPTIONS(struct options),
-    ABSENT("base", "DIR"),
-    ABSENT("guard", "R"),
-    ABSENT("confident", "ALPHA"),
-    ABSENT("window", "W"),
-    ABSENT("method", "perturb|cp"),
-    ABSENT("alpha", "ALPHA"),
     { 0 },
 };
 
@@ -120,12 +132,16 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
     struct uqm_select_params params = {
         .out_dir = o->out,
         .merge = o->merge,
+        .base_dir = o->base,
         .order = (enum uqm_order) o->order,
         .no_write = o->no_write,
         .all_steps = o->all_steps,
         .overwrite = o->overwrite,
         .min_drop = o->min_drop,
         .patience = o->patience,
+        .guard = o->guard,
+        .confident = o->confident,
+        .window = o->window,
         .state_path = o->state,
     };
 

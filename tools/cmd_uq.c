@@ -4,29 +4,11 @@ struct options {
     struct cli_common common;
     struct question_options questions;
     struct uq_options uq;
-    int method;
 };
-
-static const char *const methods[] = { "perturb", NULL };
-
-static int set_method(void *field, const char *value, const struct cli_option *option,
-                      struct uqm_err *err)
-{
-    if (value[0] == 'c' && value[1] == 'p' && !value[2])
-        return cli_fail(err, UQM_ERR_UNSUPPORTED, "cp is not in this version; perturb is");
-    return cli_set_choice(field, value, option, err);
-}
 
 static const struct cli_option table[] = {
     QUESTION_OPTIONS(struct options),
     UQ_OPTIONS(struct options),
-    { .name = "method",
-      .value = "perturb",
-      .set = set_method,
-      .choices = methods,
-      .field = offsetof(struct options, method),
-      .state = CLI_SILENT },
-    ABSENT("alpha", "ALPHA"),
     { 0 },
 };
 
@@ -53,11 +35,12 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
 const struct cli_command cmd_uq = {
     .name = "uq",
     .args = "MODEL... --data FILE...",
-    .summary = "The uncertainty of each model on each data set; labels are never used.",
+    .summary = "The uncertainty of each model on each data set.",
     .details = "Each record is asked J times with a perturbed picture, prompt and network; the "
                "uncertainty is the mutual information between answer and perturbation, in nats, "
-               "averaged over records, then over data sets. MODEL is a checkpoint folder or a "
-               "recipe (.yml).",
+               "averaged over records, then over data sets; labels are never used. With --method "
+               "cp it is the mean size of conformal prediction sets, which are calibrated on half "
+               "of the labelled records. MODEL is a checkpoint folder or a recipe (.yml).",
     .options = table,
     .runs = true,
     .options_bytes = sizeof(struct options),

@@ -46,6 +46,8 @@ struct uq_options {
         double rate;
     } dropout;
     const char *trace;
+    int method, streams; /* enum uqm_uq_method, enum uqm_streams */
+    double alpha;
 };
 
 /* Rows of an option table, for a struct `type` with a member `questions` or `uq` of those types. */
@@ -94,6 +96,24 @@ struct uq_options {
           .max = 0.999,                                                                            \
           .field = offsetof(type, uq.dropout),                                                     \
           .help = "rate on attention probabilities; default 0.1" },                                \
+        { .name = "method",                                                                        \
+          .value = "perturb|cp",                                                                   \
+          .set = cli_set_choice,                                                                   \
+          .choices = uq_method_names,                                                              \
+          .field = offsetof(type, uq.method),                                                      \
+          .help = "perturb: mutual information, without labels (the default); cp: the size of "    \
+                  "conformal prediction sets, LAC and APS, which needs labels" },                  \
+        { .name = "alpha",                                                                         \
+          .value = "ALPHA",                                                                        \
+          .set = set_alpha,                                                                        \
+          .field = offsetof(type, uq.alpha),                                                       \
+          .help = "of cp: how often a set may miss the truth; default 0.1" },                      \
+        { .name = "streams",                                                                       \
+          .value = "own|authors",                                                                  \
+          .set = cli_set_choice,                                                                   \
+          .choices = stream_names,                                                                 \
+          .field = offsetof(type, uq.streams),                                                     \
+          .help = "authors: prompts' prefixes and samples as the paper's code draws them" },       \
     {                                                                                              \
         .name = "trace", .value = "FILE", .set = cli_set_text, .field = offsetof(type, uq.trace),  \
         .help = "JSON lines of every option distribution"                                          \
@@ -104,8 +124,10 @@ struct uq_options {
         .name = name_, .value = value_, .state = CLI_ABSENT                                        \
     }
 
-extern const char *const perturb_names[];
+extern const char *const perturb_names[], *const uq_method_names[], *const stream_names[];
 bool is_data_argument(const char *arg);
+/* double, above 0 and below 1 */
+int set_alpha(void *field, const char *value, const struct cli_option *, struct uqm_err *);
 /* struct dropout_option */
 int set_dropout(void *field, const char *value, const struct cli_option *, struct uqm_err *);
 

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "tools/commands.h"
 #include "tools/text.h"
 
@@ -19,11 +21,11 @@ static void print_models(FILE *out, const json_t *models)
 static void print_steps(FILE *out, const json_t *steps)
 {
     static const char *const titles[] = { "step",        "added",    "uq",      "stderr",
-                                          "to the best", "paired ±", "improved" };
+                                          "to the best", "paired ±", "samples", "improved" };
     struct table t;
     size_t i;
     json_t *step;
-    table_init(&t, "rlrrrrl", titles);
+    table_init(&t, "rlrrrrrl", titles);
     json_array_foreach (steps, i, step) {
         table_cell(&t, "%llu", (unsigned long long) get_count(step, "step"));
         table_name(&t, get_text(step, "added"));
@@ -31,7 +33,9 @@ static void print_steps(FILE *out, const json_t *steps)
         cell_number(&t, step, "stderr", 6);
         cell_number(&t, step, "diff", 6);
         cell_number(&t, step, "diff_stderr", 6);
-        table_cell(&t, "%s", json_is_true(json_object_get(step, "improved")) ? "yes" : "no");
+        table_cell(&t, "%llu", (unsigned long long) get_count(step, "samples"));
+        table_cell(&t, "%s%s", json_is_true(json_object_get(step, "improved")) ? "yes" : "no",
+                   json_is_true(json_object_get(step, "collapsed")) ? ", collapsed" : "");
     }
     table_print(out, &t, 0);
 }
@@ -57,8 +61,12 @@ void print_select(FILE *out, const json_t *r, unsigned flags)
     fputc('\n', out);
 
     const json_t *stop = json_object_get(r, "stopped_at");
+    const char *by = get_text(r, "stopped_by");
     if (json_is_integer(stop))
-        fprintf(out, "stopped at    step %lld\n", (long long) json_integer_value(stop));
+        fprintf(out, "stopped at    step %lld%s\n", (long long) json_integer_value(stop),
+                strcmp(by, "guard") == 0      ? ", by the guard"
+                : strcmp(by, "collapse") == 0 ? ", whose answers do not depend on the question"
+                                              : "");
     else
         fputs("stopped at    no step: the uncertainty fell to the end\n", out);
     print_list(out, "selected      ", json_object_get(r, "selected"));

@@ -2,32 +2,50 @@
 
 #include <math.h>
 
+static void stop(struct uqm_algorithm_result *result, size_t t, enum uqm_stop why)
+{
+    result->stopped_at = t;
+    result->stop = why;
+}
+
+/* What a step that was asked for before the stop means. */
+static void judge(struct uqm_algorithm_result *result, const struct uqm_algorithm_params *params,
+                  size_t t, int *n_failed)
+{
+    struct uqm_algorithm_step *now = &result->steps[t - 1];
+    const bool refused = params->guards && now->collapsed && result->best > 0;
+    now->improved = !refused && now->drop > params->min_drop;
+    if (now->improved) {
+        result->best = t;
+        *n_failed = 0;
+    } else if (refused) {
+        stop(result, t, UQM_STOP_COLLAPSE);
+    } else if (++*n_failed > params->patience) {
+        stop(result, t, UQM_STOP_VALUE);
+    }
+}
+
 int uqm_algorithm_run(struct uqm_algorithm_result *result,
                       const struct uqm_algorithm_params *params, uqm_step_fn step, void *ctx,
                       struct uqm_err *err)
 {
-    double best = (double) INFINITY;
     int n_failed = 0;
 
     result->n_steps = result->stopped_at = result->best = 0;
+    result->stop = UQM_STOP_NONE;
     for (size_t t = 1; t <= params->n; t++) {
+        if (!result->stopped_at && result->best > 0 && params->guards &&
+            params->guards(ctx, t, result->best))
+            stop(result, t, UQM_STOP_GUARD);
         if (result->stopped_at && !params->all_steps)
             break;
-        double u;
-        int ret = step(ctx, t, result->best, &u, err);
+        result->steps[t - 1] = (struct uqm_algorithm_step){ 0 };
+        int ret = step(ctx, &result->steps[t - 1], t, result->best, err);
         if (ret < 0)
             return ret;
-
-        bool improved = !result->stopped_at && u < best - params->min_drop;
-        result->steps[result->n_steps++] =
-            (struct uqm_algorithm_step){ .u = u, .improved = improved };
-        if (improved) {
-            best = u;
-            result->best = t;
-            n_failed = 0;
-        } else if (!result->stopped_at && ++n_failed > params->patience) {
-            result->stopped_at = t;
-        }
+        result->n_steps = t;
+        if (!result->stopped_at)
+            judge(result, params, t, &n_failed);
     }
     return UQM_OK;
 }

@@ -6,6 +6,21 @@
 
 #include "src/format/json.h"
 
+/* One clean pass of the records that have a label. */
+static int make_conformal(struct uqm_call_params *out, const struct uqm_uq_params *params,
+                          struct uqm_err *err)
+{
+    if (!(params->alpha >= 0 && params->alpha < 1))
+        return uqm_fail(err, UQM_ERR_ARG, "--alpha %g: give a share in (0, 1)", params->alpha);
+    out->kind = UQM_MEASURE_CONFORMAL;
+    out->alpha = params->alpha > 0 ? params->alpha : 0.1;
+    out->survey.perturb = 0;
+    out->survey.n_passes = 1;
+    out->survey.dropout = 0;
+    out->survey.labelled_only = true;
+    return UQM_OK;
+}
+
 int uqm_call_uq_params(struct uqm_call_params *out, const struct uqm_uq_params *params,
                        struct uqm_err *err)
 {
@@ -17,6 +32,8 @@ int uqm_call_uq_params(struct uqm_call_params *out, const struct uqm_uq_params *
     if (params->repeats < 0)
         return uqm_fail(err, UQM_ERR_ARG, "--repeats %d: give a number from 1 to 4096",
                         params->repeats);
+    if (params->streams != UQM_STREAMS_OWN && params->streams != UQM_STREAMS_AUTHORS)
+        return uqm_fail(err, UQM_ERR_ARG, "--streams: own or authors");
     *out = (struct uqm_call_params) {
         .common = &params->common,
         .survey = {
@@ -24,16 +41,18 @@ int uqm_call_uq_params(struct uqm_call_params *out, const struct uqm_uq_params *
             .perturb = bits ? bits & all : all,
             .n_passes = params->repeats ? (uint32_t) params->repeats : 4,
             .dropout = params->has_dropout ? params->dropout : 0.1,
+            .streams = params->streams,
         },
         .trace_path = params->trace_path,
+        .kind = UQM_MEASURE_UNCERTAINTY,
     };
-    return UQM_OK;
+    return params->method == UQM_UQ_CONFORMAL ? make_conformal(out, params, err) : UQM_OK;
 }
 
 int uqm_call_init(struct uqm_call *call, const struct uqm_call_params *params, struct uqm_err *err)
 {
     const struct uqm_question_params *q = params->survey.questions;
-    *call = (struct uqm_call){ .models = &q->models };
+    *call = (struct uqm_call){ .models = &q->models, .kind = params->kind, .alpha = params->alpha };
     int ret = uqm_env_init(&call->env, params->common, err);
     if (ret == UQM_OK)
         ret = uqm_survey_init(&call->survey, &call->env, &params->survey, err);
@@ -87,33 +106,48 @@ static int ask(struct uqm_call *call, struct uqm_candidate *candidate, const cha
     return ret;
 }
 
-int uqm_call_measure(struct uqm_measure *m, struct uqm_call *call, struct uqm_candidate *candidate,
-                     enum uqm_measure_kind kind, const char *name, const char *stage,
-                     struct uqm_err *err)
+int uqm_call_score(struct uqm_measure *m, struct uqm_call *call, const char *name,
+                   struct uqm_err *err)
 {
-    int ret = ask(call, candidate, stage, err);
-    if (ret < 0)
-        return ret;
-    if (kind == UQM_MEASURE_UNCERTAINTY) {
-        uqm_measure_uncertainty(m, &call->survey, call->logits);
-    } else {
+    int ret = UQM_OK;
+    switch (call->kind) {
+    case UQM_MEASURE_UNCERTAINTY: uqm_measure_uncertainty(m, &call->survey, call->logits); break;
+    case UQM_MEASURE_CONFORMAL:
+        ret = uqm_measure_conformal(m, NULL, &call->survey, call->logits, call->alpha, err);
+        break;
+    case UQM_MEASURE_ACCURACY:
         uqm_measure_accuracy(m, &call->survey, call->logits);
         ret = uqm_measure_answers(m, &call->survey, call->answers, err);
+        break;
     }
     if (ret == UQM_OK)
-        ret = uqm_trace_add(call->trace, &call->survey, name, call->logits, err);
-    if (ret == UQM_OK)
-        ret = uqm_trace_add_answers(call->trace, &call->survey, name, call->answers, m, err);
+        ret =
+            uqm_trace_add(call->trace, &call->survey, name, call->runner.wanted, call->logits, err);
+    return ret < 0 ? ret
+                   : uqm_trace_add_answers(call->trace, &call->survey, name, call->answers, m, err);
+}
+
+int uqm_call_values(struct uqm_measure *m, struct uqm_call *call, struct uqm_candidate *candidate,
+                    const char *name, const char *stage, struct uqm_err *err)
+{
+    int ret = ask(call, candidate, stage, err);
+    return ret < 0 ? ret : uqm_call_score(m, call, name, err);
+}
+
+int uqm_call_measure(struct uqm_measure *m, struct uqm_call *call, struct uqm_candidate *candidate,
+                     const char *name, const char *stage, struct uqm_err *err)
+{
+    int ret = uqm_call_values(m, call, candidate, name, stage, err);
     return ret < 0 ? ret : uqm_measure_summarize(m, &call->survey, name, err);
 }
 
 int uqm_call_measure_model(struct uqm_measure *m, struct uqm_call *call, size_t i,
-                           enum uqm_measure_kind kind, struct uqm_err *err)
+                           struct uqm_err *err)
 {
     struct uqm_candidate candidate = { 0 };
     char stage[160];
     snprintf(stage, sizeof stage, "%s of %.96s (%zu/%zu)",
-             kind == UQM_MEASURE_UNCERTAINTY                       ? "uncertainty"
+             call->kind != UQM_MEASURE_ACCURACY                    ? "uncertainty"
              : uqm_survey_asks(&call->survey, UQM_TASK_GENERATION) ? "scores"
                                                                    : "accuracy",
              call->names[i], i + 1, call->models->n);
@@ -121,7 +155,7 @@ int uqm_call_measure_model(struct uqm_measure *m, struct uqm_call *call, size_t 
     if (ret == UQM_OK)
         ret = uqm_candidate_open(&candidate, &call->env, call->models->v[i], &call->open, err);
     if (ret == UQM_OK)
-        ret = uqm_call_measure(m, call, &candidate, kind, call->names[i], stage, err);
+        ret = uqm_call_measure(m, call, &candidate, call->names[i], stage, err);
     uqm_candidate_close(&candidate);
     return ret;
 }

@@ -6,7 +6,7 @@
 #include "src/uq/runner.h"
 #include "src/uq/trace.h"
 
-enum uqm_measure_kind { UQM_MEASURE_UNCERTAINTY, UQM_MEASURE_ACCURACY };
+enum uqm_measure_kind { UQM_MEASURE_UNCERTAINTY, UQM_MEASURE_ACCURACY, UQM_MEASURE_CONFORMAL };
 
 struct uqm_call {
     struct uqm_env env;
@@ -19,6 +19,8 @@ struct uqm_call {
     float *logits;                    /* (n_records, n_passes, 6), of the model asked last */
     char **answers;                   /* (n_records), of the same, in generation sets */
     struct uqm_trace *trace;          /* NULL: none */
+    enum uqm_measure_kind kind;       /* what this call measures; of eval: accuracy */
+    double alpha;                     /* of conformal sets */
 };
 
 struct uqm_call_params {
@@ -26,6 +28,8 @@ struct uqm_call_params {
     struct uqm_survey_params survey;
     const char *scratch_dir;
     const char *trace_path;
+    enum uqm_measure_kind kind;
+    double alpha;
 };
 
 /* The call must stay where it is: its parts hold each other. To be finished, whatever is returned.
@@ -39,12 +43,18 @@ int uqm_call_uq_params(struct uqm_call_params *out, const struct uqm_uq_params *
 
 /* Ask an open candidate, trace it, and summarize: m is initialised and holds the values after. */
 int uqm_call_measure(struct uqm_measure *m, struct uqm_call *call, struct uqm_candidate *candidate,
-                     enum uqm_measure_kind kind, const char *name, const char *stage,
-                     struct uqm_err *err);
+                     const char *name, const char *stage, struct uqm_err *err);
+
+/* The same without the summary, which not every record that is wanted allows. */
+int uqm_call_values(struct uqm_measure *m, struct uqm_call *call, struct uqm_candidate *candidate,
+                    const char *name, const char *stage, struct uqm_err *err);
+/* What that makes of the call's logits and answers. */
+int uqm_call_score(struct uqm_measure *m, struct uqm_call *call, const char *name,
+                   struct uqm_err *err);
 
 /* The same of the i-th model, which is opened for it; its name and number stand in the progress. */
 int uqm_call_measure_model(struct uqm_measure *m, struct uqm_call *call, size_t i,
-                           enum uqm_measure_kind kind, struct uqm_err *err);
+                           struct uqm_err *err);
 
 /* The result as text; *json is the caller's. Takes `root` over, NULL included: no memory. */
 int uqm_call_result(char **json, json_t *root, struct uqm_err *err);

@@ -119,7 +119,7 @@ static int common_dtype(bool *common, enum uqm_dtype *dtype, struct uqm_env *env
     return UQM_OK;
 }
 
-int uqm_candidate_open_merge(struct uqm_candidate *out, struct uqm_env *env,
+int uqm_candidate_merge_text(char **out, struct uqm_env *env, const struct uqm_merge_rule *rule,
                              const char *const *models, size_t n,
                              const struct uqm_open_params *params, struct uqm_err *err)
 {
@@ -127,17 +127,32 @@ int uqm_candidate_open_merge(struct uqm_candidate *out, struct uqm_env *env,
     bool common = true;
     int ret = UQM_OK;
 
-    *out = (struct uqm_candidate){ .env = env };
+    *out = NULL;
     for (size_t i = 0; i < n && ret == UQM_OK; i++)
         ret = common_dtype(&common, &dtype, env, models[i], params, err);
     if (ret < 0)
         return ret;
+    *out = uqm_merge_rule_recipe(rule, models, n, common ? dtype_word(dtype) : NULL);
+    return *out ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "no memory for a recipe of %zu models", n);
+}
 
-    char *text = uqm_candidate_recipe(models, n, common ? dtype_word(dtype) : NULL);
-    if (!text)
-        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a recipe of %zu models", n);
-    ret =
-        uqm_recipe_parse(&out->recipe, text, strlen(text), "mergekit_config.yml", NULL, NULL, err);
+static int warn(void *ctx, const char *line)
+{
+    struct uqm_env *env = ctx;
+    return uqm_warn(env, NULL, "%s", line);
+}
+
+int uqm_candidate_open_merge(struct uqm_candidate *out, struct uqm_env *env,
+                             const struct uqm_merge_rule *rule, const char *const *models, size_t n,
+                             const struct uqm_open_params *params, struct uqm_err *err)
+{
+    char *text;
+    *out = (struct uqm_candidate){ .env = env };
+    int ret = uqm_candidate_merge_text(&text, env, rule, models, n, params, err);
+    if (ret < 0)
+        return ret;
+    ret = uqm_recipe_parse(&out->recipe, text, strlen(text), uqm_merge_rule_where(rule),
+                           rule->quiet ? NULL : warn, env, err);
     free(text);
     if (ret == UQM_OK)
         ret = uqm_recipe_open(&out->source, env, out->recipe, params, err);
@@ -154,45 +169,6 @@ void uqm_candidate_close(struct uqm_candidate *candidate)
     uqm_source_destroy(&candidate->source);
     uqm_recipe_free(&candidate->recipe); /* the source is planned on it */
     *candidate = (struct uqm_candidate){ .env = candidate->env };
-}
-
-/* A YAML double-quoted scalar. */
-static void put_quoted(FILE *f, const char *text)
-{
-    fputc('"', f);
-    for (const unsigned char *p = (const unsigned char *) text; *p; p++) {
-        if (*p == '"' || *p == '\\')
-            fprintf(f, "\\%c", *p);
-        else if (*p < 0x20 || *p == 0x7f)
-            fprintf(f, "\\x%02x", *p);
-        else
-            fputc(*p, f);
-    }
-    fputc('"', f);
-}
-
-char *uqm_candidate_recipe(const char *const *models, size_t n, const char *dtype)
-{
-    char *text = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&text, &len);
-    if (!f)
-        return NULL;
-    fputs("merge_method: linear\nmodels:\n", f);
-    for (size_t i = 0; i < n; i++) {
-        fputs("  - model: ", f);
-        put_quoted(f, models[i]);
-        fputs("\n    parameters:\n      weight: 1.0\n", f);
-    }
-    fputs("parameters:\n  normalize: true\n", f);
-    if (dtype)
-        fprintf(f, "dtype: %s\n", dtype);
-    bool bad = ferror(f) != 0;
-    if (fclose(f) != 0 || bad) {
-        free(text);
-        return NULL;
-    }
-    return text;
 }
 
 static char *name_of(const char *model)

@@ -8,6 +8,7 @@
 #include "src/format/model_config.h"
 #include "src/merge/open.h"
 #include "src/model/tokenizer.h"
+#include "src/uq/merge_rule.h"
 
 struct uqm_candidate {
     struct uqm_env *env;
@@ -22,19 +23,18 @@ struct uqm_candidate {
 int uqm_candidate_open(struct uqm_candidate *out, struct uqm_env *env, const char *model,
                        const struct uqm_open_params *params, struct uqm_err *err);
 
-/* The equal-weight linear merge of n checkpoints (one: the checkpoint, as a merge of itself). */
+/* The merge of n checkpoints (one: the checkpoint, as a merge of itself) as the rule says. The
+ * models' common dtype is the merge's, where the rule names none. */
 int uqm_candidate_open_merge(struct uqm_candidate *out, struct uqm_env *env,
+                             const struct uqm_merge_rule *rule, const char *const *models, size_t n,
+                             const struct uqm_open_params *params, struct uqm_err *err);
+/* Its recipe; malloc'ed. */
+int uqm_candidate_merge_text(char **out, struct uqm_env *env, const struct uqm_merge_rule *rule,
                              const char *const *models, size_t n,
                              const struct uqm_open_params *params, struct uqm_err *err);
 
 /* Takes a zeroed or half-opened one. */
 void uqm_candidate_close(struct uqm_candidate *candidate);
-
-/*
- * The recipe of that merge as mergekit YAML: weight 1 each, normalized; `dtype` (its mergekit name)
- * or NULL, where the models' own dtypes decide. malloc'ed, NULL when out of memory.
- */
-char *uqm_candidate_recipe(const char *const *models, size_t n, const char *dtype);
 
 /*
  * Names of models in results: folder's or file's. Of two that share one, the later gets "#2", "#3",

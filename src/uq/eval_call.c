@@ -70,7 +70,7 @@ static int add_model(json_t *models, struct uqm_call *call, size_t i, struct uqm
     struct uqm_measure m;
     int ret = uqm_measure_init(&m, &call->survey, err);
     if (ret == UQM_OK)
-        ret = uqm_call_measure_model(&m, call, i, UQM_MEASURE_ACCURACY, err);
+        ret = uqm_call_measure_model(&m, call, i, err);
     if (ret == UQM_OK)
         json_array_append_new(models, model_json(&m, call, i));
     uqm_measure_finish(&m);
@@ -87,6 +87,7 @@ int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *
                     .generation = true,
                     .max_new_tokens = params->max_new_tokens },
         .trace_path = params->trace_path,
+        .kind = UQM_MEASURE_ACCURACY,
     };
     struct uqm_call call;
 

@@ -9,8 +9,11 @@ int uqm_measure_init(struct uqm_measure *out, const struct uqm_survey *survey, s
     *out = (struct uqm_measure){ .n_sets = survey->n_sets };
     out->values = calloc(survey->n_sets, sizeof *out->values);
     out->sets = calloc(survey->n_sets, sizeof *out->sets);
-    bool ok = out->values && out->sets;
+    out->n_asked = calloc(survey->n_sets, sizeof *out->n_asked);
+    out->answers = calloc(survey->n_sets, sizeof *out->answers);
+    bool ok = out->values && out->sets && out->n_asked && out->answers;
     for (size_t k = 0; k < survey->n_sets && ok; k++) {
+        out->n_asked[k] = survey->sets[k].n_records;
         out->values[k] = malloc((survey->sets[k].n_records + 1) * sizeof **out->values);
         ok = out->values[k] != NULL;
         for (size_t i = 0; ok && i < survey->sets[k].n_records; i++)
@@ -29,7 +32,16 @@ void uqm_measure_finish(struct uqm_measure *measure)
         free(measure->values[k]);
     free(measure->values);
     free(measure->sets);
+    free(measure->n_asked);
+    free(measure->answers);
     *measure = (struct uqm_measure){ 0 };
+}
+
+static void add_answers(double sum[UQM_N_OPTIONS], const double *p, uint32_t n_passes)
+{
+    for (uint32_t j = 0; j < n_passes; j++, p += UQM_N_OPTIONS)
+        for (int o = 0; o < UQM_N_OPTIONS; o++)
+            sum[o] += p[o] / (double) n_passes;
 }
 
 void uqm_measure_uncertainty(struct uqm_measure *m, const struct uqm_survey *survey,
@@ -44,7 +56,36 @@ void uqm_measure_uncertainty(struct uqm_measure *m, const struct uqm_survey *sur
             for (uint32_t j = 0; j < survey->n_passes; j++, logits += UQM_N_OPTIONS)
                 uqm_option_softmax(p[j], logits);
             m->values[k][i] = uqm_score_sample(p[0], survey->n_passes).u;
+            if (isfinite(m->values[k][i]))
+                add_answers(m->answers[k], p[0], survey->n_passes);
         }
+}
+
+void uqm_measure_add(struct uqm_measure *m, const struct uqm_measure *more,
+                     const struct uqm_survey *survey)
+{
+    for (size_t k = 0; k < m->n_sets; k++) {
+        for (size_t i = 0; i < survey->sets[k].n_records; i++)
+            if (isnan(m->values[k][i]))
+                m->values[k][i] = more->values[k][i];
+        for (int o = 0; o < UQM_N_OPTIONS; o++)
+            m->answers[k][o] += more->answers[k][o];
+        m->n_asked[k] += more->n_asked[k];
+    }
+}
+
+double uqm_measure_answer_entropy(const struct uqm_measure *m)
+{
+    double mean = 0;
+    for (size_t k = 0; k < m->n_sets; k++) {
+        double p[UQM_N_OPTIONS], sum = 0;
+        for (int o = 0; o < UQM_N_OPTIONS; o++)
+            sum += m->answers[k][o];
+        for (int o = 0; o < UQM_N_OPTIONS; o++)
+            p[o] = m->answers[k][o] / sum;
+        mean += uqm_entropy(p) / (double) m->n_sets;
+    }
+    return mean;
 }
 
 void uqm_measure_accuracy(struct uqm_measure *m, const struct uqm_survey *survey,
@@ -84,6 +125,7 @@ int uqm_measure_summarize(struct uqm_measure *m, const struct uqm_survey *survey
     for (size_t k = 0; k < m->n_sets; k++) {
         const struct uqm_dataset *set = &survey->sets[k];
         m->sets[k] = uqm_score_set(m->values[k], set->n_records);
+        m->sets[k].n_skipped = m->n_asked[k] - m->sets[k].n;
         if (m->sets[k].n == 0)
             return uqm_fail(err, UQM_ERR_FORMAT,
                             "%s: none of its %zu records gives model %s a value", set->path,
@@ -129,7 +171,8 @@ json_t *uqm_measure_sets_json(const struct uqm_measure *m, const struct uqm_surv
 json_t *uqm_measure_json(const struct uqm_measure *m, const struct uqm_survey *survey,
                          const char *name)
 {
-    return json_pack("{s:s, s:o, s:o, s:o}", "model", name, "uq", uqm_measure_number(m->model.mean),
-                     "stderr", uqm_measure_number(m->model.se), "datasets",
-                     uqm_measure_sets_json(m, survey));
+    return json_pack("{s:s, s:o, s:o, s:o, s:o}", "model", name, "uq",
+                     uqm_measure_number(m->model.mean), "stderr", uqm_measure_number(m->model.se),
+                     "answer_entropy", uqm_measure_number(uqm_measure_answer_entropy(m)),
+                     "datasets", uqm_measure_sets_json(m, survey));
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "src/base/checked.h"
-#include "src/uq/perturb.h"
 #include "src/uq/question.h"
 
 /* What is left to the small allocations of a run: paths, headers, plans. */
@@ -59,7 +58,7 @@ static int encode(struct prompts *p, struct uqm_llm_prompt *prompt, const struct
     const struct uqm_record *record = &data->records[index];
     const char *prefix = "";
     if (s->perturb & UQM_PERTURB_TEXT)
-        prefix = uqm_perturb_prefix(s->env->seed, data->name, record->id, prompt->j);
+        prefix = uqm_survey_prefix(s, set, index, prompt->j);
 
     char *text = NULL;
     struct uqm_ids ids = { 0 };
@@ -116,7 +115,9 @@ static int make_prompts(struct asking *a, struct uqm_err *err)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu prompts", n);
     for (size_t k = 0; k < s->n_sets; k++)
         for (size_t i = 0; s->tasks[k].kind == a->kind && i < s->sets[k].n_records; i++) {
-            if (uqm_features_is_bad(a->runner->features, s->first_record[k] + i))
+            const size_t record = s->first_record[k] + i;
+            if ((a->runner->wanted && !a->runner->wanted[record]) ||
+                uqm_features_is_bad(a->runner->features, record))
                 continue;
             int ret = add_record(p, s, a->candidate, k, i, err);
             if (ret < 0)

@@ -10,6 +10,7 @@ struct uqm_runner {
     struct uqm_survey *survey;
     struct uqm_features *features;
     struct uqm_machine machine;
+    const bool *wanted;   /* [n_records], which to ask; NULL: all. Borrowed */
     uint64_t other_bytes; /* memory that its owner needs besides, taken from the network's */
 };
 
@@ -21,8 +22,8 @@ void uqm_runner_finish(struct uqm_runner *runner);
 
 /*
  * Ask one candidate the multiple-choice sets. logits (n_records, n_passes, 6): NaN for a record
- * whose picture could not be decoded, and for those of generation sets. stage: for progress.
- * Everything that the budget has left is used.
+ * that is not wanted or whose picture could not be decoded, and for those of generation sets.
+ * stage: for progress. Everything that the budget has left is used.
  */
 int uqm_runner_ask(float *logits, struct uqm_runner *runner, struct uqm_candidate *candidate,
                    const char *stage, struct uqm_err *err);

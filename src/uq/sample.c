@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "src/base/rng.h"
+#include "src/uq/authors.h"
 
 struct draw {
     uint64_t number;
@@ -42,13 +43,12 @@ static int by_index(const void *a, const void *b)
     return (x->index > y->index) - (x->index < y->index);
 }
 
-int uqm_sample_keep(struct uqm_dataset *set, size_t n, uint64_t seed, struct uqm_err *err)
+/* Every record's draw, the smallest first; the caller's to free. NULL: no memory. */
+static struct draw *draw_all(const struct uqm_dataset *set, uint64_t seed)
 {
-    if (n >= set->n_records)
-        return UQM_OK;
-    struct draw *draws = malloc(set->n_records * sizeof *draws);
+    struct draw *draws = malloc((set->n_records + 1) * sizeof *draws);
     if (!draws)
-        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for a sample", set->path);
+        return NULL;
     for (size_t i = 0; i < set->n_records; i++) {
         struct uqm_rng rng;
         uqm_rng_init(&rng,
@@ -57,12 +57,58 @@ int uqm_sample_keep(struct uqm_dataset *set, size_t n, uint64_t seed, struct uqm
         draws[i] = (struct draw){ .number = high << 32 | uqm_rng_u32(&rng), .index = i };
     }
     qsort(draws, set->n_records, sizeof *draws, by_number);
+    return draws;
+}
+
+int uqm_sample_places(size_t *place, const struct uqm_dataset *set, uint64_t seed,
+                      struct uqm_err *err)
+{
+    struct draw *draws = draw_all(set, seed);
+    if (!draws)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for a sample", set->path);
+    for (size_t i = 0; i < set->n_records; i++)
+        place[draws[i].index] = i;
+    free(draws);
+    return UQM_OK;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const size_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+int uqm_sample_keep(struct uqm_dataset *set, size_t n, uint64_t seed, struct uqm_err *err)
+{
+    if (n >= set->n_records)
+        return UQM_OK;
+    struct draw *draws = draw_all(set, seed);
+    if (!draws)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for a sample", set->path);
     qsort(draws, n, sizeof *draws, by_index);
     for (size_t i = 0; i < n; i++)
         set->records[i] = set->records[draws[i].index]; /* index >= i: nothing is overwritten */
     set->n_records = n;
     free(draws);
     return UQM_OK;
+}
+
+int uqm_sample_keep_authors(struct uqm_dataset *set, size_t n, struct uqm_err *err)
+{
+    if (n >= set->n_records)
+        return UQM_OK;
+    size_t *perm = malloc(set->n_records * sizeof *perm);
+    if (!perm)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for a sample", set->path);
+    int ret = uqm_authors_permutation(perm, set->n_records, err);
+    if (ret == UQM_OK) {
+        qsort(perm, n, sizeof *perm, by_size);
+        for (size_t i = 0; i < n; i++)
+            set->records[i] = set->records[perm[i]];
+        set->n_records = n;
+    }
+    free(perm);
+    return ret;
 }
 
 void uqm_sample_shuffle(size_t *indices, size_t n, uint64_t seed)

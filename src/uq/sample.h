@@ -17,6 +17,14 @@ int uqm_sample_size(size_t *out, size_t n, double ratio, uint64_t count, struct 
  */
 int uqm_sample_keep(struct uqm_dataset *set, size_t n, uint64_t seed, struct uqm_err *err);
 
+/* The same with the paper's permutation (authors.h): the records at its first n places. */
+int uqm_sample_keep_authors(struct uqm_dataset *set, size_t n, struct uqm_err *err);
+
+/* The order in which records come into ever larger samples: place[i] is how many come before record
+ * i; n_records places. UQM_ERR_NOMEM. */
+int uqm_sample_places(size_t *place, const struct uqm_dataset *set, uint64_t seed,
+                      struct uqm_err *err);
+
 /* Shuffle 0..n-1, seeded. */
 void uqm_sample_shuffle(size_t *indices, size_t n, uint64_t seed);
 

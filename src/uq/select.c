@@ -1,53 +1,12 @@
-/*
- * Every value comes through measured(): from the state, where an earlier run may have left it, else
- * from the network, and then it goes into the state before anything else happens. So an interrupted
- * run loses at most the model or step it was at.
- */
+/* The order of the models, and Algorithm 1 over the merges of the first of them. */
 #include "src/uq/select.h"
 
-#include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "src/uq/sample.h"
 
-/* The merge of the first t, as a recipe; nothing is written. */
-static int measure_merge(struct uqm_measure *m, struct uqm_select *s, size_t t, struct uqm_err *err)
-{
-    struct uqm_candidate candidate = { 0 };
-    char name[32], stage[160];
-    snprintf(name, sizeof name, "step %zu", t);
-    snprintf(stage, sizeof stage, "uncertainty of step %zu/%zu (+ %.96s)", t, s->n,
-             s->ordered_names[t - 1]);
-    int ret =
-        uqm_candidate_open_merge(&candidate, &s->call.env, s->ordered_paths, t, &s->call.open, err);
-    if (ret == UQM_OK)
-        ret = uqm_call_measure(m, &s->call, &candidate, UQM_MEASURE_UNCERTAINTY, name, stage, err);
-    uqm_candidate_close(&candidate);
-    return ret;
-}
-
-static int measured(struct uqm_measure *m, struct uqm_select *s, enum uqm_measure_kind kind,
-                    const char *const *names, size_t n, size_t model, struct uqm_err *err)
-{
-    const bool accuracy = kind == UQM_MEASURE_ACCURACY;
-    struct uqm_call *call = accuracy ? &s->accuracy_call : &s->call;
-    const struct uqm_state_key key = { accuracy ? "accuracy" : "uq", names, n };
-
-    int ret = uqm_check_cancel(&call->env, err);
-    if (ret == UQM_OK)
-        ret = uqm_measure_init(m, &call->survey, err);
-    if (ret < 0)
-        return ret;
-    if (uqm_state_get(s->state, &key, m->values)) {
-        /* Step 1, once there is an order, is a model that this run has seen to already. */
-        if (call->trace && (n > 1 || !s->ordered_names[0]))
-            uqm_log(&call->env, UQM_LOG_WARN,
-                    "%s was measured by an earlier run: the trace lacks it", names[n - 1]);
-        return uqm_measure_summarize(m, &call->survey, names[n - 1], err);
-    }
-    ret = n == 1 ? uqm_call_measure_model(m, call, model, kind, err) : measure_merge(m, s, n, err);
-    return ret < 0 ? ret : uqm_state_put(s->state, &key, (const double *const *) m->values, err);
-}
+/* ---- the models ---- */
 
 static void put_in_order(struct uqm_select *s, double *values)
 {
@@ -65,24 +24,24 @@ static void put_in_order(struct uqm_select *s, double *values)
     for (size_t t = 0; t < s->n; t++) {
         s->ordered_paths[t] = s->call.models->v[s->order[t]];
         s->ordered_names[t] = s->call.names[s->order[t]];
+        s->ordered_digests[t] = s->model_digests[s->order[t]].text;
     }
 }
 
 int uqm_select_measure(struct uqm_select *s, struct uqm_err *err)
 {
-    const char *const *names = (const char *const *) s->call.names;
     for (size_t i = 0; i < s->n; i++) {
-        int ret = measured(&s->models[i], s, UQM_MEASURE_UNCERTAINTY, &names[i], 1, i, err);
+        int ret = uqm_select_model(&s->models[i], s, &s->call, i, err);
         if (ret < 0)
             return ret;
-        uqm_log(&s->call.env, UQM_LOG_INFO, "%s: uncertainty %.6f, standard error %.6f", names[i],
-                s->models[i].model.mean, s->models[i].model.se);
+        uqm_log(&s->call.env, UQM_LOG_INFO, "%s: uncertainty %.6f, standard error %.6f",
+                s->call.names[i], s->models[i].model.mean, s->models[i].model.se);
     }
     for (size_t i = 0; i < s->n && s->wants_accuracy; i++) {
-        int ret = measured(&s->accuracies[i], s, UQM_MEASURE_ACCURACY, &names[i], 1, i, err);
+        int ret = uqm_select_model(&s->accuracies[i], s, &s->accuracy_call, i, err);
         if (ret < 0)
             return ret;
-        uqm_log(&s->call.env, UQM_LOG_INFO, "%s: accuracy %.4f", names[i],
+        uqm_log(&s->call.env, UQM_LOG_INFO, "%s: accuracy %.4f", s->call.names[i],
                 s->accuracies[i].model.mean);
     }
     double *values = malloc(s->n * sizeof *values);
@@ -93,26 +52,99 @@ int uqm_select_measure(struct uqm_select *s, struct uqm_err *err)
     return UQM_OK;
 }
 
-static int step(void *ctx, size_t t, size_t best, double *u, struct uqm_err *err)
+/* ---- the steps ---- */
+
+static double own_uncertainty(const struct uqm_select *s, size_t t)
+{
+    return s->models[s->order[t - 1]].model.mean;
+}
+
+static bool guards(void *ctx, size_t t, size_t best)
+{
+    const struct uqm_select *s = ctx;
+    const double own = own_uncertainty(s, t), merge = s->steps[best - 1].measure.model.mean;
+    if (!(own < s->params->guard * merge))
+        return false;
+    uqm_log(&s->call.env, UQM_LOG_INFO,
+            "step %zu: %s has an uncertainty of %.6f, below %g of the merge's %.6f: the guard "
+            "stops here",
+            t, s->ordered_names[t - 1], own, s->params->guard, merge);
+    return true;
+}
+
+/* What may be wrong with a step that looks good. */
+static int warn_of_step(const struct uqm_select *s, size_t t, size_t best,
+                        const struct uqm_algorithm_step *now, struct uqm_err *err)
+{
+    const double entropy = uqm_measure_answer_entropy(&s->steps[t - 1].measure);
+    int ret = UQM_OK;
+    if (now->collapsed)
+        ret = uqm_warn(&s->call.env, err,
+                       "step %zu (+ %s): the merge gives nearly the same answer whatever is asked "
+                       "(entropy of its answers over all questions %.3f); its uncertainty says "
+                       "nothing",
+                       t, s->ordered_names[t - 1], entropy);
+    if (ret < 0 || best == 0)
+        return ret;
+    const double own = own_uncertainty(s, t), merge = s->steps[best - 1].measure.model.mean;
+    if (own < UQM_OVERCONFIDENT_BELOW * merge)
+        ret = uqm_warn(&s->call.env, err,
+                       "step %zu: %s is far surer than the merge it joins (uncertainty %.6f, the "
+                       "merge's %.6f) and may make it over-confident; --guard %g stops before it",
+                       t, s->ordered_names[t - 1], own, merge, UQM_OVERCONFIDENT_BELOW);
+    return ret;
+}
+
+static int measure_step(struct uqm_select *s, size_t t, size_t best, struct uqm_err *err)
+{
+    struct uqm_select_step *now = &s->steps[t - 1];
+    const bool races = s->params->confident > 0 && t > 1 && best > 0;
+    int ret = races ? uqm_select_race(s, t, best, err)
+                    : uqm_select_whole(&now->measure, s, &s->call, t, err);
+    if (ret == UQM_OK && s->wants_accuracy)
+        ret = uqm_select_whole(&now->accuracy, s, &s->accuracy_call, t, err);
+    now->against = best;
+    if (ret == UQM_OK && best > 0 && !races)
+        now->diff =
+            uqm_measure_difference(&now->measure, &s->steps[best - 1].measure, &s->call.survey);
+    return ret;
+}
+
+/* The step's value and how far it lies below the best's. */
+static void fill_step(struct uqm_algorithm_step *out, const struct uqm_select *s, size_t t,
+                      size_t best)
+{
+    const struct uqm_select_step *now = &s->steps[t - 1], *than = best ? &s->steps[best - 1] : NULL;
+    const double u = now->measure.model.mean;
+    out->collapsed = uqm_measure_answer_entropy(&now->measure) < UQM_COLLAPSED_BELOW;
+    out->value = s->wants_accuracy ? -now->accuracy.model.mean : u;
+    if (!than)
+        out->drop = isnan(out->value) ? (double) NAN : (double) INFINITY;
+    else if (s->wants_accuracy)
+        out->drop = now->accuracy.model.mean - than->accuracy.model.mean;
+    else if (s->params->confident > 0)
+        out->drop = -now->diff.mean; /* over the records that both have been asked */
+    else
+        out->drop = than->measure.model.mean - u;
+}
+
+static int step(void *ctx, struct uqm_algorithm_step *out, size_t t, size_t best,
+                struct uqm_err *err)
 {
     struct uqm_select *s = ctx;
     struct uqm_select_step *now = &s->steps[t - 1];
-    int ret =
-        measured(&now->measure, s, UQM_MEASURE_UNCERTAINTY, s->ordered_names, t, s->order[0], err);
+    int ret = measure_step(s, t, best, err);
     if (ret < 0)
         return ret;
-    *u = now->measure.model.mean;
-    now->against = best;
-    if (best == 0) {
-        uqm_log(&s->call.env, UQM_LOG_INFO, "step 1: %s: uncertainty %.6f", s->ordered_names[0],
-                *u);
-        return UQM_OK;
-    }
-    now->diff = uqm_measure_difference(&now->measure, &s->steps[best - 1].measure, &s->call.survey);
-    uqm_log(&s->call.env, UQM_LOG_INFO,
-            "step %zu: + %s: uncertainty %.6f, %+.6f to step %zu, paired standard error %.6f", t,
-            s->ordered_names[t - 1], *u, now->diff.mean, best, now->diff.se);
-    return UQM_OK;
+    fill_step(out, s, t, best);
+    const double u = now->measure.model.mean;
+    if (best == 0)
+        uqm_log(&s->call.env, UQM_LOG_INFO, "step 1: %s: uncertainty %.6f", s->ordered_names[0], u);
+    else
+        uqm_log(&s->call.env, UQM_LOG_INFO,
+                "step %zu: + %s: uncertainty %.6f, %+.6f to step %zu, paired standard error %.6f",
+                t, s->ordered_names[t - 1], u, now->diff.mean, best, now->diff.se);
+    return warn_of_step(s, t, best, out, err);
 }
 
 int uqm_select_run(struct uqm_select *s, struct uqm_err *err)
@@ -122,6 +154,7 @@ int uqm_select_run(struct uqm_select *s, struct uqm_err *err)
         .min_drop = s->params->min_drop,
         .patience = s->params->patience,
         .all_steps = s->params->all_steps,
+        .guards = s->params->guard > 0 ? guards : NULL,
     };
     int ret = uqm_algorithm_run(&s->result, &params, step, s, err);
     if (ret == UQM_OK && s->result.best == 0)

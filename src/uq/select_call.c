@@ -1,5 +1,4 @@
 /* uqm_select(): UQ-Merge from the models to the written merge. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,35 +6,46 @@
 
 #include "src/base/fs.h"
 #include "src/merge/write.h"
+#include "src/uq/race.h"
 #include "src/uq/select.h"
 
 /* Bytes that a value takes in the state: a JSON number, and its text while the file is written. */
 enum { STATE_BYTES_A_VALUE = 64 };
 
-static bool is_recipe(const char *model)
+static int check_stop(const struct uqm_select_params *p, struct uqm_err *err)
 {
-    const char *dot = strrchr(model, '.');
-    return dot && (!strcmp(dot, ".yml") || !strcmp(dot, ".yaml"));
+    const bool by_accuracy =
+        p->order == UQM_ORDER_ACCURACY_DESC || p->order == UQM_ORDER_ACCURACY_ASC;
+    if (!(p->min_drop >= 0) || p->patience < 0)
+        return uqm_fail(err, UQM_ERR_ARG, "--min-drop and --patience may not be negative");
+    if (!(p->guard >= 0 && p->guard <= 1))
+        return uqm_fail(err, UQM_ERR_ARG, "--guard %g: give a share from 0 (off) to 1", p->guard);
+    if (!(p->confident >= 0 && p->confident < 1))
+        return uqm_fail(err, UQM_ERR_ARG, "--confident %g: give a level in (0, 1)", p->confident);
+    if (p->confident > 0 && (by_accuracy || p->uq.method == UQM_UQ_CONFORMAL))
+        return uqm_fail(err, UQM_ERR_ARG,
+                        "--confident %g: it decides comparisons of perturbation uncertainties, "
+                        "not of %s",
+                        p->confident, by_accuracy ? "accuracies" : "conformal sets");
+    if (p->window > 1)
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED, "--window %d: this version scores step by step",
+                        p->window);
+    if (p->window < 0)
+        return uqm_fail(err, UQM_ERR_ARG, "--window %d: give a number of steps", p->window);
+    return UQM_OK;
 }
 
 static int check_params(const struct uqm_select_params *p, struct uqm_err *err)
 {
-    if (p->merge && strcmp(p->merge, "linear") != 0)
-        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
-                        "--merge %s: this version selects among linear "
-                        "merges only",
-                        p->merge);
-    if (p->base_dir)
-        return uqm_fail(err, UQM_ERR_UNSUPPORTED, "--base %s: linear merges have no base",
-                        p->base_dir);
     if (p->order < UQM_ORDER_UQ_DESC || p->order > UQM_ORDER_RANDOM)
         return uqm_fail(err, UQM_ERR_ARG, "--order: no such order");
-    if (!(p->min_drop >= 0) || p->patience < 0)
-        return uqm_fail(err, UQM_ERR_ARG, "--min-drop and --patience may not be negative");
+    int ret = check_stop(p, err);
+    if (ret < 0)
+        return ret;
     if (!p->no_write && !p->out_dir)
         return uqm_fail(err, UQM_ERR_ARG, "--out DIR is needed, or --no-write");
     for (size_t i = 0; i < p->uq.questions.models.n; i++)
-        if (is_recipe(p->uq.questions.models.v[i]))
+        if (uqm_is_recipe_path(p->uq.questions.models.v[i]))
             return uqm_fail(err, UQM_ERR_UNSUPPORTED,
                             "%s: select merges checkpoints, and a recipe is none; write it with "
                             "`merge` first",
@@ -83,10 +93,12 @@ static int make_arrays(struct uqm_select *s, struct uqm_err *err)
     s->order = calloc(n, sizeof *s->order);
     s->ordered_paths = calloc(n, sizeof *s->ordered_paths);
     s->ordered_names = calloc(n, sizeof *s->ordered_names);
+    s->ordered_digests = calloc(n, sizeof *s->ordered_digests);
+    s->model_digests = calloc(n, sizeof *s->model_digests);
     s->steps = calloc(n, sizeof *s->steps);
     s->result.steps = calloc(n, sizeof *s->result.steps);
     if (!s->models || !s->accuracies || !s->order || !s->ordered_paths || !s->ordered_names ||
-        !s->steps || !s->result.steps)
+        !s->ordered_digests || !s->model_digests || !s->steps || !s->result.steps)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu models", n);
     return UQM_OK;
 }
@@ -99,6 +111,7 @@ static int init_accuracy(struct uqm_select *s, const struct uqm_call_params *par
     clean.survey.perturb = 0;
     clean.survey.n_passes = 1;
     clean.trace_path = NULL;
+    clean.kind = UQM_MEASURE_ACCURACY;
     int ret = uqm_call_init(&s->accuracy_call, &clean, err);
     for (size_t k = 0; ret == UQM_OK && k < s->accuracy_call.survey.n_sets; k++) {
         const struct uqm_dataset *set = &s->accuracy_call.survey.sets[k];
@@ -114,6 +127,20 @@ static int init_accuracy(struct uqm_select *s, const struct uqm_call_params *par
     return ret;
 }
 
+/* What the models and the base are, for the state's keys. */
+static int make_digests(struct uqm_select *s, struct uqm_err *err)
+{
+    struct uqm_xxh3_hex base;
+    int ret = UQM_OK;
+    for (size_t i = 0; i < s->n && ret == UQM_OK; i++)
+        ret = uqm_survey_model(&s->model_digests[i], s->call.models->v[i], err);
+    if (ret == UQM_OK && s->rule.base)
+        ret = uqm_survey_model(&base, s->rule.base, err);
+    if (ret == UQM_OK)
+        ret = uqm_merge_rule_digest(&s->rule_digest, &s->rule, s->rule.base ? &base : NULL, err);
+    return ret;
+}
+
 static int open_state(struct uqm_select *s, struct uqm_err *err)
 {
     const struct uqm_survey *survey = &s->call.survey;
@@ -123,8 +150,9 @@ static int open_state(struct uqm_select *s, struct uqm_err *err)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for the run's state");
     for (size_t k = 0; k < survey->n_sets; k++)
         n_records[k] = survey->sets[k].n_records;
-    int ret =
-        uqm_survey_job(&job, survey, s->call.models, s->params->uq.questions.vision_tower, err);
+    int ret = make_digests(s, err);
+    if (ret == UQM_OK)
+        ret = uqm_survey_job(&job, survey, s->params->uq.questions.vision_tower, err);
     if (ret == UQM_OK)
         ret = uqm_state_open(&s->state, &s->call.env, s->state_path, &job, n_records,
                              survey->n_sets, err);
@@ -132,12 +160,30 @@ static int open_state(struct uqm_select *s, struct uqm_err *err)
     return ret;
 }
 
+/* The order in which races ask the records. */
+static int make_race(struct uqm_select *s, struct uqm_err *err)
+{
+    const struct uqm_survey *survey = &s->call.survey;
+    s->wanted = calloc(uqm_survey_n_records(survey) + 1, sizeof *s->wanted);
+    s->places = calloc(survey->n_sets, sizeof *s->places);
+    bool ok = s->wanted && s->places;
+    int ret = UQM_OK;
+    for (size_t k = 0; ok && ret == UQM_OK && k < survey->n_sets; k++) {
+        s->places[k] = malloc((survey->sets[k].n_records + 1) * sizeof **s->places);
+        ok = s->places[k] != NULL;
+        if (ok)
+            ret = uqm_race_order(s->places[k], &survey->sets[k], s->call.env.seed, err);
+    }
+    return ok ? ret : uqm_fail(err, UQM_ERR_NOMEM, "no memory for the order of a race");
+}
+
 /* Models that do not fit together are found now, not after each has been measured. */
 static int check_merge(struct uqm_select *s, struct uqm_err *err)
 {
     struct uqm_candidate all = { 0 };
-    int ret =
-        uqm_candidate_open_merge(&all, &s->call.env, s->call.models->v, s->n, &s->call.open, err);
+    int ret = uqm_candidate_open_merge(&all, &s->call.env, &s->rule, s->call.models->v, s->n,
+                                       &s->call.open, err);
+    s->rule.quiet = true; /* what there is to warn of in the recipe has been said */
     uqm_candidate_close(&all);
     return ret;
 }
@@ -146,8 +192,10 @@ static int begin(struct uqm_select *s, struct uqm_err *err)
 {
     struct uqm_call_params params;
     int ret;
-    if ((ret = check_params(s->params, err)) < 0 || (ret = make_paths(s, err)) < 0 ||
-        (ret = check_out(s, err)) < 0 ||
+    if ((ret = check_params(s->params, err)) < 0 ||
+        (ret = uqm_merge_rule_init(&s->rule, s->params->merge, s->params->base_dir,
+                                   s->params->uq.questions.models.n, err)) < 0 ||
+        (ret = make_paths(s, err)) < 0 || (ret = check_out(s, err)) < 0 ||
         (ret = uqm_call_uq_params(&params, &s->params->uq, err)) < 0)
         return ret;
     params.scratch_dir = s->scratch_dir;
@@ -159,7 +207,7 @@ static int begin(struct uqm_select *s, struct uqm_err *err)
         return ret;
     s->call.runner.other_bytes = s->accuracy_call.runner.other_bytes =
         2 * (uint64_t) s->n * uqm_survey_n_records(&s->call.survey) * STATE_BYTES_A_VALUE;
-    if ((ret = check_merge(s, err)) < 0)
+    if ((ret = check_merge(s, err)) < 0 || (ret = make_race(s, err)) < 0)
         return ret;
     return open_state(s, err);
 }
@@ -172,57 +220,14 @@ static int write_best(struct uqm_select *s, struct uqm_err *err)
     json_t *result = NULL;
     if (p->no_write)
         return UQM_OK;
-    int ret = uqm_candidate_open_merge(&best, &s->call.env, s->ordered_paths, s->result.best,
-                                       &s->call.open, err);
+    int ret = uqm_candidate_open_merge(&best, &s->call.env, &s->rule, s->ordered_paths,
+                                       s->result.best, &s->call.open, err);
     if (ret == UQM_OK)
         ret = uqm_merge_write(&result, &s->call.env, s->call.runner.machine.threads, best.source,
                               best.recipe, &write, err);
     json_decref(result);
     uqm_candidate_close(&best);
     return ret;
-}
-
-static json_t *names_json(const char *const *names, size_t n)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < n; i++)
-        json_array_append_new(list, json_string(names[i]));
-    return list;
-}
-
-static json_t *step_json(const struct uqm_select *s, size_t t)
-{
-    const struct uqm_select_step *now = &s->steps[t - 1];
-    const double none = (double) NAN;
-    return json_pack("{s:I, s:s, s:o, s:o, s:b, s:o, s:o, s:o}", "step", (json_int_t) t, "added",
-                     s->ordered_names[t - 1], "uq", uqm_measure_number(now->measure.model.mean),
-                     "stderr", uqm_measure_number(now->measure.model.se), "improved",
-                     (int) s->result.steps[t - 1].improved, "diff",
-                     uqm_measure_number(now->against ? now->diff.mean : none), "diff_stderr",
-                     uqm_measure_number(now->against ? now->diff.se : none), "datasets",
-                     uqm_measure_sets_json(&now->measure, &s->call.survey));
-}
-
-static json_t *result_json(const struct uqm_select *s, double seconds)
-{
-    json_t *models = json_array(), *steps = json_array();
-    for (size_t i = 0; models && i < s->n; i++) {
-        json_t *model = uqm_measure_json(&s->models[i], &s->call.survey, s->call.names[i]);
-        if (model && s->wants_accuracy)
-            json_object_set_new(model, "accuracy", uqm_measure_number(s->accuracies[i].model.mean));
-        json_array_append_new(models, model);
-    }
-    for (size_t t = 1; steps && t <= s->result.n_steps; t++)
-        json_array_append_new(steps, step_json(s, t));
-    const uint64_t read = s->call.env.bytes_read + s->accuracy_call.env.bytes_read;
-    const size_t stop = s->result.stopped_at;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:I, s:f}", "config",
-                     uqm_survey_config(&s->call.survey), "models", models, "order",
-                     names_json(s->ordered_names, s->n), "steps", steps, "stopped_at",
-                     stop ? json_integer((json_int_t) stop) : json_null(), "selected",
-                     names_json(s->ordered_names, s->result.best), "out",
-                     s->params->no_write ? NULL : s->params->out_dir, "bytes_read",
-                     (json_int_t) read, "seconds", seconds);
 }
 
 static void select_finish(struct uqm_select *s)
@@ -235,16 +240,25 @@ static void select_finish(struct uqm_select *s)
             uqm_measure_finish(&s->accuracies[i]);
         if (s->steps)
             uqm_measure_finish(&s->steps[i].measure);
+        if (s->steps)
+            uqm_measure_finish(&s->steps[i].accuracy);
     }
+    for (size_t k = 0; s->places && k < s->call.survey.n_sets; k++)
+        free(s->places[k]);
+    free(s->places);
+    free(s->wanted);
     free(s->models);
     free(s->accuracies);
     free(s->order);
     free(s->ordered_paths);
     free(s->ordered_names);
+    free(s->ordered_digests);
+    free(s->model_digests);
     free(s->steps);
     free(s->result.steps);
     uqm_call_finish(&s->accuracy_call);
     uqm_call_finish(&s->call);
+    uqm_merge_rule_finish(&s->rule);
     free(s->scratch_dir);
     free(s->state_path);
 }
@@ -264,8 +278,9 @@ int uqm_select(char **json, const struct uqm_select_params *params, struct uqm_e
         ret = uqm_trace_commit(s.call.trace, err);
     if (ret == UQM_OK)
         ret = write_best(&s, err);
+    json_t *root = ret == UQM_OK ? uqm_select_json(&s, uqm_call_now() - start, err) : NULL;
     if (ret == UQM_OK)
-        ret = uqm_call_result(json, result_json(&s, uqm_call_now() - start), err);
+        ret = uqm_call_result(json, root, err);
     /* Of use to nobody once the merge stands; one that was asked for by name stays. */
     if (ret == UQM_OK && !params->state_path && !params->no_write)
         uqm_state_remove(s.state);

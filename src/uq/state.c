@@ -9,11 +9,12 @@
 #include "src/base/fs.h"
 #include "src/format/json.h"
 
-enum { VERSION = 1, MAX_STATE_BYTES = 1 << 30 };
+enum { VERSION = 2, MAX_STATE_BYTES = 1 << 30 };
 
 struct uqm_state {
     char *path;
-    json_t *root; /* {"version", "job", "entries": [{"kind", "models", "values"}]} */
+    json_t *root; /* {"version", "job", "entries": [{"kind", "models", "values", "asked",
+                     "answers"}]} */
     size_t *n_records;
     size_t n_sets;
 };
@@ -45,23 +46,36 @@ static bool has_key(const json_t *entry, const struct uqm_state_key *key)
     return true;
 }
 
+static bool are_numbers(const json_t *list, size_t n, bool or_null)
+{
+    if (json_array_size(list) != n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *v = json_array_get(list, i);
+        if (!json_is_number(v) && !(or_null && json_is_null(v)))
+            return false;
+    }
+    return true;
+}
+
 /* The file is ours, but disks and people are not: an entry has the job's shape, or the file is
  * none. */
 static bool has_shape(const struct uqm_state *s, const json_t *entry)
 {
     const json_t *sets = json_object_get(entry, "values");
+    const json_t *answers = json_object_get(entry, "answers");
+    const json_t *asked = json_object_get(entry, "asked");
     if (!json_is_string(json_object_get(entry, "kind")) ||
-        !json_is_array(json_object_get(entry, "models")) || json_array_size(sets) != s->n_sets)
+        !json_is_array(json_object_get(entry, "models")) || json_array_size(sets) != s->n_sets ||
+        json_array_size(answers) != s->n_sets || json_array_size(asked) != s->n_sets)
         return false;
     for (size_t i = 0; i < s->n_sets; i++) {
-        const json_t *values = json_array_get(sets, i);
-        if (json_array_size(values) != s->n_records[i])
+        const json_t *n = json_array_get(asked, i);
+        if (!json_is_integer(n) || json_integer_value(n) < 0 ||
+            (uint64_t) json_integer_value(n) > s->n_records[i] ||
+            !are_numbers(json_array_get(sets, i), s->n_records[i], true) ||
+            !are_numbers(json_array_get(answers, i), UQM_N_OPTIONS, false))
             return false;
-        for (size_t k = 0; k < s->n_records[i]; k++) {
-            const json_t *v = json_array_get(values, k);
-            if (!json_is_number(v) && !json_is_null(v))
-                return false;
-        }
     }
     return true;
 }
@@ -151,44 +165,68 @@ void uqm_state_remove(struct uqm_state *state)
         unlink(state->path);
 }
 
-bool uqm_state_get(struct uqm_state *state, const struct uqm_state_key *key, double *const *values)
+static json_t *entry_of(struct uqm_state *state, const struct uqm_state_key *key)
 {
     const json_t *entries = entries_of(state);
-    for (size_t i = 0; i < json_array_size(entries); i++) {
-        const json_t *entry = json_array_get(entries, i);
-        if (!has_key(entry, key))
-            continue;
-        const json_t *sets = json_object_get(entry, "values");
-        for (size_t k = 0; k < state->n_sets; k++)
-            for (size_t r = 0; r < state->n_records[k]; r++) {
-                const json_t *v = json_array_get(json_array_get(sets, k), r);
-                values[k][r] = json_is_null(v) ? (double) NAN : json_number_value(v);
-            }
-        return true;
-    }
-    return false;
+    for (size_t i = 0; i < json_array_size(entries); i++)
+        if (has_key(json_array_get(entries, i), key))
+            return json_array_get(entries, i);
+    return NULL;
 }
 
-static json_t *values_json(const struct uqm_state *s, const double *const *values)
+bool uqm_state_get(struct uqm_state *state, const struct uqm_state_key *key, struct uqm_measure *m)
 {
-    json_t *sets = json_array();
-    for (size_t k = 0; sets && k < s->n_sets; k++) {
-        json_t *list = json_array();
-        for (size_t r = 0; list && r < s->n_records[k]; r++) {
-            double v = values[k][r];
-            json_array_append_new(list, isfinite(v) ? json_real(v) : json_null());
+    const json_t *entry = entry_of(state, key);
+    if (!entry)
+        return false;
+    const json_t *sets = json_object_get(entry, "values");
+    const json_t *answers = json_object_get(entry, "answers");
+    const json_t *asked = json_object_get(entry, "asked");
+    for (size_t k = 0; k < state->n_sets; k++) {
+        for (size_t r = 0; r < state->n_records[k]; r++) {
+            const json_t *v = json_array_get(json_array_get(sets, k), r);
+            m->values[k][r] = json_is_null(v) ? (double) NAN : json_number_value(v);
         }
-        json_array_append_new(sets, list);
+        for (size_t o = 0; o < UQM_N_OPTIONS; o++)
+            m->answers[k][o] = json_number_value(json_array_get(json_array_get(answers, k), o));
+        m->n_asked[k] = (size_t) json_integer_value(json_array_get(asked, k));
     }
-    return sets;
+    return true;
+}
+
+static json_t *numbers_json(const double *values, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < n; i++)
+        json_array_append_new(list, uqm_measure_number(values[i]));
+    return list;
+}
+
+static json_t *entry_json(const struct uqm_state *s, const struct uqm_state_key *key,
+                          const struct uqm_measure *m)
+{
+    json_t *values = json_array(), *answers = json_array(), *asked = json_array();
+    for (size_t k = 0; values && answers && asked && k < s->n_sets; k++) {
+        json_array_append_new(values, numbers_json(m->values[k], s->n_records[k]));
+        json_array_append_new(answers, numbers_json(m->answers[k], UQM_N_OPTIONS));
+        json_array_append_new(asked, json_integer((json_int_t) m->n_asked[k]));
+    }
+    return json_pack("{s:s, s:o, s:o, s:o, s:o}", "kind", key->kind, "models", names_json(key),
+                     "values", values, "asked", asked, "answers", answers);
 }
 
 int uqm_state_put(struct uqm_state *state, const struct uqm_state_key *key,
-                  const double *const *values, struct uqm_err *err)
+                  const struct uqm_measure *m, struct uqm_err *err)
 {
-    json_t *entry = json_pack("{s:s, s:o, s:o}", "kind", key->kind, "models", names_json(key),
-                              "values", values_json(state, values));
-    if (!entry || json_array_append_new(entries_of(state), entry) != 0)
+    json_t *entry = entry_json(state, key, m), *old = entry_of(state, key);
+    int bad = !entry;
+    if (entry && old) {
+        bad = json_object_update(old, entry) != 0;
+        json_decref(entry);
+    } else if (entry) {
+        bad = json_array_append_new(entries_of(state), entry) != 0;
+    }
+    if (bad)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for the run's state");
     if (!state->path)
         return UQM_OK;

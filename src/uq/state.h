@@ -2,21 +2,24 @@
  * What a `select` has measured so far, in one JSON file that is replaced as a whole after each
  * model and each step, so that an interrupted run goes on where it was.
  *
- * An entry is the models whose merge was measured (one: the model itself) and a value a record and
- * set; NaN, a record without a value, stands as null. The file names the job it belongs to by a
- * digest of everything that the values depend on; a file of another job, or one that cannot be
- * read, is set aside with a warning and replaced.
+ * An entry is the models whose merge was measured (one: the model itself), each by a digest of what
+ * it is, and a measure: a value a record and set (NaN, a record without a value, stands as null),
+ * how many records of each set were asked, and the sums of their answers. The file names the job it
+ * belongs to by a digest of everything else that the values depend on, so that runs over other
+ * models, in another order, or with another merge method, use what is there. A file of another job,
+ * or one that cannot be read, is set aside with a warning and replaced.
  */
 #ifndef UQM_UQ_STATE_H
 #define UQM_UQ_STATE_H
 
 #include "src/base/env.h"
 #include "src/base/hash.h"
+#include "src/uq/measure.h"
 
 struct uqm_state;
 
 struct uqm_state_key {
-    const char *kind; /* "uq", "accuracy" */
+    const char *kind; /* "uq", "accuracy"; of merges with what tells their rule */
     const char *const *models;
     size_t n_models;
 };
@@ -30,10 +33,11 @@ void uqm_state_close(struct uqm_state **state);
 /* Remove the file: the job is done. */
 void uqm_state_remove(struct uqm_state *state);
 
-/* Fill values[set][record] from an entry; false where there is none. */
-bool uqm_state_get(struct uqm_state *state, const struct uqm_state_key *key, double *const *values);
-/* Add an entry and write the file. */
+/* Fill m, which has the job's shape, from an entry; false where there is none. Its means are to be
+ * summarized. */
+bool uqm_state_get(struct uqm_state *state, const struct uqm_state_key *key, struct uqm_measure *m);
+/* Add an entry, or replace the one of this key, and write the file. */
 int uqm_state_put(struct uqm_state *state, const struct uqm_state_key *key,
-                  const double *const *values, struct uqm_err *err);
+                  const struct uqm_measure *m, struct uqm_err *err);
 
 #endif

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/uq/authors.h"
+#include "src/uq/perturb.h"
 #include "src/uq/sample.h"
 
 static int check_params(const struct uqm_survey_params *p, struct uqm_err *err)
@@ -84,10 +86,27 @@ static int load_set(struct uqm_survey *s, const struct uqm_survey_params *p, con
     size_t n;
     ret = uqm_sample_size(&n, set->n_records, s->sample_ratio, s->sample_count, err);
     if (ret == UQM_OK)
-        ret = uqm_sample_keep(set, n, s->env->seed, err);
+        ret = s->streams == UQM_STREAMS_AUTHORS ? uqm_sample_keep_authors(set, n, err)
+                                                : uqm_sample_keep(set, n, s->env->seed, err);
     if (ret == UQM_OK && p->labelled_only)
         ret = keep_labelled(s, set, task, err);
     return ret;
+}
+
+static int draw_texts(struct uqm_survey *s, struct uqm_err *err)
+{
+    struct uqm_authors_texts texts;
+    int ret = uqm_authors_texts_init(&texts, err);
+    if (ret < 0)
+        return ret;
+    uint8_t *to = s->texts = malloc(uqm_survey_n_records(s) * s->n_passes + 1);
+    for (size_t k = 0; to && k < s->n_sets; k++) {
+        uqm_authors_texts_begin(&texts, s->sets[k].name);
+        for (size_t i = 0; i < s->sets[k].n_records * s->n_passes; i++)
+            *to++ = uqm_authors_texts_draw(&texts);
+    }
+    uqm_authors_texts_finish(&texts);
+    return s->texts ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "no memory for the prompts' prefixes");
 }
 
 int uqm_survey_init(struct uqm_survey *out, struct uqm_env *env,
@@ -99,6 +118,7 @@ int uqm_survey_init(struct uqm_survey *out, struct uqm_env *env,
         .perturb = params->perturb,
         .n_passes = params->n_passes,
         .dropout = params->perturb & UQM_PERTURB_MODEL ? params->dropout : 0,
+        .streams = params->streams,
         .sample_ratio = params->questions->sample_ratio,
         .sample_count = params->questions->sample_count,
         .max_new_tokens = params->max_new_tokens,
@@ -117,7 +137,16 @@ int uqm_survey_init(struct uqm_survey *out, struct uqm_env *env,
             return ret;
         out->first_record[i + 1] = out->first_record[i] + out->sets[i].n_records;
     }
-    return UQM_OK;
+    return params->streams == UQM_STREAMS_AUTHORS ? draw_texts(out, err) : UQM_OK;
+}
+
+const char *uqm_survey_prefix(const struct uqm_survey *survey, size_t set, size_t index, uint32_t j)
+{
+    const size_t pass = (survey->first_record[set] + index) * survey->n_passes + j;
+    const struct uqm_dataset *data = &survey->sets[set];
+    return survey->texts
+               ? uqm_perturb_prompt(survey->texts[pass])
+               : uqm_perturb_prefix(survey->env->seed, data->name, data->records[index].id, j);
 }
 
 void uqm_survey_finish(struct uqm_survey *survey)
@@ -129,6 +158,7 @@ void uqm_survey_finish(struct uqm_survey *survey)
     free(survey->sets);
     free(survey->tasks);
     free(survey->first_record);
+    free(survey->texts);
     *survey = (struct uqm_survey){ 0 };
 }
 

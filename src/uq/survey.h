@@ -20,6 +20,8 @@ struct uqm_survey {
     double dropout;    /* of attention probabilities; 0 unless UQM_PERTURB_MODEL */
     double sample_ratio;
     uint64_t sample_count;
+    enum uqm_streams streams;
+    uint8_t *texts;     /* (n_records, n_passes): UQM_STREAMS_AUTHORS' draws; NULL: of our own */
     int max_new_tokens; /* of answers; 0: 15; UQM_TASK_TOKENS: the task's own limit */
 };
 
@@ -28,6 +30,7 @@ struct uqm_survey_params {
     unsigned perturb; /* bits, 0: none */
     uint32_t n_passes;
     double dropout;
+    enum uqm_streams streams;
     /* drop records without an answer; UQM_ERR_FORMAT when a set has none left */
     bool labelled_only;
     bool generation; /* sets that are answered in words are asked too */
@@ -49,6 +52,9 @@ static inline size_t uqm_survey_n_records(const struct uqm_survey *survey)
 }
 /* Whether any set is asked in this way. */
 bool uqm_survey_asks(const struct uqm_survey *survey, enum uqm_task_kind kind);
+/* The sentence put before the prompt of a record's pass. */
+const char *uqm_survey_prefix(const struct uqm_survey *survey, size_t set, size_t index,
+                              uint32_t j);
 /* Tokens that an answer of this set may have. */
 uint32_t uqm_survey_new_tokens(const struct uqm_survey *survey, size_t set);
 bool uqm_survey_has_pictures(const struct uqm_survey *survey);
@@ -59,10 +65,12 @@ uint64_t uqm_survey_bytes(const struct uqm_survey *survey);
 json_t *uqm_survey_config(const struct uqm_survey *survey);
 
 /*
- * Digest of all that a measured value depends on: seed, perturbations, the sets'
- * bytes and how they are asked, the pictures' and the models' files by path, size and time.
+ * Digest of all that a measured value depends on, but for the model: seed, perturbations, the sets'
+ * bytes and how they are asked, the pictures' files by path, size and time.
  */
 int uqm_survey_job(struct uqm_xxh3_hex *out, const struct uqm_survey *survey,
-                   const struct uqm_strings *models, const char *vision_tower, struct uqm_err *err);
+                   const char *vision_tower, struct uqm_err *err);
+/* Digest of a model's files by path, size and time. */
+int uqm_survey_model(struct uqm_xxh3_hex *out, const char *path, struct uqm_err *err);
 
 #endif

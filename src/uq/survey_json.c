@@ -52,7 +52,8 @@ json_t *uqm_survey_config(const struct uqm_survey *survey)
                                               set->path, "records", (json_int_t) set->n_records,
                                               "digest", set->digest.text));
     }
-    return json_pack("{s:o, s:o, s:I, s:f, s:o, s:o}", "seed", seed_json(survey->env->seed),
+    return json_pack("{s:o, s:s, s:o, s:I, s:f, s:o, s:o}", "seed", seed_json(survey->env->seed),
+                     "streams", survey->streams == UQM_STREAMS_AUTHORS ? "authors" : "own",
                      "perturb", perturb_json(survey->perturb), "repeats",
                      (json_int_t) survey->n_passes, "dropout", survey->dropout, "sample",
                      sample_json(survey), "datasets", sets);
@@ -115,22 +116,31 @@ static void add_set(struct uqm_xxh3 *h, const struct uqm_dataset *set, const str
 }
 
 int uqm_survey_job(struct uqm_xxh3_hex *out, const struct uqm_survey *survey,
-                   const struct uqm_strings *models, const char *vision_tower, struct uqm_err *err)
+                   const char *vision_tower, struct uqm_err *err)
 {
     struct uqm_xxh3 *h = uqm_xxh3_create();
     if (!h)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a digest");
     char line[256];
-    snprintf(line, sizeof line, "%d %llu %u %u %a", VALUES_VERSION,
+    snprintf(line, sizeof line, "%d %llu %u %u %a %d", VALUES_VERSION,
              (unsigned long long) survey->env->seed, survey->perturb, (unsigned) survey->n_passes,
-             survey->dropout);
+             survey->dropout, (int) survey->streams);
     add_text(h, line);
     for (size_t i = 0; i < survey->n_sets; i++)
         add_set(h, &survey->sets[i], &survey->tasks[i]);
 
     int ret = vision_tower ? add_model(h, vision_tower, err) : UQM_OK;
-    for (size_t i = 0; i < models->n && ret == UQM_OK; i++)
-        ret = add_model(h, models->v[i], err);
+    *out = uqm_xxh3_hex(h);
+    uqm_xxh3_destroy(&h);
+    return ret;
+}
+
+int uqm_survey_model(struct uqm_xxh3_hex *out, const char *path, struct uqm_err *err)
+{
+    struct uqm_xxh3 *h = uqm_xxh3_create();
+    if (!h)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a digest");
+    int ret = add_model(h, path, err);
     *out = uqm_xxh3_hex(h);
     uqm_xxh3_destroy(&h);
     return ret;

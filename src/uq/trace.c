@@ -58,7 +58,7 @@ static int add_line(struct uqm_trace *t, const char *model, const char *data, co
 }
 
 int uqm_trace_add(struct uqm_trace *trace, const struct uqm_survey *survey, const char *model,
-                  const float *logits, struct uqm_err *err)
+                  const bool *wanted, const float *logits, struct uqm_err *err)
 {
     if (!trace)
         return UQM_OK;
@@ -66,7 +66,8 @@ int uqm_trace_add(struct uqm_trace *trace, const struct uqm_survey *survey, cons
         for (size_t i = 0; i < survey->sets[k].n_records; i++)
             for (uint32_t j = 0; j < survey->n_passes; j++, logits += UQM_N_OPTIONS) {
                 int ret = UQM_OK;
-                if (survey->tasks[k].kind == UQM_TASK_CHOICE)
+                if (survey->tasks[k].kind == UQM_TASK_CHOICE &&
+                    (!wanted || wanted[survey->first_record[k] + i]))
                     ret = add_line(trace, model, survey->sets[k].name,
                                    survey->sets[k].records[i].id, j, logits, err);
                 if (ret < 0)

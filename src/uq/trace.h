@@ -11,9 +11,9 @@ struct uqm_trace;
 /* path NULL: *out is NULL, and every call below takes that and does nothing. */
 int uqm_trace_create(struct uqm_trace **out, const char *path, struct uqm_err *err);
 /* logits (n_records, n_passes, 6), of the multiple-choice sets; a p that is no number stands as
- * null. */
+ * null. wanted (n_records): the records that were asked, or NULL: all. */
 int uqm_trace_add(struct uqm_trace *trace, const struct uqm_survey *survey, const char *model,
-                  const float *logits, struct uqm_err *err);
+                  const bool *wanted, const float *logits, struct uqm_err *err);
 /* answers (n_records) of the generation sets and what they scored; null where there is none. */
 int uqm_trace_add_answers(struct uqm_trace *trace, const struct uqm_survey *survey,
                           const char *model, char *const *answers, const struct uqm_measure *m,

@@ -1,11 +1,60 @@
 /* uqm_uq(): the uncertainty of each model on each set. */
+#include <math.h>
+#include <stdlib.h>
+
 #include "src/uq/call.h"
+
+static json_t *config_json(const struct uqm_call *call)
+{
+    json_t *config = uqm_survey_config(&call->survey);
+    const bool conformal = call->kind == UQM_MEASURE_CONFORMAL;
+    json_object_set_new(config, "method", json_string(conformal ? "cp" : "perturb"));
+    if (conformal)
+        json_object_set_new(config, "alpha", json_real(call->alpha));
+    return config;
+}
+
+static json_t *sets_json(const struct uqm_conformal_sets *sets)
+{
+    return json_pack("{s:o, s:o, s:o}", "qhat", uqm_measure_number(sets->qhat), "set_size",
+                     uqm_measure_number(sets->mean_size), "coverage",
+                     uqm_measure_number(sets->coverage));
+}
+
+/* What conformal sets say of a data set beside their size. */
+static void add_conformal(json_t *set, const struct uqm_conformal *c)
+{
+    const double size = 0.5 * (c->lac.mean_size + c->aps.mean_size);
+    json_t *more =
+        json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "calibration",
+                  (json_int_t) c->n_calibration, "lac", sets_json(&c->lac), "aps",
+                  sets_json(&c->aps), "accuracy", uqm_measure_number(c->accuracy), "uacc",
+                  uqm_measure_number(c->accuracy * sqrt((double) UQM_N_OPTIONS) / size), "e_rate",
+                  uqm_measure_number(c->e_rate), "f_rate", uqm_measure_number(c->f_rate), "ece",
+                  uqm_measure_number(c->ece), "mce", uqm_measure_number(c->mce));
+    if (more)
+        json_object_update(set, more);
+    json_decref(more);
+}
+
+static int add_details(json_t *model, struct uqm_measure *m, struct uqm_call *call,
+                       struct uqm_err *err)
+{
+    struct uqm_conformal *details = calloc(m->n_sets, sizeof *details);
+    if (!details)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu sets", m->n_sets);
+    int ret = uqm_measure_conformal(m, details, &call->survey, call->logits, call->alpha, err);
+    for (size_t k = 0; ret == UQM_OK && k < m->n_sets; k++)
+        add_conformal(json_array_get(json_object_get(model, "datasets"), k), &details[k]);
+    free(details);
+    return ret;
+}
 
 /* "bytes_read" and "seconds" tell of this run, all else of the models. */
 static json_t *result_json(const struct uqm_call *call, json_t *models, double seconds)
 {
-    return json_pack("{s:o, s:O, s:I, s:f}", "config", uqm_survey_config(&call->survey), "models",
-                     models, "bytes_read", (json_int_t) call->env.bytes_read, "seconds", seconds);
+    return json_pack("{s:o, s:O, s:I, s:f}", "config", config_json(call), "models", models,
+                     "bytes_read", (json_int_t) call->env.bytes_read, "seconds", seconds);
 }
 
 static int add_model(json_t *models, struct uqm_call *call, size_t i, struct uqm_err *err)
@@ -13,9 +62,14 @@ static int add_model(json_t *models, struct uqm_call *call, size_t i, struct uqm
     struct uqm_measure m;
     int ret = uqm_measure_init(&m, &call->survey, err);
     if (ret == UQM_OK)
-        ret = uqm_call_measure_model(&m, call, i, UQM_MEASURE_UNCERTAINTY, err);
+        ret = uqm_call_measure_model(&m, call, i, err);
+    json_t *model = ret == UQM_OK ? uqm_measure_json(&m, &call->survey, call->names[i]) : NULL;
+    if (model && call->kind == UQM_MEASURE_CONFORMAL)
+        ret = add_details(model, &m, call, err);
     if (ret == UQM_OK)
-        json_array_append_new(models, uqm_measure_json(&m, &call->survey, call->names[i]));
+        json_array_append_new(models, model);
+    else
+        json_decref(model);
     uqm_measure_finish(&m);
     return ret;
 }

@@ -60,13 +60,17 @@ holds '[ ! -e "$work/p.html" ]' 'a refused report leaves no page'
 for command in sign pack unpack convert experiment; do
     refuses 1 "$command: is not in this version" "$command is known and absent" "$command" x
 done
-for flag in guard confident window method base; do
-    refuses 1 "--$flag: is not in this version" "select --$flag is known and absent" \
-        select m --data d --no-write "--$flag" 1
-done
-refuses 1 'ties is not in this version' 'another merge method is refused' \
-    select m --data d --no-write --merge ties
-refuses 1 'cp is not in this version' 'conformal uncertainty is refused' uq m --data d --method cp
+refuses 2 'did you mean ties' 'an unknown merge method is refused' \
+    select m --data d --no-write --merge tiez
+refuses 2 '--guard: 2 is not within' 'a guard above one is refused' \
+    select m --data d --no-write --guard 2
+refuses 2 '--confident: 1 is not above 0 and below 1' 'certainty is refused' \
+    select m --data d --no-write --confident 1
+refuses 2 '--window: 0 is less than 1' 'a window of nothing is refused' \
+    select m --data d --no-write --window 0
+refuses 2 '--alpha: is of --method cp' 'alpha without conformal sets is refused' \
+    uq m --data d --alpha 0.1
+refuses 2 '--method: magic is none of' 'an unknown measure is refused' uq m --data d --method magic
 refuses 1 'not in this version' 'verifying a signature is refused' verify d --public-key k.pem
 refuses 1 'not in this version' 'unsafe serialization is refused' merge a b --no-safe-serialization
 refuses 2 '--device: tpu is none of' 'an unknown device is a usage error' uq m --data d --device tpu

@@ -209,7 +209,8 @@ static void a_merge_in_passing_is_the_written_merge_to_the_bit(void **state)
     const char *models[3] = { zoo_path("models/reason"), zoo_path("models/chat"),
                               zoo_path("models/general") };
     const char *set = zoo_path("data/heldin/seed.jsonl"), *out = in_workdir("merged");
-    char *recipe = uqm_candidate_recipe(models, 3, "float16"), *text;
+    const struct uqm_merge_rule linear = { 0 };
+    char *recipe = uqm_merge_rule_recipe(&linear, models, 3, "float16"), *text;
     const char *recipe_path = put_file("three.yml", recipe);
     const struct uqm_merge_params params = { .recipe_path = recipe_path, .out_dir = out };
     struct uqm_err err = { 0 };

@@ -6,9 +6,11 @@
 struct script {
     const double *u;
     size_t n_asked, fail_at, last_best;
+    size_t guarded, collapsed; /* steps; 0: none */
 };
 
-static int follow(void *ctx, size_t t, size_t best, double *u, struct uqm_err *err)
+static int follow(void *ctx, struct uqm_algorithm_step *step, size_t t, size_t best,
+                  struct uqm_err *err)
 {
     struct script *s = ctx;
     assert_int_equal(t, s->n_asked + 1);
@@ -17,8 +19,18 @@ static int follow(void *ctx, size_t t, size_t best, double *u, struct uqm_err *e
     s->n_asked = t;
     if (t == s->fail_at)
         return uqm_fail(err, UQM_ERR_INTERRUPTED, "stop");
-    *u = s->u[t - 1];
+    step->value = s->u[t - 1];
+    step->drop = best ? s->u[best - 1] - s->u[t - 1]
+                      : s->u[t - 1] - s->u[t - 1] + (double) INFINITY; /* NaN stays NaN */
+    step->collapsed = t == s->collapsed;
     return UQM_OK;
+}
+
+static bool guard(void *ctx, size_t t, size_t best)
+{
+    const struct script *s = ctx;
+    assert_true(best > 0 && best < t);
+    return t == s->guarded;
 }
 
 static struct uqm_algorithm_step steps[16];
@@ -99,7 +111,49 @@ static void all_steps_shows_the_curve_and_keeps_the_choice(void **state)
     const double u[5] = { 5, 4, 4.5, 3, 2 };
     ends(&(struct uqm_algorithm_params){ .n = 5, .all_steps = true }, u, 5, 3, 2);
     assert_false(steps[3].improved);
-    assert_true(steps[4].u == 2);
+    assert_true(steps[4].value == 2);
+}
+
+static void a_guard_stops_before_a_step_is_asked_for(void **state)
+{
+    (void) state;
+    const double u[5] = { 5, 4, 3, 2, 1 };
+    struct script s = { .u = u, .guarded = 3 };
+    struct uqm_algorithm_result r = { .steps = steps };
+    struct uqm_err err = { 0 };
+    struct uqm_algorithm_params params = { .n = 5, .guards = guard };
+    assert_ok(uqm_algorithm_run(&r, &params, follow, &s, &err), err);
+    assert_int_equal(s.n_asked, 2);
+    assert_int_equal(r.n_steps, 2);
+    assert_int_equal(r.stopped_at, 3);
+    assert_int_equal(r.stop, UQM_STOP_GUARD);
+    assert_int_equal(r.best, 2);
+
+    s = (struct script){ .u = u, .guarded = 3 };
+    params.all_steps = true;
+    assert_ok(uqm_algorithm_run(&r, &params, follow, &s, &err), err);
+    assert_int_equal(r.n_steps, 5);
+    assert_int_equal(r.stopped_at, 3);
+    assert_int_equal(r.best, 2);
+}
+
+static void a_guarded_run_does_not_take_a_collapsed_step_but_the_first(void **state)
+{
+    (void) state;
+    const double u[3] = { 5, 4, 3 };
+    struct uqm_algorithm_result r = { .steps = steps };
+    struct uqm_err err = { 0 };
+    for (size_t collapsed = 1; collapsed <= 2; collapsed++) {
+        for (int guarded = 0; guarded < 2; guarded++) {
+            struct script s = { .u = u, .collapsed = collapsed };
+            const struct uqm_algorithm_params params = { .n = 3, .guards = guarded ? guard : NULL };
+            assert_ok(uqm_algorithm_run(&r, &params, follow, &s, &err), err);
+            const bool stops = guarded && collapsed == 2;
+            assert_int_equal(r.best, stops ? 1 : 3);
+            assert_int_equal(r.stopped_at, stops ? 2 : 0);
+            assert_int_equal(r.stop, stops ? UQM_STOP_COLLAPSE : UQM_STOP_NONE);
+        }
+    }
 }
 
 static void a_failing_step_ends_it_with_its_error(void **state)
@@ -139,6 +193,8 @@ int main(void)
         cmocka_unit_test(patience_goes_over_a_bump),
         cmocka_unit_test(a_small_drop_can_be_asked_not_to_count),
         cmocka_unit_test(all_steps_shows_the_curve_and_keeps_the_choice),
+        cmocka_unit_test(a_guard_stops_before_a_step_is_asked_for),
+        cmocka_unit_test(a_guarded_run_does_not_take_a_collapsed_step_but_the_first),
         cmocka_unit_test(a_failing_step_ends_it_with_its_error),
         cmocka_unit_test(the_order_is_stable_and_ends_with_what_has_no_value),
     };

@@ -3,33 +3,6 @@
 #include "src/uq/candidate.h"
 #include "tests/unit/test.h"
 
-static void the_recipe_is_an_equal_weight_linear_merge(void **state)
-{
-    (void) state;
-    const char *const models[] = { "models/a", "b \"c\"\\\n" };
-    char *text = uqm_candidate_recipe(models, 2, "float16");
-    assert_string_equal(text, "merge_method: linear\n"
-                              "models:\n"
-                              "  - model: \"models/a\"\n"
-                              "    parameters:\n"
-                              "      weight: 1.0\n"
-                              "  - model: \"b \\\"c\\\"\\\\\\x0a\"\n"
-                              "    parameters:\n"
-                              "      weight: 1.0\n"
-                              "parameters:\n"
-                              "  normalize: true\n"
-                              "dtype: float16\n");
-    struct uqm_recipe *recipe = NULL;
-    struct uqm_err err = { 0 };
-    assert_ok(uqm_recipe_parse(&recipe, text, strlen(text), "r.yml", NULL, NULL, &err), err);
-    uqm_recipe_free(&recipe);
-    free(text);
-
-    text = uqm_candidate_recipe(models, 1, NULL);
-    assert_null(strstr(text, "dtype"));
-    free(text);
-}
-
 static void models_are_named_by_their_folder_and_told_apart(void **state)
 {
     (void) state;
@@ -61,7 +34,6 @@ static void a_folder_named_by_a_dot_has_its_real_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_recipe_is_an_equal_weight_linear_merge),
         cmocka_unit_test(models_are_named_by_their_folder_and_told_apart),
         cmocka_unit_test(a_folder_named_by_a_dot_has_its_real_name),
     };

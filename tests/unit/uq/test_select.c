@@ -204,6 +204,197 @@ static void the_order_can_be_asked_for(void **state)
     json_decref(root);
 }
 
+/* The bytes of a tensor file. */
+static char *weights_of(const char *dir, size_t *len)
+{
+    char path[1024], *bytes;
+    struct uqm_err err = { 0 };
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    if (!uqm_is_file(path))
+        snprintf(path, sizeof path, "%s/model-00001-of-00001.safetensors", dir);
+    assert_ok(uqm_read_file(&bytes, len, path, 64 << 20, &err), err);
+    return bytes;
+}
+
+/* What was scored is what is written: by the recipe that the step shows. */
+static void any_method_merges_and_the_steps_recipe_gives_the_written_bytes(void **state)
+{
+    (void) state;
+    const char *base = zoo_path("models/base");
+    const char *template = put_file("dare.yml", "merge_method: dare_ties\n"
+                                                "parameters: {weight: 0.7, density: 0.6}\n");
+    struct uqm_select_params p = params_for(in_workdir("dare"));
+    p.merge = template;
+    p.base_dir = base;
+    p.order = UQM_ORDER_GIVEN;
+    p.patience = 9;
+    p.state_path = in_workdir("methods.json");
+    json_t *root = run(&p);
+    const size_t n_selected = json_array_size(json_object_get(root, "selected"));
+    const json_t *step = json_array_get(json_object_get(root, "steps"), n_selected - 1);
+    const struct uqm_merge_params merge = {
+        .common = p.uq.common,
+        .recipe_path = put_file("again.yml", json_string_value(json_object_get(step, "recipe"))),
+        .out_dir = in_workdir("again"),
+    };
+    struct uqm_err err = { 0 };
+    char *text;
+    assert_ok(uqm_merge(&text, &merge, &err), err);
+    free(text);
+    size_t n_one, n_other;
+    char *one = weights_of(in_workdir("dare"), &n_one);
+    char *other = weights_of(in_workdir("again"), &n_other);
+    assert_int_equal(n_one, n_other);
+    assert_memory_equal(one, other, n_one);
+    free(one);
+    free(other);
+    json_decref(root);
+
+    static const char *const methods[] = { "task_arithmetic", "ties", "model_stock", "della" };
+    for (size_t i = 0; i < 4; i++) {
+        p = params_for(NULL);
+        p.no_write = p.all_steps = true;
+        p.merge = methods[i];
+        p.base_dir = base;
+        p.state_path = in_workdir("methods.json"); /* the models are measured once */
+        root = run(&p);
+        assert_int_equal(watch.n_stages, 2);
+        const json_t *last = json_array_get(json_object_get(root, "steps"), 2);
+        assert_non_null(strstr(json_string_value(json_object_get(last, "recipe")), methods[i]));
+        json_decref(root);
+    }
+}
+
+static void a_guard_stops_before_a_model_that_is_far_too_sure(void **state)
+{
+    (void) state;
+    struct uqm_select_params p = params_for(NULL);
+    p.no_write = true;
+    p.order = UQM_ORDER_UQ_DESC; /* textcap, which always says A, comes last */
+    p.patience = 9;
+    json_t *root = run(&p);
+    assert_true(json_is_null(json_object_get(root, "stopped_at")));
+    assert_non_null(strstr(log_text, "textcap is far surer"));
+    const size_t n = json_array_size(json_object_get(root, "models"));
+    for (size_t i = 0; i < n; i++) {
+        const json_t *model = json_array_get(json_object_get(root, "models"), i);
+        const bool one_letter =
+            !strcmp(json_string_value(json_object_get(model, "model")), "textcap");
+        const double entropy = json_number_value(json_object_get(model, "answer_entropy"));
+        assert_true(one_letter ? entropy < 0.1 : entropy > 0.7);
+    }
+    json_decref(root);
+
+    p = params_for(NULL);
+    p.no_write = true;
+    p.patience = 9;
+    p.guard = 0.25;
+    root = run(&p);
+    assert_int_equal(json_integer_value(json_object_get(root, "stopped_at")), 3);
+    assert_string_equal(json_string_value(json_object_get(root, "stopped_by")), "guard");
+    assert_int_equal(json_array_size(json_object_get(root, "steps")), 2);
+    json_decref(root);
+}
+
+static void a_first_model_that_always_says_one_letter_is_warned_of(void **state)
+{
+    (void) state;
+    struct uqm_select_params p = params_for(NULL);
+    p.no_write = true;
+    p.order = UQM_ORDER_GIVEN; /* textcap first */
+    json_t *root = run(&p);
+    assert_non_null(strstr(log_text, "step 1 (+ textcap): the merge gives nearly the same answer"));
+    assert_true(json_is_true(
+        json_object_get(json_array_get(json_object_get(root, "steps"), 0), "collapsed")));
+    json_decref(root);
+}
+
+static void a_race_asks_fewer_records_and_chooses_the_same(void **state)
+{
+    (void) state;
+    json_t *roots[2];
+    for (int races = 0; races < 2; races++) {
+        struct uqm_select_params p = params_for(NULL);
+        p.no_write = p.all_steps = true;
+        p.uq.questions.sample_count = 48;
+        p.uq.repeats = 2;
+        p.confident = races ? 0.05 : 0;
+        p.state_path = in_workdir(races ? "race.json" : "all.json");
+        roots[races] = run(&p);
+    }
+    assert_true(
+        json_equal(json_object_get(roots[0], "selected"), json_object_get(roots[1], "selected")));
+    size_t n_asked[2] = { 0 };
+    for (int races = 0; races < 2; races++)
+        for (size_t t = 1; t < 3; t++) {
+            const json_t *step = json_array_get(json_object_get(roots[races], "steps"), t);
+            const size_t n = (size_t) json_integer_value(json_object_get(step, "samples"));
+            const bool early = json_is_true(json_object_get(step, "decided_early"));
+            assert_true(early ? n < 96 : n == 96);
+            assert_true(!early || races);
+            n_asked[races] += n;
+        }
+    assert_true(n_asked[1] < n_asked[0]);
+    json_decref(roots[0]);
+
+    /* Again, from what it left: the same, and nothing is asked. */
+    struct uqm_select_params p = params_for(NULL);
+    p.no_write = p.all_steps = true;
+    p.uq.questions.sample_count = 48;
+    p.uq.repeats = 2;
+    p.confident = 0.05;
+    p.state_path = in_workdir("race.json");
+    json_t *again = run(&p);
+    assert_int_equal(watch.n_stages, 0);
+    drop_what_differs(again);
+    drop_what_differs(roots[1]);
+    assert_true(json_equal(again, roots[1]));
+    json_decref(again);
+    json_decref(roots[1]);
+}
+
+static void an_order_by_accuracy_is_guided_by_accuracy(void **state)
+{
+    (void) state;
+    struct uqm_select_params p = params_for(NULL);
+    p.no_write = p.all_steps = true;
+    p.order = UQM_ORDER_ACCURACY_ASC;
+    p.state_path = in_workdir("guided.json");
+    json_t *root = run(&p);
+    double best = -1;
+    bool stopped = false;
+    for (size_t t = 0; t < 3; t++) {
+        const json_t *step = json_array_get(json_object_get(root, "steps"), t);
+        const double accuracy = json_number_value(json_object_get(step, "accuracy"));
+        const bool better = !stopped && accuracy > best;
+        assert_true(json_is_true(json_object_get(step, "improved")) == better);
+        best = better ? accuracy : best;
+        stopped = stopped || !better;
+    }
+    if (stopped)
+        assert_string_equal(json_string_value(json_object_get(root, "stopped_by")), "accuracy");
+    json_decref(root);
+}
+
+static void conformal_sets_can_guide_it_too(void **state)
+{
+    (void) state;
+    struct uqm_select_params p = params_for(NULL);
+    p.no_write = true;
+    p.uq.method = UQM_UQ_CONFORMAL;
+    p.uq.alpha = 0.3;
+    json_t *root = run(&p);
+    size_t i;
+    json_t *model;
+    json_array_foreach (json_object_get(root, "models"), i, model) {
+        const double size = json_number_value(json_object_get(model, "uq"));
+        assert_true(size >= 1 && size <= 6);
+    }
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(root, "config"), "method")), "cp");
+    json_decref(root);
+}
+
 static void what_cannot_be_selected_is_refused_before_anything_is_asked(void **state)
 {
     (void) state;
@@ -211,7 +402,14 @@ static void what_cannot_be_selected_is_refused_before_anything_is_asked(void **s
     char *text;
     struct uqm_select_params p = params_for(in_workdir("no"));
     p.merge = "ties";
-    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_UNSUPPORTED, "--merge ties");
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--merge ties");
+    p = params_for(in_workdir("no"));
+    p.guard = 1.5;
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--guard");
+    p = params_for(in_workdir("no"));
+    p.confident = 0.05;
+    p.order = UQM_ORDER_ACCURACY_ASC;
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "accuracies");
     p = params_for(NULL);
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--out");
     p = params_for(in_workdir("no/where/out"));
@@ -317,6 +515,12 @@ int main(void)
         cmocka_unit_test(an_interrupted_run_goes_on_and_ends_in_the_same_result),
         cmocka_unit_test(another_seed_does_not_take_the_state),
         cmocka_unit_test(the_order_can_be_asked_for),
+        cmocka_unit_test(any_method_merges_and_the_steps_recipe_gives_the_written_bytes),
+        cmocka_unit_test(a_guard_stops_before_a_model_that_is_far_too_sure),
+        cmocka_unit_test(a_first_model_that_always_says_one_letter_is_warned_of),
+        cmocka_unit_test(a_race_asks_fewer_records_and_chooses_the_same),
+        cmocka_unit_test(an_order_by_accuracy_is_guided_by_accuracy),
+        cmocka_unit_test(conformal_sets_can_guide_it_too),
         cmocka_unit_test(what_cannot_be_selected_is_refused_before_anything_is_asked),
         cmocka_unit_test(a_picture_that_does_not_decode_is_skipped_and_counted),
         cmocka_unit_test(a_picture_too_large_for_the_memory_is_an_error_not_a_skip),

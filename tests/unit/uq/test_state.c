@@ -30,18 +30,51 @@ static struct uqm_state *open_state(const char *path, const struct uqm_xxh3_hex 
     return s;
 }
 
+/* The two sets as a measure; whatever else it has is a function of the first values. */
+struct shape {
+    double *values[2], answers[2][6];
+    size_t n_asked[2];
+};
+
+static struct uqm_measure measure_of(struct shape *shape, double *set0, double *set1)
+{
+    shape->values[0] = set0;
+    shape->values[1] = set1;
+    return (struct uqm_measure){
+        .n_sets = 2, .values = shape->values, .n_asked = shape->n_asked, .answers = shape->answers
+    };
+}
+
 static bool get(struct uqm_state *s, const struct uqm_state_key *key, double *set0, double *set1)
 {
-    double *const values[2] = { set0, set1 };
-    return uqm_state_get(s, key, values);
+    struct shape shape = { 0 };
+    struct uqm_measure m = measure_of(&shape, set0, set1);
+    if (!uqm_state_get(s, key, &m))
+        return false;
+    assert_int_equal(m.n_asked[0], 1);
+    assert_int_equal(m.n_asked[1], 3);
+    assert_true(m.answers[0][5] == set1[0] && m.answers[1][0] == set1[1] / 3);
+    return true;
+}
+
+static int try_put(struct uqm_state *s, const struct uqm_state_key *key, const double *set0,
+                   const double *set1, struct uqm_err *err)
+{
+    double a[2], b[3];
+    struct shape shape = { .n_asked = { 1, 3 } };
+    struct uqm_measure m = measure_of(&shape, a, b);
+    memcpy(a, set0, sizeof a);
+    memcpy(b, set1, sizeof b);
+    shape.answers[0][5] = b[0];
+    shape.answers[1][0] = b[1] / 3;
+    return uqm_state_put(s, key, &m, err);
 }
 
 static void put(struct uqm_state *s, const struct uqm_state_key *key, const double *set0,
                 const double *set1)
 {
-    const double *const values[2] = { set0, set1 };
     struct uqm_err err = { 0 };
-    assert_ok(uqm_state_put(s, key, values, &err), err);
+    assert_ok(try_put(s, key, set0, set1, &err), err);
 }
 
 static const double x[2] = { 0.1, (double) NAN }, y[3] = { 1e-17, 2.0 / 3, 0 };
@@ -64,6 +97,13 @@ static void values_come_back_to_the_bit(void **state)
     assert_false(get(s, &accuracy, a, b));
     put(s, &both, y, y);
     assert_true(get(s, &both, a, b));
+    assert_true(a[1] == y[1]);
+    put(s, &one, y, y); /* a race has gone on: the entry is replaced */
+    assert_true(get(s, &one, a, b));
+    assert_true(a[1] == y[1]);
+    uqm_state_close(&s);
+    s = open_state(in_workdir("s.json"), &job);
+    assert_true(get(s, &one, a, b));
     assert_true(a[1] == y[1]);
     assert_false(uqm_is_file(in_workdir("s.json.part")));
     uqm_state_remove(s);
@@ -109,15 +149,24 @@ static void a_damaged_state_starts_over(void **state)
         "{",
         "[]",
         "{\"version\":1}",
-        "{\"version\":2,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":[]}",
-        "{\"version\":1,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":7}",
-        "{\"version\":1,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":[7]}",
-        "{\"version\":1,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":"
-        "[{\"kind\":\"uq\",\"models\":[\"a\"],\"values\":[[1,2],[1,2]]}]}",
-        "{\"version\":1,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":"
-        "[{\"kind\":\"uq\",\"models\":[\"a\"],\"values\":[[1,\"2\"],[1,2,3]]}]}",
-        "{\"version\":1,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":"
-        "[{\"kind\":\"uq\",\"models\":\"a\",\"values\":[[1,2],[1,2,3]]}]}",
+        "{\"version\":1,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":[]}",
+        "{\"version\":2,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":7}",
+        "{\"version\":2,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":[7]}",
+        "{\"version\":2,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":"
+        "[{\"kind\":\"uq\",\"models\":[\"a\"],\"values\":[[1,2],[1,2]],"
+        "\"asked\":[2,3],\"answers\":[[0,0,0,0,0,0],[0,0,0,0,0,0]]}]}",
+        "{\"version\":2,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":"
+        "[{\"kind\":\"uq\",\"models\":[\"a\"],\"values\":[[1,\"2\"],[1,2,3]],"
+        "\"asked\":[2,3],\"answers\":[[0,0,0,0,0,0],[0,0,0,0,0,0]]}]}",
+        "{\"version\":2,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":"
+        "[{\"kind\":\"uq\",\"models\":\"a\",\"values\":[[1,2],[1,2,3]],"
+        "\"asked\":[2,3],\"answers\":[[0,0,0,0,0,0],[0,0,0,0,0,0]]}]}",
+        "{\"version\":2,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":"
+        "[{\"kind\":\"uq\",\"models\":[\"a\"],\"values\":[[1,2],[1,2,3]],"
+        "\"asked\":[3,3],\"answers\":[[0,0,0,0,0,0],[0,0,0,0,0,0]]}]}",
+        "{\"version\":2,\"job\":\"0123456789abcdef0123456789abcdef\",\"entries\":"
+        "[{\"kind\":\"uq\",\"models\":[\"a\"],\"values\":[[1,2],[1,2,3]],"
+        "\"asked\":[2,3],\"answers\":[[0,0,0,0,0,0],[0,0,0,0,0,null]]}]}",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         double a[2], b[3];
@@ -137,9 +186,8 @@ static void a_place_that_cannot_be_written_is_an_error(void **state)
 {
     (void) state;
     struct uqm_state *s = open_state(in_workdir("nowhere/s.json"), &job);
-    const double *const values[2] = { x, y };
     struct uqm_err err = { 0 };
-    assert_fails(uqm_state_put(s, &one, values, &err), err, UQM_ERR_IO, "nowhere/s.json");
+    assert_fails(try_put(s, &one, x, y, &err), err, UQM_ERR_IO, "nowhere/s.json");
     uqm_state_close(&s);
 }
 

@@ -20,7 +20,7 @@ static void a_line_stands_for_every_record_and_pass(void **state)
     struct uqm_err err = { 0 };
     logits[1][1][0] = NAN;
     assert_ok(uqm_trace_create(&t, in_workdir("t.jsonl"), &err), err);
-    assert_ok(uqm_trace_add(t, &survey, "m", logits[0][0], &err), err);
+    assert_ok(uqm_trace_add(t, &survey, "m", NULL, logits[0][0], &err), err);
     assert_false(uqm_is_file(in_workdir("t.jsonl")));
     assert_ok(uqm_trace_commit(t, &err), err);
     uqm_trace_destroy(&t);
@@ -55,7 +55,7 @@ static void a_line_stands_for_every_answer(void **state)
     struct uqm_err err = { 0 };
     task.kind = UQM_TASK_GENERATION;
     assert_ok(uqm_trace_create(&t, in_workdir("w.jsonl"), &err), err);
-    assert_ok(uqm_trace_add(t, &survey, "m", logits[0][0], &err), err); /* nothing */
+    assert_ok(uqm_trace_add(t, &survey, "m", NULL, logits[0][0], &err), err); /* nothing */
     assert_ok(uqm_trace_add_answers(t, &survey, "m", answers, &m, &err), err);
     assert_ok(uqm_trace_commit(t, &err), err);
     uqm_trace_destroy(&t);
@@ -90,7 +90,7 @@ static void no_trace_takes_every_call(void **state)
     struct uqm_trace *t;
     struct uqm_err err = { 0 };
     assert_ok(uqm_trace_create(&t, NULL, &err), err);
-    assert_ok(uqm_trace_add(t, &survey, "m", NULL, &err), err);
+    assert_ok(uqm_trace_add(t, &survey, "m", NULL, NULL, &err), err);
     assert_ok(uqm_trace_commit(t, &err), err);
     uqm_trace_destroy(&t);
 }
