@@ -30,5 +30,7 @@ void print_verify(FILE *out, const json_t *r, unsigned flags)
     fprintf(out, ": %llu files, %llu tensors, %s checked: %s\n",
             (unsigned long long) get_count(r, "files_checked"),
             (unsigned long long) get_count(r, "tensors_checked"), bytes,
-            json_is_true(json_object_get(r, "ok")) ? "all as the manifest says" : "differs");
+            !json_is_true(json_object_get(r, "ok")) ? "differs"
+            : json_object_get(r, "signature")       ? "all as it was signed"
+                                                    : "all as the manifest says");
 }

@@ -1,7 +1,8 @@
 /*
- * uqm_verify(): everything a manifest names is read again. A weight file's bytes go into the
- * SHA-256 of the whole and into the XXH3-128 of the tensor that they belong to, in one pass; a file
- * whose digest is wrong while all its tensors are right differs between them, so in its header.
+ * uqm_verify() without a signature: everything a manifest names is read again. A weight file's
+ * bytes go into the SHA-256 of the whole and into the XXH3-128 of the tensor that they belong to,
+ * in one pass; a file whose digest is wrong while all its tensors are right differs between them,
+ * so in its header.
  */
 #include <dirent.h>
 #include <inttypes.h>
@@ -12,9 +13,8 @@
 #include "io/stream.h"
 #include "src/base/checked.h"
 #include "src/base/fs.h"
-#include "src/base/hash.h"
 #include "src/format/json.h"
-#include "src/format/manifest.h"
+#include "src/merge/verify_impl.h"
 
 enum {
     PIECE_BYTES = 1 << 20,
@@ -22,30 +22,17 @@ enum {
     MAX_MANIFEST_BYTES = 1 << 28,
 };
 
-struct verify {
-    struct uqm_env *env;
-    const char *path;
-    struct uqm_manifest m;
-    const size_t *by_place; /* tensors by file, then offset */
-    json_t *differences;
-    uint64_t n_files, n_tensors, n_bytes, n_planned;
-    struct uqm_xxh3 *xxh3;
-    struct uqm_sha256 *sha256;
-    struct uqm_err *err;
-};
-
-static int no_memory(const struct verify *v)
+int uqm_verify_no_memory(const struct uqm_verify *v)
 {
     return uqm_fail(v->err, UQM_ERR_NOMEM, "%s: no memory to verify it", v->path);
 }
 
-/* tensor NULL: the difference is no tensor's. */
-static int differs(struct verify *v, const char *file, const char *tensor, uint64_t begin,
-                   uint64_t end, const char *what)
+int uqm_verify_differs(struct uqm_verify *v, const char *file, const char *tensor, uint64_t begin,
+                       uint64_t end, const char *what)
 {
     json_t *d = json_pack("{s:s, s:s?, s:I, s:I, s:s}", "file", file, "tensor", tensor, "begin",
                           (json_int_t) begin, "end", (json_int_t) end, "what", what);
-    return d && json_array_append_new(v->differences, d) == 0 ? UQM_OK : no_memory(v);
+    return d && json_array_append_new(v->differences, d) == 0 ? UQM_OK : uqm_verify_no_memory(v);
 }
 
 /* --- one file, front to back --- */
@@ -69,7 +56,7 @@ static int next_piece(void *ctx, struct uqm_piece *piece)
 /* Called with each stretch of the file in turn. */
 typedef int (*bytes_fn)(void *ctx, const uint8_t *data, size_t n);
 
-static int read_through(struct verify *v, struct uqm_file *file, bytes_fn fn, void *ctx)
+static int read_through(struct uqm_verify *v, struct uqm_file *file, bytes_fn fn, void *ctx)
 {
     struct pass pass = { .file = file };
     struct uqm_stream *stream = NULL;
@@ -89,7 +76,7 @@ static int read_through(struct verify *v, struct uqm_file *file, bytes_fn fn, vo
 /* --- files of the output --- */
 
 struct weights {
-    struct verify *v;
+    struct uqm_verify *v;
     const struct uqm_manifest_file *file;
     const size_t *tensors; /* of this file, by offset */
     size_t n_tensors, next;
@@ -107,8 +94,8 @@ static int end_tensor(struct weights *w, const struct uqm_manifest_tensor *t)
     if (strcmp(hex.text, t->digest) == 0)
         return UQM_OK;
     w->any_bad = true;
-    return differs(w->v, w->file->name, t->name, t->offset, t->offset + t->bytes,
-                   "the tensor's bytes have changed");
+    return uqm_verify_differs(w->v, w->file->name, t->name, t->offset, t->offset + t->bytes,
+                              "the tensor's bytes have changed");
 }
 
 static int take_bytes(void *ctx, const uint8_t *data, size_t n)
@@ -149,8 +136,8 @@ static int end_file(struct weights *w)
     struct uqm_sha256_hex hex = uqm_sha256_hex(w->v->sha256);
     if (strcmp(hex.text, w->file->digest) == 0 || w->any_bad)
         return UQM_OK;
-    return differs(w->v, w->file->name, NULL, 0, header_end(w),
-                   w->n_tensors ? "the header has changed" : "the file has changed");
+    return uqm_verify_differs(w->v, w->file->name, NULL, 0, header_end(w),
+                              w->n_tensors ? "the header has changed" : "the file has changed");
 }
 
 /* A file of another size: the tensors that are whole are compared all the same. */
@@ -158,17 +145,17 @@ static int wrong_size(struct weights *w, uint64_t size)
 {
     uint64_t begin = uqm_min_u64(size, w->file->bytes), end = uqm_max_u64(size, w->file->bytes);
     w->any_bad = true;
-    return differs(w->v, w->file->name, NULL, begin, end,
-                   size < w->file->bytes ? "the file is shorter than it was"
-                                         : "the file is longer than it was");
+    return uqm_verify_differs(w->v, w->file->name, NULL, begin, end,
+                              size < w->file->bytes ? "the file is shorter than it was"
+                                                    : "the file is longer than it was");
 }
 
 static int cut_tensors(struct weights *w)
 {
     for (; w->next < w->n_tensors; w->next++) {
         const struct uqm_manifest_tensor *t = &w->v->m.tensors[w->tensors[w->next]];
-        int ret = differs(w->v, w->file->name, t->name, uqm_max_u64(t->offset, w->at),
-                          t->offset + t->bytes, "the tensor's bytes are missing");
+        int ret = uqm_verify_differs(w->v, w->file->name, t->name, uqm_max_u64(t->offset, w->at),
+                                     t->offset + t->bytes, "the tensor's bytes are missing");
         if (ret < 0)
             return ret;
     }
@@ -177,7 +164,7 @@ static int cut_tensors(struct weights *w)
 
 static int verify_open_file(struct weights *w, struct uqm_file *file)
 {
-    struct verify *v = w->v;
+    struct uqm_verify *v = w->v;
     int ret = file->size_bytes == w->file->bytes ? UQM_OK : wrong_size(w, file->size_bytes);
     uqm_sha256_reset(v->sha256);
     uqm_xxh3_reset(v->xxh3);
@@ -191,7 +178,7 @@ static int verify_open_file(struct weights *w, struct uqm_file *file)
     return ret == UQM_OK ? end_file(w) : ret;
 }
 
-static int verify_file(struct verify *v, size_t index, const size_t *tensors, size_t n_tensors)
+static int verify_file(struct uqm_verify *v, size_t index, const size_t *tensors, size_t n_tensors)
 {
     struct weights w = {
         .v = v, .file = &v->m.files[index], .tensors = tensors, .n_tensors = n_tensors
@@ -200,12 +187,12 @@ static int verify_file(struct verify *v, size_t index, const size_t *tensors, si
     struct stat st;
     char *path = uqm_path_join(v->path, w.file->name);
     if (!path)
-        return no_memory(v);
+        return uqm_verify_no_memory(v);
     int ret;
     if (lstat(path, &st) != 0)
-        ret = differs(v, w.file->name, NULL, 0, w.file->bytes, "the file is missing");
+        ret = uqm_verify_differs(v, w.file->name, NULL, 0, w.file->bytes, "the file is missing");
     else if (!S_ISREG(st.st_mode))
-        ret = differs(v, w.file->name, NULL, 0, w.file->bytes, "no regular file");
+        ret = uqm_verify_differs(v, w.file->name, NULL, 0, w.file->bytes, "no regular file");
     else {
         ret = uqm_file_open(&file, v->env, path, v->err);
         if (ret == UQM_OK)
@@ -232,7 +219,7 @@ static int by_place(const void *a, const void *b, void *ctx)
 }
 
 /* A manifest from strangers may claim tensors that overlap: bytes belong to one. */
-static int check_overlap(const struct verify *v, const size_t *order)
+static int check_overlap(const struct uqm_verify *v, const size_t *order)
 {
     for (size_t i = 1; i < v->m.n_tensors; i++) {
         const struct uqm_manifest_tensor *a = &v->m.tensors[order[i - 1]];
@@ -246,12 +233,12 @@ static int check_overlap(const struct verify *v, const size_t *order)
     return UQM_OK;
 }
 
-static int verify_files(struct verify *v)
+static int verify_files(struct uqm_verify *v)
 {
     size_t n = v->m.n_tensors;
     size_t *order = uqm_arena_alloc(&v->m.arena, n + 1, sizeof *order);
     if (!order)
-        return no_memory(v);
+        return uqm_verify_no_memory(v);
     for (size_t i = 0; i < n; i++)
         order[i] = i;
     qsort_r(order, n, sizeof *order, by_place, &v->m);
@@ -265,7 +252,7 @@ static int verify_files(struct verify *v)
     return ret;
 }
 
-static bool is_listed(const struct verify *v, const char *name)
+static bool is_listed(const struct uqm_verify *v, const char *name)
 {
     if (strcmp(name, UQM_MANIFEST_NAME) == 0)
         return true;
@@ -286,7 +273,7 @@ static int is_candidate(const struct dirent *e)
     return 1;
 }
 
-static int verify_nothing_else(struct verify *v)
+static int verify_nothing_else(struct uqm_verify *v)
 {
     struct dirent **names = NULL;
     int n = scandir(v->path, &names, is_candidate, alphasort);
@@ -297,8 +284,9 @@ static int verify_nothing_else(struct verify *v)
             char *path = uqm_path_join(v->path, names[i]->d_name);
             bool is_file = path && lstat(path, &st) == 0 && S_ISREG(st.st_mode);
             struct uqm_printable p;
-            ret = differs(v, uqm_printable(&p, names[i]->d_name, strlen(names[i]->d_name)), NULL, 0,
-                          is_file ? (uint64_t) st.st_size : 0, "not in the manifest");
+            ret = uqm_verify_differs(
+                v, uqm_printable(&p, names[i]->d_name, strlen(names[i]->d_name)), NULL, 0,
+                is_file ? (uint64_t) st.st_size : 0, "not in the manifest");
             free(path);
         }
         free(names[i]);
@@ -315,36 +303,36 @@ static int hash_bytes(void *ctx, const uint8_t *data, size_t n)
     return UQM_OK;
 }
 
-static int verify_input_file(struct verify *v, const char *path,
+static int verify_input_file(struct uqm_verify *v, const char *path,
                              const struct uqm_manifest_file *want)
 {
     struct uqm_file *file = NULL;
     struct stat st;
     if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
-        return differs(v, path, NULL, 0, want->bytes, "the input file is missing");
+        return uqm_verify_differs(v, path, NULL, 0, want->bytes, "the input file is missing");
     int ret = uqm_file_open(&file, v->env, path, v->err);
     if (ret == UQM_OK && file->size_bytes != want->bytes) {
-        ret = differs(v, path, NULL, 0, want->bytes, "the input file has another size");
+        ret = uqm_verify_differs(v, path, NULL, 0, want->bytes, "the input file has another size");
     } else if (ret == UQM_OK) {
         uqm_xxh3_reset(v->xxh3);
         ret = read_through(v, file, hash_bytes, v->xxh3);
         struct uqm_xxh3_hex hex = uqm_xxh3_hex(v->xxh3);
         if (ret == UQM_OK && strcmp(hex.text, want->digest) != 0)
-            ret = differs(v, path, NULL, 0, want->bytes, "the input file has changed");
+            ret = uqm_verify_differs(v, path, NULL, 0, want->bytes, "the input file has changed");
     }
     v->n_files++;
     uqm_file_close(&file);
     return ret;
 }
 
-static int verify_inputs(struct verify *v)
+static int verify_inputs(struct uqm_verify *v)
 {
     for (size_t k = 0; k < v->m.n_inputs; k++) {
         const struct uqm_manifest_input *in = &v->m.inputs[k];
         bool lone = uqm_is_file(in->path); /* one weight file rather than a folder */
         for (size_t f = 0; f < in->n_files; f++) {
             char *path = lone ? strdup(in->path) : uqm_path_join(in->path, in->files[f].name);
-            int ret = path ? verify_input_file(v, path, &in->files[f]) : no_memory(v);
+            int ret = path ? verify_input_file(v, path, &in->files[f]) : uqm_verify_no_memory(v);
             free(path);
             if (ret < 0)
                 return ret;
@@ -355,7 +343,7 @@ static int verify_inputs(struct verify *v)
 
 /* --- the whole --- */
 
-static void count_bytes(struct verify *v, bool inputs)
+static void count_bytes(struct uqm_verify *v, bool inputs)
 {
     for (size_t i = 0; i < v->m.n_files; i++)
         v->n_planned += v->m.files[i].bytes;
@@ -365,7 +353,7 @@ static void count_bytes(struct verify *v, bool inputs)
 }
 
 /* The manifest itself. *trusted: it is as it was written, so the rest can be checked against it. */
-static int verify_manifest(struct verify *v, bool *trusted)
+static int verify_manifest(struct uqm_verify *v, bool *trusted)
 {
     char *path = uqm_path_join(v->path, UQM_MANIFEST_NAME), *text = NULL;
     size_t len = 0;
@@ -373,7 +361,7 @@ static int verify_manifest(struct verify *v, bool *trusted)
     int ret, parsed;
     *trusted = false;
     if (!path)
-        return no_memory(v);
+        return uqm_verify_no_memory(v);
     if (!uqm_is_dir(v->path))
         ret = uqm_fail(v->err, UQM_ERR_ARG, "%s: not a folder; archives are not in this version",
                        v->path);
@@ -385,14 +373,18 @@ static int verify_manifest(struct verify *v, bool *trusted)
         ret = uqm_read_file(&text, &len, path, MAX_MANIFEST_BYTES, v->err);
     if (ret == UQM_OK) {
         parsed = uqm_manifest_parse(&v->m, trusted, text, len, path, &parse);
+        uqm_sha256_reset(v->sha256);
+        uqm_sha256_update(v->sha256, text, len);
+        v->manifest_sha256 = uqm_sha256_hex(v->sha256);
         v->n_bytes += len;
         v->n_planned += len;
         if (parsed == UQM_ERR_NOMEM || (*trusted && parsed < 0)) {
             *v->err = parse;
             ret = parsed;
         } else if (!*trusted) {
-            ret = differs(v, UQM_MANIFEST_NAME, NULL, 0, len,
-                          "the manifest has changed, so nothing can be checked against it");
+            ret = uqm_verify_differs(
+                v, UQM_MANIFEST_NAME, NULL, 0, len,
+                "the manifest has changed, so nothing can be checked against it");
         }
     }
     free(text);
@@ -400,22 +392,49 @@ static int verify_manifest(struct verify *v, bool *trusted)
     return ret;
 }
 
-static int run(struct verify *v, bool inputs)
+/* What was signed is the manifest that was read. */
+static int check_signed(struct uqm_verify *v, bool *trusted)
 {
-    bool trusted;
-    int ret = verify_manifest(v, &trusted);
-    if (ret < 0 || !trusted)
-        return ret;
-    count_bytes(v, inputs);
-    ret = verify_files(v);
+    if (!*trusted || !v->signed_manifest.text[0] ||
+        strcmp(v->signed_manifest.text, v->manifest_sha256.text) == 0)
+        return UQM_OK;
+    *trusted = false;
+    return uqm_verify_differs(v, UQM_MANIFEST_NAME, NULL, 0, 0,
+                              "the manifest is not the one that was signed");
+}
+
+static int verify_everything(struct uqm_verify *v)
+{
+    count_bytes(v, v->params->inputs);
+    int ret = verify_files(v);
     if (ret == UQM_OK)
         ret = verify_nothing_else(v);
-    if (ret == UQM_OK && inputs)
+    return ret == UQM_OK ? uqm_verify_sums(v) : ret;
+}
+
+static int run(struct uqm_verify *v)
+{
+    const struct uqm_verify_params *p = v->params;
+    const bool is_signed = p->public_key || p->certificate_chain;
+    bool holds = true, trusted;
+    int ret = is_signed ? uqm_verify_signature(v, &holds) : UQM_OK;
+    if (ret < 0 || !holds || (is_signed && !p->inputs && p->tensors.n == 0))
+        return ret;
+    ret = verify_manifest(v, &trusted);
+    if (ret == UQM_OK)
+        ret = check_signed(v, &trusted);
+    if (ret < 0 || !trusted)
+        return ret;
+    if (p->tensors.n > 0)
+        ret = uqm_verify_tensors(v);
+    else if (!is_signed)
+        ret = verify_everything(v);
+    if (ret == UQM_OK && p->inputs)
         ret = verify_inputs(v);
     return ret;
 }
 
-static int summarise(const struct verify *v)
+static int summarise(const struct uqm_verify *v)
 {
     size_t n = json_array_size(v->differences);
     const json_t *first = json_array_get(v->differences, 0);
@@ -437,7 +456,7 @@ static int summarise(const struct verify *v)
 UQM_API int uqm_verify(char **json, const struct uqm_verify_params *params, struct uqm_err *err)
 {
     struct uqm_env env;
-    struct verify v = { .env = &env, .path = params->path, .err = err };
+    struct uqm_verify v = { .env = &env, .params = params, .path = params->path, .err = err };
     *json = NULL;
     int ret = uqm_env_init(&env, &params->common, err);
     if (ret < 0)
@@ -445,19 +464,21 @@ UQM_API int uqm_verify(char **json, const struct uqm_verify_params *params, stru
     v.differences = json_array();
     v.xxh3 = uqm_xxh3_create();
     v.sha256 = uqm_sha256_create();
-    ret = v.differences && v.xxh3 && v.sha256 ? run(&v, params->inputs) : no_memory(&v);
+    ret = v.differences && v.xxh3 && v.sha256 ? run(&v) : uqm_verify_no_memory(&v);
     if (ret == UQM_OK) {
         ret = summarise(&v);
-        json_t *doc = json_pack("{s:s, s:b, s:I, s:I, s:I, s:O}", "path", params->path, "ok",
-                                ret == UQM_OK, "files_checked", (json_int_t) v.n_files,
-                                "tensors_checked", (json_int_t) v.n_tensors, "bytes",
-                                (json_int_t) v.n_bytes, "differences", v.differences);
+        json_t *doc =
+            json_pack("{s:s, s:b, s:I, s:I, s:I, s:O, s:O*}", "path", params->path, "ok",
+                      ret == UQM_OK, "files_checked", (json_int_t) v.n_files, "tensors_checked",
+                      (json_int_t) v.n_tensors, "bytes", (json_int_t) v.n_bytes, "differences",
+                      v.differences, "signature", v.signature);
         *json = doc ? uqm_json_dump(doc) : NULL;
         json_decref(doc);
         if (!*json)
-            ret = no_memory(&v);
+            ret = uqm_verify_no_memory(&v);
     }
     json_decref(v.differences);
+    json_decref(v.signature);
     uqm_xxh3_destroy(&v.xxh3);
     uqm_sha256_destroy(&v.sha256);
     uqm_manifest_finish(&v.m);

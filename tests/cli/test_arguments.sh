@@ -4,7 +4,7 @@ set -u
 . "$UQM_TESTS/cli/lib.sh"
 
 prints help.txt 'the commands are listed' --help
-for command in inspect diff merge verify ask uq select eval report devices; do
+for command in inspect diff merge verify sign ask uq select eval report devices; do
     prints "help-$command.txt" "$command has a help text" "$command" --help
 done
 prints help-merge.txt 'help wins over mistakes beside it' merge --memroy --help
@@ -57,7 +57,7 @@ refuses 1 'answer: not a result that a report can show' 'report refuses what it 
     report answer.json --out p.html
 holds '[ ! -e "$work/p.html" ]' 'a refused report leaves no page'
 
-for command in sign pack unpack convert experiment; do
+for command in pack unpack convert experiment; do
     refuses 1 "$command: is not in this version" "$command is known and absent" "$command" x
 done
 refuses 2 'did you mean ties' 'an unknown merge method is refused' \
@@ -71,7 +71,10 @@ refuses 2 '--window: 0 is less than 1' 'a window of nothing is refused' \
 refuses 2 '--alpha: is of --method cp' 'alpha without conformal sets is refused' \
     uq m --data d --alpha 0.1
 refuses 2 '--method: magic is none of' 'an unknown measure is refused' uq m --data d --method magic
-refuses 1 'not in this version' 'verifying a signature is refused' verify d --public-key k.pem
+refuses 2 '--key: is required' 'sign wants a key' sign d
+refuses 2 'makes no sense with' 'a key and certificates exclude each other' \
+    verify d --public-key k.pem --certificate-chain c.pem
+refuses 2 '--signature: needs' 'a signature wants a key' verify d --signature s
 refuses 1 'not in this version' 'unsafe serialization is refused' merge a b --no-safe-serialization
 refuses 2 '--device: tpu is none of' 'an unknown device is a usage error' uq m --data d --device tpu
 

@@ -60,6 +60,17 @@ holds '[ $status = 0 ] && [ "$(value method)" = linear ] && [ "$(value tensors)"
     'merge writes a checkpoint with its manifest'
 run verify two
 holds '[ $status = 0 ]' 'verify accepts it'
+keys=$UQM_TESTS/data/signature/keys
+run verify two --tensor language_model.lm_head.weight
+holds '[ $status = 0 ] && grep -q "1 tensors" "$work/stdout"' 'verify --tensor checks one'
+refuses 1 'has no tensor' 'verify --tensor names one that is not there' verify two --tensor x
+run sign two --key "$keys/p521.pem"
+holds '[ $status = 0 ] && [ -f "$work/two/model.sig" ]' 'a merge can be signed'
+run verify two --public-key "$keys/p521.pub.pem" --inputs
+holds '[ $status = 0 ] && grep -q "as it was signed" "$work/stdout"' 'and the signature verified'
+run verify two --public-key "$keys/p256.pub.pem"
+holds '[ $status = 3 ]' 'another key makes verify exit with 3'
+rm "$work/two/model.sig"
 run verify two --inputs --json
 holds '[ $status = 0 ] && [ "$(value "#")" != "!" ]' 'verify --inputs accepts the inputs'
 refuses 1 two 'merge does not write over a finished folder' merge two.yml two
