@@ -32,7 +32,7 @@ struct uqm_features {
     size_t n_slots;
     long *first_slot; /* [n_records]; -1: no picture */
     bool *bad;        /* [n_records] */
-    bool warned;
+    bool warned, one_model;
     struct tower *towers;
     const struct tower *current;
 };
@@ -90,6 +90,11 @@ int uqm_features_create(struct uqm_features **out, const struct uqm_survey *surv
     }
     *out = f;
     return UQM_OK;
+}
+
+void uqm_features_of_one_model(struct uqm_features *features)
+{
+    features->one_model = true;
 }
 
 static void tower_free(struct tower *t)
@@ -305,10 +310,12 @@ static int compute(struct uqm_features *f, struct tower *tower, struct uqm_candi
 int uqm_features_prepare(struct uqm_features *features, struct uqm_candidate *candidate,
                          struct uqm_machine *machine, uint64_t memory_bytes, struct uqm_err *err)
 {
-    struct uqm_xxh3_hex digest;
+    struct uqm_xxh3_hex digest = { 0 };
+    int ret = UQM_OK;
     if (features->n_slots == 0)
         return UQM_OK;
-    int ret = uqm_source_vision_digest(&digest, candidate->source, candidate->digests, err);
+    if (!features->one_model)
+        ret = uqm_source_vision_digest(&digest, candidate->source, candidate->digests, err);
     if (ret < 0)
         return ret;
     char *key = tower_key(&candidate->config, &digest);

@@ -17,6 +17,9 @@ struct uqm_features;
 /* dir: where scratch files go; NULL: $TMPDIR, else /tmp. survey and env are borrowed. */
 int uqm_features_create(struct uqm_features **out, const struct uqm_survey *survey, const char *dir,
                         struct uqm_err *err);
+/* All candidates will be one and the same model: no digest need tell its tower from others, and the
+ * tower is read once. */
+void uqm_features_of_one_model(struct uqm_features *features);
 /* Takes NULL. */
 void uqm_features_destroy(struct uqm_features **features);
 

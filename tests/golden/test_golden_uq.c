@@ -159,6 +159,43 @@ static void without_perturbation_there_is_no_uncertainty(void **state)
     json_decref(root);
 }
 
+/* What one model has, but for the last layer of its tower, which no feature comes from. */
+static uint64_t bytes_in_use(const char *model)
+{
+    const struct uqm_checkpoint_params params = { .path = model };
+    struct uqm_checkpoint *cp = NULL;
+    struct uqm_err err = { 0 };
+    uint64_t n_bytes = 0;
+    assert_ok(uqm_checkpoint_open(&cp, env, &params, &err), err);
+    for (size_t i = 0; i < cp->source.n_tensors; i++) {
+        const struct uqm_tensor *t = &cp->source.tensors[i];
+        if (t->part != UQM_PART_VISION || t->layer != 3)
+            n_bytes += t->n_bytes;
+    }
+    uqm_checkpoint_close(&cp);
+    return n_bytes;
+}
+
+static void a_model_that_is_asked_alone_is_read_once(void **state)
+{
+    (void) state;
+    const char *model = zoo_path("models/reason"), *set = zoo_path("data/heldin/mmb.jsonl");
+    const struct uqm_uq_params params = {
+        .common = { .memory = 256 << 20 },
+        .questions = { .models = { &model, 1 }, .data = { &set, 1 }, .sample_count = 4 },
+    };
+    struct uqm_err err = { 0 };
+    char *text;
+    assert_ok(uqm_uq(&text, &params, &err), err);
+    json_t *root = json_loads(text, 0, NULL);
+    const json_int_t n_read = json_integer_value(json_object_get(root, "bytes_read"));
+    const uint64_t in_use = bytes_in_use(model);
+    assert_true(n_read > 0 && (uint64_t) n_read <= in_use);
+    assert_true((uint64_t) n_read >= in_use - 2 * 1024 * 128 * 2); /* of two matrices a few rows */
+    json_decref(root);
+    free(text);
+}
+
 static void threads_and_memory_do_not_change_a_bit(void **state)
 {
     (void) state;
@@ -240,6 +277,7 @@ int main(void)
         cmocka_unit_test(accuracy_is_the_references_to_the_record),
         cmocka_unit_test(a_known_set_has_the_references_uncertainty),
         cmocka_unit_test(without_perturbation_there_is_no_uncertainty),
+        cmocka_unit_test(a_model_that_is_asked_alone_is_read_once),
         cmocka_unit_test(threads_and_memory_do_not_change_a_bit),
         cmocka_unit_test(a_records_value_does_not_depend_on_the_others),
         cmocka_unit_test(a_merge_in_passing_is_the_written_merge_to_the_bit),
