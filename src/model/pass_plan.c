@@ -156,18 +156,24 @@ static bool is_wished(const struct uqm_plan *plan, const struct uqm_plan_job *jo
                   (!w->has_states || w->states == plan->states));
 }
 
-/* The simplest first: a later one must be better. */
+/*
+ * The simplest first: a later one must be better. While a half of a layer that is soon through is
+ * in use, the larger one cannot be read in full, so that whole layers hide reading better; a device
+ * with memory of its own keeps halves more easily.
+ */
 static void try_all_layers(struct uqm_plan *best, const struct uqm_plan_job *job, size_t first)
 {
     const struct uqm_plan_wish *wish = job->wish;
     const size_t wished = wish ? wish->batch_rows : 0;
     const unsigned most_slots = wish && wish->n_slots > 2 ? wish->n_slots : 2;
+    const unsigned preferred = job->on_host ? 1 : 2;
     struct uqm_plan plan = { .kind = UQM_PLAN_LAYERS };
     for (size_t rows = wished ? wished : MOST_BATCH_ROWS;
          rows >= (wished ? wished : LEAST_BATCH_ROWS); rows /= 2)
         for (int kind = 0; kind < UQM_N_STATES_KINDS; kind++)
-            for (unsigned groups = 2; groups >= 1; groups--)
+            for (unsigned i = 0; i < 2; i++)
                 for (unsigned slots = most_slots; slots >= 1; slots--) {
+                    const unsigned groups = i == 0 ? preferred : 3 - preferred;
                     plan.batch_rows = rows;
                     plan.states = (enum uqm_states_kind) kind;
                     plan.groups_a_layer = groups;

@@ -371,6 +371,22 @@ static void many_prompts_go_through_held_layers_in_few_passes(void **state)
     finish_choice(&c);
 }
 
+static void whole_layers_hide_reading_where_two_fit(void **state)
+{
+    (void) state;
+    struct choice c = choose(400, UINT64_C(8) << 30, 3);
+    assert_true(plan_of(&c));
+    assert_int_equal(c.plan.kind, UQM_PLAN_LAYERS);
+    assert_int_equal(c.plan.n_passes, 1);
+    assert_int_equal(c.plan.groups_a_layer, 1);
+    assert_int_equal(c.plan.n_slots, 2);
+    c.job.on_host = false; /* a card keeps halves */
+    c.job.host_room = UINT64_C(8) << 30;
+    assert_true(plan_of(&c));
+    assert_int_equal(c.plan.groups_a_layer, 2);
+    finish_choice(&c);
+}
+
 /* With hardly room for a batch beside the weights, writing states to disk is less than reading 13
  * GB for every few of them; with a little more it is not. */
 static void states_are_spilled_when_reading_again_is_dearer(void **state)
@@ -419,6 +435,7 @@ int main(void)
         cmocka_unit_test(a_folder_without_room_for_the_scratch_file_is_named),
         cmocka_unit_test(prompts_that_fit_at_once_take_one_pass_in_tiles),
         cmocka_unit_test(many_prompts_go_through_held_layers_in_few_passes),
+        cmocka_unit_test(whole_layers_hide_reading_where_two_fit),
         cmocka_unit_test(states_are_spilled_when_reading_again_is_dearer),
         cmocka_unit_test(states_that_do_not_fit_a_card_stay_in_the_hosts_memory),
     };
