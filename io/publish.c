@@ -334,6 +334,8 @@ int uqm_publish_commit(struct uqm_publish *publish, struct uqm_err *err)
     int ret = UQM_OK;
     if (!p->done) {
         ret = p->params.is_file ? uqm_fsync_dir(p->part, err) : uqm_fsync_dir(p->out, err);
+        if (ret < 0 && p->journal)
+            uqm_journal_spoil(p->journal);
         if (ret == UQM_OK)
             ret = announce(p, err);
         if (ret == UQM_OK)

@@ -117,6 +117,24 @@ bool uqm_is_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+static int find(mode_t kind, const char *path, struct uqm_err *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0)
+        return (st.st_mode & S_IFMT) == kind;
+    return errno == ENOENT || errno == ENOTDIR ? 0 : uqm_fail_errno(err, "%s", path);
+}
+
+int uqm_find_dir(const char *path, struct uqm_err *err)
+{
+    return find(S_IFDIR, path, err);
+}
+
+int uqm_find_file(const char *path, struct uqm_err *err)
+{
+    return find(S_IFREG, path, err);
+}
+
 int uqm_write_file(const char *path, const void *data, size_t len, struct uqm_err *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);

@@ -18,8 +18,13 @@ char *uqm_path_dir(const char *path);
 /* malloc'ed last component of path, trailing slashes ignored. */
 char *uqm_path_base(const char *path);
 
+/* false also where it cannot be told: for messages and wishes. */
 bool uqm_is_dir(const char *path);
 bool uqm_is_file(const char *path);
+/* 1: a folder, a regular file, links followed; 0: nothing is there, or something else; a failure:
+ * the system would not say. For what decides about an output. */
+int uqm_find_dir(const char *path, struct uqm_err *err);
+int uqm_find_file(const char *path, struct uqm_err *err);
 
 /* Write and fsync; the file must not exist. For files inside a part folder. */
 int uqm_write_file(const char *path, const void *data, size_t len, struct uqm_err *err);

@@ -51,7 +51,10 @@ static char *keep(struct uqm_arena *arena, char *s)
 
 static int set_names(struct uqm_checkpoint *cp, const char *path, struct uqm_err *err)
 {
-    char *home = uqm_is_dir(path) ? strdup(path) : uqm_path_dir(path);
+    int is_dir = uqm_find_dir(path, err);
+    if (is_dir < 0)
+        return is_dir;
+    char *home = is_dir ? strdup(path) : uqm_path_dir(path);
     cp->path = uqm_arena_strndup(&cp->arena, path, strlen(path));
     cp->source.name = keep(&cp->arena, name_of(path));
     cp->source.home = keep(&cp->arena, home);
@@ -62,14 +65,15 @@ static int set_names(struct uqm_checkpoint *cp, const char *path, struct uqm_err
 static int read_config(char **out, struct uqm_checkpoint *cp, const char *folder,
                        struct uqm_err *err)
 {
-    if (!uqm_is_dir(folder))
-        return UQM_OK;
+    int ret = uqm_find_dir(folder, err);
+    if (ret <= 0)
+        return ret;
     char *path = uqm_path_join(folder, "config.json"), *text = NULL;
     size_t len;
-    int ret = UQM_OK;
     if (!path)
         return no_memory(folder, err);
-    if (uqm_is_file(path)) {
+    ret = uqm_find_file(path, err);
+    if (ret > 0) {
         ret = uqm_read_file(&text, &len, path, CONFIG_CAP_BYTES, err);
         if (ret >= 0 && strlen(text) != len)
             ret = uqm_fail(err, UQM_ERR_FORMAT, "%s: a NUL byte in JSON", path);
@@ -137,10 +141,13 @@ static int look_beside(char **out, const struct uqm_checkpoint *cp, const json_t
                        base && beside ? uqm_path_join(beside, base) : NULL };
     int ret = tries[0] && tries[1] ? UQM_OK : no_memory(cp->path, err);
     for (size_t i = 0; i < 2; i++) {
-        if (ret >= 0 && !*out && uqm_is_dir(tries[i]))
+        int is_dir = ret >= 0 && !*out ? uqm_find_dir(tries[i], err) : 0;
+        if (is_dir > 0)
             *out = tries[i];
         else
             free(tries[i]);
+        if (is_dir < 0)
+            ret = is_dir;
     }
     free(base);
     free(beside);

@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -282,11 +283,14 @@ static int load_shards(struct uqm_loading *ld, const char *folder, const char *i
     return ret;
 }
 
-/* A dangling link exists: it is an error to be told, not a file that is absent. */
-static bool exists(const char *path)
+/* 1, 0, or a failure. A dangling link is there: it is an error to be told, not a file that is
+ * absent. */
+static int is_there(const char *path, struct uqm_err *err)
 {
     struct stat st;
-    return lstat(path, &st) == 0;
+    if (lstat(path, &st) == 0)
+        return 1;
+    return errno == ENOENT || errno == ENOTDIR ? 0 : uqm_fail_errno(err, "%s", path);
 }
 
 static int load_folder(struct uqm_loading *ld, const char *folder, enum uqm_format *format,
@@ -295,13 +299,13 @@ static int load_folder(struct uqm_loading *ld, const char *folder, enum uqm_form
     for (size_t k = 0; k < N_KINDS; k++) {
         char *index = uqm_path_join(folder, kinds[k].index);
         char *single = uqm_path_join(folder, kinds[k].single);
-        int ret = 1;
-        if (!index || !single)
-            ret = no_memory(folder, err);
-        else if (exists(index))
+        int there = 0, ret = index && single ? 1 : no_memory(folder, err);
+        if (ret > 0 && (there = is_there(index, err)) > 0)
             ret = load_shards(ld, folder, index, kinds[k].suffix, kinds[k].format, err);
-        else if (exists(single))
+        else if (ret > 0 && there == 0 && (there = is_there(single, err)) > 0)
             ret = load_file(ld, single, kinds[k].format, err);
+        if (there < 0)
+            ret = there;
         free(index);
         free(single);
         if (ret <= 0) {

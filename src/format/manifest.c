@@ -23,7 +23,11 @@ static json_t *integer(uint64_t n)
 
 static json_t *dump_file(const struct uqm_manifest_file *f, const char *digest_key)
 {
-    return json_pack("{s:s, s:o, s:s, s:s*}", "name", f->name, "bytes", integer(f->bytes),
+    /* not "s*": that would leave a root out, too, that there was no memory for */
+    if (!f->root)
+        return json_pack("{s:s, s:o, s:s}", "name", f->name, "bytes", integer(f->bytes), digest_key,
+                         f->digest);
+    return json_pack("{s:s, s:o, s:s, s:s}", "name", f->name, "bytes", integer(f->bytes),
                      digest_key, f->digest, "tree_root", f->root);
 }
 
@@ -101,24 +105,26 @@ static char *seal(char *text)
     return sealed;
 }
 
-static json_t *dump_tree(const struct uqm_manifest *m)
+/* false: no memory. */
+static bool add_tree(json_t *doc, const struct uqm_manifest *m)
 {
     if (!m->leaves_name)
-        return NULL;
-    return json_pack("{s:i, s:s}", "chunk_bytes", UQM_TREE_CHUNK_BYTES, "leaves", m->leaves_name);
+        return true;
+    return json_object_set_new(doc, "tree",
+                               json_pack("{s:i, s:s}", "chunk_bytes", UQM_TREE_CHUNK_BYTES,
+                                         "leaves", m->leaves_name)) == 0;
 }
 
 char *uqm_manifest_dump(const struct uqm_manifest *m)
 {
-    json_t *doc =
-        json_pack("{s:i, s:s, s:s, s:o, s:o*, s:o, s:o, s:o}", "version", 1, "program", m->program,
-                  "recipe", m->recipe, "seed", integer(m->seed), "tree", dump_tree(m), "inputs",
-                  dump_inputs(m), "files", dump_files(m), "tensors", dump_tensors(m));
-    if (!doc)
-        return NULL;
-    char *text = uqm_json_dump(doc);
+    json_t *doc = json_pack("{s:i, s:s, s:s, s:o}", "version", 1, "program", m->program, "recipe",
+                            m->recipe, "seed", integer(m->seed));
+    bool ok = doc && add_tree(doc, m) && json_object_set_new(doc, "inputs", dump_inputs(m)) == 0 &&
+              json_object_set_new(doc, "files", dump_files(m)) == 0 &&
+              json_object_set_new(doc, "tensors", dump_tensors(m)) == 0;
+    char *text = ok ? uqm_json_dump(doc) : NULL;
     json_decref(doc);
-    return seal(text);
+    return text ? seal(text) : NULL;
 }
 
 /* --- reading --- */

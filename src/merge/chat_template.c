@@ -121,9 +121,9 @@ static int read_template(char **out, const char *dir, struct uqm_err *err)
     *out = NULL;
     if (!jinja || !config)
         ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", dir);
-    else if (uqm_is_file(jinja))
+    else if ((ret = uqm_find_file(jinja, err)) > 0)
         ret = uqm_read_file(out, &len, jinja, MOST_TEMPLATE_BYTES, err);
-    else if (uqm_is_file(config))
+    else if (ret == 0 && (ret = uqm_find_file(config, err)) > 0)
         ret = read_config(out, config, err);
     if (*out)
         strip(*out);

@@ -86,9 +86,10 @@ static int hash_gap(struct hashed_file *f, uint64_t end, struct uqm_err *err)
     while (f->done < end && ret == UQM_OK) {
         size_t n = (size_t) uqm_min_u64(cap, end - f->done);
         ret = uqm_file_read(f->file, block, n, f->done, err);
-        if (ret == UQM_OK)
+        if (ret == UQM_OK) {
             uqm_xxh3_update(f->state, block, n);
-        f->done += n;
+            f->done += n;
+        }
     }
     if (block != buf)
         free(block);

@@ -9,6 +9,13 @@
 
 /* --- models --- */
 
+/* 1: a folder or a file; 0: neither; or a failure. */
+static int is_there(const char *path, struct uqm_err *err)
+{
+    int ret = uqm_find_dir(path, err);
+    return ret == 0 ? uqm_find_file(path, err) : ret;
+}
+
 int uqm_plan_find_model(char **out, const struct uqm_recipe *recipe,
                         const struct uqm_recipe_model *model, struct uqm_err *err)
 {
@@ -19,16 +26,16 @@ int uqm_plan_find_model(char **out, const struct uqm_recipe *recipe,
     *out = NULL;
     if (!beside)
         ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", r->where);
-    else if (uqm_is_dir(m->path) || uqm_is_file(m->path))
+    else if ((ret = is_there(m->path, err)) > 0)
         *out = strdup(m->path);
-    else if (uqm_is_dir(beside) || uqm_is_file(beside))
+    else if (ret == 0 && (ret = is_there(beside, err)) > 0)
         *out = strdup(beside);
-    else
+    else if (ret == 0)
         ret = uqm_fail(err, UQM_ERR_IO, "%s:%d: model %s: no such folder or file%s%s", r->where,
                        m->line, m->path, m->path[0] == '/' ? "" : ", nor in the folder ",
                        m->path[0] == '/' ? "" : dir);
-    if (ret == UQM_OK && !*out)
-        ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", r->where);
+    if (ret > 0)
+        ret = *out ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", r->where);
     free(dir);
     free(beside);
     return ret;

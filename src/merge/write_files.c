@@ -95,14 +95,23 @@ static int copy(struct uqm_writer *w, const char *home, const char *name, struct
 
 /* --- which files --- */
 
-static bool home_has(const char *home, const char *name, uint64_t *bytes)
+/* 1, 0, or a failure. */
+static int home_has(const char *home, const char *name, struct uqm_err *err)
+{
+    char *path = uqm_path_join(home, name);
+    int ret = path ? uqm_find_file(path, err)
+                   : uqm_fail(err, UQM_ERR_NOMEM, "%s/%s: no memory", home, name);
+    free(path);
+    return ret;
+}
+
+static uint64_t size_of(const char *home, const char *name)
 {
     struct stat st;
     char *path = uqm_path_join(home, name);
     bool is = path && stat(path, &st) == 0 && S_ISREG(st.st_mode);
     free(path);
-    *bytes = is ? (uint64_t) st.st_size : 0;
-    return is;
+    return is ? (uint64_t) st.st_size : 0;
 }
 
 static int is_code(const struct dirent *e)
@@ -123,7 +132,6 @@ static int each_tokenizer_file(struct uqm_writer *w, companion_fn fn, void *ctx,
                                struct uqm_err *err)
 {
     struct uqm_tokenizer_files made = { 0 };
-    uint64_t bytes;
     int ret = uqm_tokenizer_files_make(&made, w->rs, err);
     for (size_t i = 0; i < COUNT(tokenizer_files) && ret == UQM_OK; i++) {
         const struct uqm_tokenizer_file *f = uqm_tokenizer_files_find(&made, tokenizer_files[i]);
@@ -132,30 +140,39 @@ static int each_tokenizer_file(struct uqm_writer *w, companion_fn fn, void *ctx,
             c.text = f->text;
             c.text_len = f->len;
         }
-        if (f || home_has(made.home, c.name, &bytes))
+        ret = f ? 1 : home_has(made.home, c.name, err);
+        if (ret > 0)
             ret = fn(w, &c, ctx, err);
     }
     uqm_tokenizer_files_finish(&made);
     return ret;
 }
 
+static int one_companion(struct uqm_writer *w, const char *name, companion_fn fn, void *ctx,
+                         struct uqm_err *err)
+{
+    const struct companion c = { name, w->rs->source.home, NULL, 0 };
+    int ret = home_has(c.home, name, err);
+    return ret > 0 ? fn(w, &c, ctx, err) : ret;
+}
+
 /* fn for each file that goes along, in an order that is always the same. */
 static int each_companion(struct uqm_writer *w, companion_fn fn, void *ctx, struct uqm_err *err)
 {
     const char *home = w->rs->source.home;
-    uint64_t bytes;
     bool asked_for = w->rs->vocab || w->recipe->chat_template;
     int ret = UQM_OK;
     if (asked_for || !w->params->no_copy_tokenizer)
         ret = each_tokenizer_file(w, fn, ctx, err);
     for (size_t i = 0; i < COUNT(other_files) && ret == UQM_OK; i++)
-        if (home_has(home, other_files[i], &bytes))
-            ret = fn(w, &(struct companion){ other_files[i], home, NULL, 0 }, ctx, err);
+        ret = one_companion(w, other_files[i], fn, ctx, err);
     struct dirent **code = NULL;
     int n = scandir(home, &code, is_code, alphasort);
+    if (n < 0 && ret == UQM_OK)
+        ret = uqm_fail_errno(err, "%s", home);
     for (int i = 0; i < n; i++) {
-        if (ret == UQM_OK && home_has(home, code[i]->d_name, &bytes))
-            ret = fn(w, &(struct companion){ code[i]->d_name, home, NULL, 0 }, ctx, err);
+        if (ret == UQM_OK)
+            ret = one_companion(w, code[i]->d_name, fn, ctx, err);
         free(code[i]);
     }
     free(code);
@@ -165,11 +182,9 @@ static int each_companion(struct uqm_writer *w, companion_fn fn, void *ctx, stru
 static int count_one(struct uqm_writer *w, const struct companion *c, void *ctx,
                      struct uqm_err *err)
 {
-    uint64_t bytes = c->text_len, *sum = ctx;
+    uint64_t *sum = ctx;
     (void) w, (void) err;
-    if (!c->text)
-        home_has(c->home, c->name, &bytes);
-    *sum += bytes;
+    *sum += c->text ? c->text_len : size_of(c->home, c->name);
     return UQM_OK;
 }
 

@@ -231,6 +231,8 @@ int uqm_writer_say(struct uqm_writer *w, size_t n_whole, uint64_t n_bytes, struc
     if (w->dir_changed) {
         ret = uqm_fsync_dir(w->dir, err);
         w->dir_changed = false;
+        if (ret < 0)
+            uqm_journal_spoil(uqm_publish_journal(w->publish));
     }
     for (; ret == UQM_OK && w->n_said < w->n_tensors; w->n_said++) {
         const struct uqm_manifest_tensor *m = &w->tensors[w->n_said];
