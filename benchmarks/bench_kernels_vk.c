@@ -123,7 +123,7 @@ static double time_sgemm(struct product *p)
 static void bench_gemm(struct bench_vk *b, struct product *p, const struct uqm_vk_gemm *gemm,
                        int n_rounds)
 {
-    static const char *const paths[] = { "shuffle", "texel", "panel", "tile", "skinny" };
+    static const char *const paths[] = { "shuffle", "texel", "panel", "tile", "skinny", "coop" };
     struct bench_times wall = { .n = 0 }, cpu = { .n = 0 }, sgemm = { .n = 0 };
     for (int r = -1; r < n_rounds; r++) {
         struct seconds s = time_linear(b, p, gemm);
@@ -138,7 +138,7 @@ static void bench_gemm(struct bench_vk *b, struct product *p, const struct uqm_v
     bench_begin("kernels", "vk_gemm_f16");
     bench_text("device", b->device->name);
     bench_text("path", paths[gemm->path]);
-    bench_number("rows", gemm->path == UQM_VK_GEMM_TILE ? gemm->bm : gemm->tm);
+    bench_number("rows", (double) uqm_vk_gemm_rows(gemm));
     bench_number("cols", gemm->bn);
     bench_number("m", (double) p->m);
     bench_number("n", (double) p->n);

@@ -46,9 +46,10 @@ struct uqm_vk_limits {
     bool slow_shared;        /* shared memory and barriers cost more than they save */
     bool slow_buffer_loads;  /* storage loads go lane by lane */
     bool shader_f16;         /* 16-bit float arithmetic */
-    bool coop_f16;           /* 16x16x16 fragments, f16 times f16 into f32, subgroup scope */
-    bool unified;            /* the host writes where kernels read */
-    bool discrete;           /* a card of its own: large tiles pay */
+    bool coop_f16;           /* cooperative matrices: f16 times f16 into f32, subgroup scope */
+    uint32_t coop_m, coop_n, coop_k; /* the fragments' shape; powers of two, at most 32 */
+    bool unified;                    /* the host writes where kernels read */
+    bool discrete;                   /* a card of its own: large tiles pay */
 };
 
 /* A slice of memory for one binding. `stride` 0: n_words in a row; else rows of `width` words every

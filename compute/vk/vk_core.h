@@ -174,6 +174,9 @@ void uqm_vk_pipelines_finish(struct uqm_vk *vk);
 int uqm_vk_pipeline_get(const struct uqm_vk_pipeline **out, struct uqm_vk *vk,
                         const struct uqm_vk_kernel *kernel, struct uqm_err *err);
 
+/* Whether it was compiled into the program. */
+bool uqm_vk_has_shader(const char *name);
+
 /* ---- slots (vk_slots.c) ---- */
 
 enum { UQM_VK_MAX_SLOTS = 4, UQM_VK_N_CHUNKS = 2, UQM_VK_CHUNK_BYTES = 2 << 20 };

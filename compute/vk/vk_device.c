@@ -50,6 +50,8 @@ struct features {
     VkPhysicalDeviceTimelineSemaphoreFeatures timeline;
     VkPhysicalDeviceShaderFloat16Int8Features float16;
     VkPhysicalDeviceSubgroupSizeControlFeatures size_control;
+    VkPhysicalDeviceVulkanMemoryModelFeatures memory_model;
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR coop;
 };
 
 /* What kernels may use, and nothing else. */
@@ -65,10 +67,19 @@ static void want_features(struct features *f, const struct uqm_vk_info *info, bo
         .size_control = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES,
                           .subgroupSizeControl = VK_TRUE,
                           .computeFullSubgroups = VK_TRUE },
+        .memory_model = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES,
+                          .pNext = &f->coop,
+                          .vulkanMemoryModel = VK_TRUE },
+        .coop = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
+                  .cooperativeMatrix = VK_TRUE },
     };
     f->base.features.robustBufferAccess = robust && info->robust;
-    if (info->size_control)
+    if (info->limits.coop_f16)
+        f->float16.pNext = &f->memory_model;
+    if (info->size_control) {
+        f->size_control.pNext = f->float16.pNext;
         f->float16.pNext = &f->size_control;
+    }
 }
 
 static bool switched_on(const char *variable)
@@ -105,6 +116,8 @@ static int create_device(struct uqm_vk *vk, struct uqm_err *err)
         extensions[n++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
     if (info->size_control && info->api_version < VK_API_VERSION_1_3)
         extensions[n++] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
+    if (info->limits.coop_f16)
+        extensions[n++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
     want_features(&features, info, vk->instance->validating);
     VkDeviceCreateInfo create = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
@@ -208,6 +221,17 @@ void uqm_vk_tuned_set(struct uqm_vk *vk, const char *key, uint32_t value)
 
 /* ---- all of it ---- */
 
+/* Cooperative matrices, if our shaders for them were compiled; a software device's cost more than
+ * they save. UQMERGE_VK_COOP decides against both the device and the rule. */
+static bool wants_coop(const struct uqm_vk_info *info)
+{
+    const char *asked = getenv("UQMERGE_VK_COOP");
+    if (!info->limits.coop_f16 || !uqm_vk_has_shader("gemm_coop") ||
+        (asked && strcmp(asked, "0") == 0))
+        return false;
+    return asked || info->type != VK_PHYSICAL_DEVICE_TYPE_CPU;
+}
+
 static void take_switches(struct uqm_vk_core *core)
 {
     core->sync = switched_on("UQMERGE_VK_SYNC");
@@ -227,7 +251,8 @@ int uqm_vk_core_create(struct uqm_vk *vk, const struct uqm_vk_info *info,
     core->hooks = hooks ? *hooks : (struct uqm_vk_hooks){ 0 };
     core->info = *info;
     core->api = vk->instance->api;
-    vk->limits = info->limits;
+    core->info.limits.coop_f16 = wants_coop(info);
+    vk->limits = core->info.limits;
     take_switches(core);
     const char *queues = getenv("UQMERGE_VK_QUEUES");
     core->own_transfer = info->own_transfer && !(queues && strcmp(queues, "1") == 0);

@@ -88,6 +88,33 @@ static struct uqm_vk_gemm make_tile(const struct uqm_vk *vk, size_t i)
     };
 }
 
+/* shaders/gemm_coop.comp: four subgroups, 15 KiB, two more bindings at most than others have. The
+ * same for all products with such weights: its bits are not those of the others. */
+static bool coop_can(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s)
+{
+    const struct uqm_vk_limits *l = &vk->limits;
+    const uint32_t local = 4 * l->subgroup_size;
+    return l->coop_f16 && s->w_dtype == UQM_F16 && !s->skinny && l->max_bindings >= 6 &&
+           l->shared_bytes >= 15360 && local >= 16 && local <= 256 && (local & (local - 1)) == 0 &&
+           local <= l->max_invocations && local <= l->max_local[0] &&
+           uqm_vk_pinned_subgroup(vk, local) != 0;
+}
+
+static struct uqm_vk_gemm make_coop(const struct uqm_vk *vk)
+{
+    const uint32_t local = 4 * vk->limits.subgroup_size;
+    return (struct uqm_vk_gemm){
+        .path = UQM_VK_GEMM_COOP,
+        .local = (uint16_t) local,
+        .bm = 64,
+        .bn = 64,
+        .bk = 32,
+        .tm = 32,
+        .tn = 32,
+        .subgroup_size = (uint16_t) uqm_vk_pinned_subgroup(vk, local),
+    };
+}
+
 /* Large tiles only where there are enough of them to keep the device busy. */
 static bool grid_is_small(const struct uqm_vk_gemm_shape *s, size_t i)
 {
@@ -113,6 +140,8 @@ static struct uqm_vk_gemm choose_tile(const struct uqm_vk *vk, const struct uqm_
 struct uqm_vk_gemm uqm_vk_gemm_choose(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s)
 {
     const uint16_t few = rows_of_skinny(s->m);
+    if (coop_can(vk, s))
+        return make_coop(vk);
     if (vk->limits.vector_texel_loads && shuffles_can(vk, s) && s->m >= 8)
         return s->m == 8 ? make_panel(vk, UQM_VK_GEMM_SHUFFLE, 8, 8)
                          : make_panel(vk, UQM_VK_GEMM_SHUFFLE, 16, 4);
@@ -158,8 +187,10 @@ static const char *shader_of(const struct uqm_vk_gemm *g, bool has_y, bool has_b
         { "gemm_skinny", "gemm_skinny_bias", "gemm_skinny_y", "gemm_skinny_y_bias" },
         { "gemm_skinny_subgroups", "gemm_skinny_subgroups_bias", "gemm_skinny_subgroups_y",
           "gemm_skinny_subgroups_y_bias" },
+        { "gemm_coop", "gemm_coop_bias", "gemm_coop_y", "gemm_coop_y_bias" },
     };
-    size_t row = (size_t) g->path + (g->path == UQM_VK_GEMM_SKINNY && g->subgroups);
+    size_t row = (size_t) g->path + (g->path == UQM_VK_GEMM_SKINNY && g->subgroups) +
+                 (g->path == UQM_VK_GEMM_COOP);
     return names[row][2 * has_y + has_bias];
 }
 
@@ -190,6 +221,13 @@ struct uqm_vk_kernel uqm_vk_gemm_kernel(const struct uqm_vk *vk, const struct uq
                                    (g->bn * bk / 8 + local - 1) / local };
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
             kernel.spec[kernel.n_spec++] = sizes[i];
+    } else if (g->path == UQM_VK_GEMM_COOP) {
+        kernel.n_bindings++;
+        kernel.spec[kernel.n_spec++] = (uint32_t) g->bm * g->bk / 4 / g->local;
+        kernel.spec[kernel.n_spec++] = (uint32_t) g->bn * g->bk / 8 / g->local;
+        kernel.spec[kernel.n_spec++] = vk->limits.coop_m;
+        kernel.spec[kernel.n_spec++] = vk->limits.coop_n;
+        kernel.spec[kernel.n_spec++] = vk->limits.coop_k;
     } else {
         kernel.spec[kernel.n_spec++] = g->tm;
         if (g->path != UQM_VK_GEMM_SKINNY)
@@ -200,6 +238,6 @@ struct uqm_vk_kernel uqm_vk_gemm_kernel(const struct uqm_vk *vk, const struct uq
 
 uint64_t uqm_vk_gemm_groups(const struct uqm_vk_gemm *g, uint64_t m, uint64_t n)
 {
-    uint64_t rows = g->path == UQM_VK_GEMM_TILE ? g->bm : g->tm;
+    uint64_t rows = uqm_vk_gemm_rows(g);
     return (m + rows - 1) / rows * ((n + g->bn - 1) / g->bn);
 }

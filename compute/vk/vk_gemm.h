@@ -1,6 +1,6 @@
-/* Which kernel does a product, and with which tile. Every variant but the skinny one adds up each
- * result in one chain over k, so that the choice changes no bit on a device whose compiler
- * fuses multiply and add alike everywhere. */
+/* Which kernel does a product, and with which tile. Every variant but the skinny one and that of
+ * cooperative matrices adds up each result in one chain over k, so that the choice changes no bit
+ * on a device whose compiler fuses multiply and add alike everywhere. */
 #ifndef UQM_COMPUTE_VK_VK_GEMM_H
 #define UQM_COMPUTE_VK_VK_GEMM_H
 
@@ -12,14 +12,16 @@ enum uqm_vk_gemm_path {
     UQM_VK_GEMM_PANEL,   /* registers, storage loads */
     UQM_VK_GEMM_TILE,    /* shared memory */
     UQM_VK_GEMM_SKINNY,  /* k shared out over a workgroup */
+    UQM_VK_GEMM_COOP,    /* cooperative matrices; W in F16, rows of x scaled (uqm_vk_row_scales) */
 };
 
 struct uqm_vk_gemm {
     enum uqm_vk_gemm_path path;
-    uint16_t local;              /* invocations */
-    uint16_t bm, bn, bk, tm, tn; /* TILE: all; others: tm x tn, and bn columns a workgroup */
-    uint16_t subgroup_size;      /* to ask for; 0: any */
-    bool subgroups;              /* SKINNY: by subgroup arithmetic */
+    uint16_t local; /* invocations */
+    uint16_t bm, bn, bk, tm,
+        tn;                 /* TILE and COOP: all; others: tm x tn, and bn columns a workgroup */
+    uint16_t subgroup_size; /* to ask for; 0: any */
+    bool subgroups;         /* SKINNY: by subgroup arithmetic */
 };
 
 /* What a choice may rest on. Never m: results must not change with the batch. */
@@ -46,6 +48,11 @@ struct uqm_vk_kernel uqm_vk_gemm_kernel(const struct uqm_vk *vk, const struct uq
 static inline bool uqm_vk_gemm_takes_texels(const struct uqm_vk_gemm *g)
 {
     return g->path == UQM_VK_GEMM_TEXEL || g->path == UQM_VK_GEMM_SHUFFLE;
+}
+/* Rows of x that a workgroup takes. */
+static inline size_t uqm_vk_gemm_rows(const struct uqm_vk_gemm *g)
+{
+    return g->path == UQM_VK_GEMM_TILE || g->path == UQM_VK_GEMM_COOP ? g->bm : g->tm;
 }
 /* Workgroups for m rows and n columns. */
 uint64_t uqm_vk_gemm_groups(const struct uqm_vk_gemm *g, uint64_t m, uint64_t n);

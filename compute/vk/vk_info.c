@@ -23,6 +23,7 @@ struct answers {
     VkPhysicalDeviceTimelineSemaphoreFeatures timeline;
     VkPhysicalDeviceShaderFloat16Int8Features float16;
     VkPhysicalDeviceSubgroupSizeControlFeatures size_control_on;
+    VkPhysicalDeviceVulkanMemoryModelFeatures memory_model;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR coop;
 
     VkExtensionProperties *extensions;
@@ -81,6 +82,8 @@ static void ask(struct answers *a, const struct uqm_vk_api *api, VkPhysicalDevic
     if (lists(a, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME))
         CHAIN(a->properties, a->import,
               VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT);
+    CHAIN(a->features, a->memory_model,
+          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES);
     if (lists(a, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME))
         CHAIN(a->features, a->coop,
               VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR);
@@ -128,28 +131,45 @@ static bool texel_format(const struct uqm_vk_api *api, VkPhysicalDevice handle, 
     return p.bufferFeatures & VK_FORMAT_FEATURE_UNIFORM_TEXEL_BUFFER_BIT;
 }
 
-/* Whether the device multiplies 16x16x16 fragments of f16 into f32. */
-static bool has_coop_f16(const struct answers *a, const struct uqm_vk_api *api,
-                         VkPhysicalDevice handle)
+static bool divides_32(uint32_t n)
+{
+    return n >= 4 && n <= 32 && (n & (n - 1)) == 0;
+}
+
+/* Whether our shader works with these fragments: f16 into f32, whole ones in a subgroup's 32 x 32,
+ * no more numbers than its shared memory holds. */
+static bool is_coop_shape(const VkCooperativeMatrixPropertiesKHR *p)
+{
+    return divides_32(p->MSize) && divides_32(p->NSize) && divides_32(p->KSize) &&
+           p->MSize * p->NSize <= 256 && (int) p->AType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+           (int) p->BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+           (int) p->CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+           (int) p->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+           (int) p->scope == VK_SCOPE_SUBGROUP_KHR;
+}
+
+/* The device's largest fragments, of like size those that it names first. */
+static void take_coop(struct uqm_vk_limits *l, const struct answers *a,
+                      const struct uqm_vk_api *api, VkPhysicalDevice handle)
 {
     uint32_t n = 0;
-    bool found = false;
-    if (!a->coop.cooperativeMatrix || !api->GetPhysicalDeviceCooperativeMatrixPropertiesKHR ||
+    if (!a->coop.cooperativeMatrix || !a->memory_model.vulkanMemoryModel ||
+        !a->float16.shaderFloat16 || !api->GetPhysicalDeviceCooperativeMatrixPropertiesKHR ||
         api->GetPhysicalDeviceCooperativeMatrixPropertiesKHR(handle, &n, NULL) != VK_SUCCESS)
-        return false;
+        return;
     VkCooperativeMatrixPropertiesKHR *list = calloc(n ? n : 1, sizeof *list);
     for (uint32_t i = 0; list && i < n; i++)
         list[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
     if (list && api->GetPhysicalDeviceCooperativeMatrixPropertiesKHR(handle, &n, list) >= 0)
-        for (uint32_t i = 0; i < n && !found; i++)
-            found = list[i].MSize == 16 && list[i].NSize == 16 && list[i].KSize == 16 &&
-                    (int) list[i].AType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
-                    (int) list[i].BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
-                    (int) list[i].CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
-                    (int) list[i].ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
-                    (int) list[i].scope == VK_SCOPE_SUBGROUP_KHR;
+        for (uint32_t i = 0; i < n; i++)
+            if (is_coop_shape(&list[i]) &&
+                list[i].MSize * list[i].NSize * list[i].KSize > l->coop_m * l->coop_n * l->coop_k) {
+                l->coop_m = list[i].MSize;
+                l->coop_n = list[i].NSize;
+                l->coop_k = list[i].KSize;
+            }
+    l->coop_f16 = l->coop_m > 0;
     free(list);
-    return found;
 }
 
 static void take_subgroups(struct uqm_vk_info *info, const struct answers *a)
@@ -197,7 +217,7 @@ static void take_limits(struct uqm_vk_info *info, const struct answers *a,
     l->max_texels = v->maxTexelBufferElements;
     l->unpack_half = true; /* until the self-test says otherwise */
     l->shader_f16 = a->float16.shaderFloat16;
-    l->coop_f16 = has_coop_f16(a, api, info->handle);
+    take_coop(l, a, api, info->handle);
     l->discrete = info->type == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
     take_subgroups(info, a);
 

@@ -65,7 +65,12 @@ static void bind_operands(struct uqm_vk_launch *l, struct linear_push *push,
         push->bias_at = uqm_vk_lead(vk, &l->bindings[i++]);
     }
     if (p->has_y)
-        l->bindings[i] = uqm_vk_read(y, 1, y_words, y_words);
+        l->bindings[i++] = uqm_vk_read(y, 1, y_words, y_words);
+    if (p->gemm->path == UQM_VK_GEMM_COOP) {
+        const struct uqm_place scales = { vk->ops->scales, 0 };
+        l->bindings[i] = uqm_vk_read(scales, 1, p->m, p->m);
+        assert(uqm_vk_lead(vk, &l->bindings[i]) == 0);
+    }
     push->y_at = uqm_vk_lead(vk, &l->bindings[0]);
     push->x_at = uqm_vk_lead(vk, &l->bindings[1]);
     push->w_at = uqm_vk_lead(vk, &l->bindings[2]);
@@ -166,7 +171,7 @@ static int cut(size_t *rows, size_t *cols, const struct uqm_vk *vk, const struct
 {
     const struct uqm_linear *a = p->of;
     const struct uqm_vk_gemm *gemm = p->gemm;
-    const size_t tile = gemm->path == UQM_VK_GEMM_TILE ? gemm->bm : gemm->tm;
+    const size_t tile = uqm_vk_gemm_rows(gemm);
     const size_t across = uqm_align_up(gemm->bn, UQM_VK_PANEL);
     const uint64_t work = uqm_vk_work_limit(vk) / (2 * (uint64_t) a->k);
     size_t fit_x, fit_y;
@@ -178,6 +183,8 @@ static int cut(size_t *rows, size_t *cols, const struct uqm_vk *vk, const struct
     size_t most = uqm_min_u64(fit_x, fit_y);
     if (uqm_vk_gemm_takes_texels(gemm))
         most = uqm_min_u64(most, (vk->limits.max_texels * 4 - a->k) / a->ldx);
+    if (gemm->path == UQM_VK_GEMM_COOP)
+        most = uqm_min_u64(most, UQM_VK_SCALED_ROWS);
     most = uqm_min_u64(most, uqm_max_u64(work / p->slot_n, uqm_max_u64(ENOUGH_ROWS, tile)));
     *rows = most > tile ? most / tile * tile : most ? most : 1;
     *cols = uqm_max_u64(work / uqm_min_u64(*rows, a->m) / across, 1) * across;
@@ -210,6 +217,43 @@ static int fill_slot(struct uqm_vk_slot *slot, struct uqm_vk *vk, const struct u
     return uqm_vk_slot_filled(vk, slot, bytes, err);
 }
 
+/* --- the powers of two by which cooperative matrices get rows of x --- */
+
+struct row_scale_push {
+    uint32_t m, k, ldx;
+    uint32_t x_at;
+};
+static_assert(sizeof(struct row_scale_push) == 16, "shaders/row_scale.comp");
+
+static int scale_rows(struct uqm_vk *vk, const struct part *p, struct uqm_err *err)
+{
+    const struct uqm_linear *a = p->of;
+    const struct uqm_vk_team team = uqm_vk_team(vk);
+    const uint64_t n_elem = (uint64_t) p->m * a->k;
+    struct uqm_vk_launch l = {
+        .kernel = { .shader = team.subgroups ? "row_scale_subgroups" : "row_scale",
+                    .spec = { team.local },
+                    .n_spec = 1,
+                    .n_bindings = 2,
+                    .push_bytes = sizeof(struct row_scale_push),
+                    .subgroup_size = team.subgroup_size },
+        .what = "row scales",
+        .bindings = { uqm_vk_write((struct uqm_place){ vk->ops->scales, 0 }, 1, p->m, p->m),
+                      uqm_vk_read(uqm_place_add(a->x, p->row * a->ldx), p->m, a->k, a->ldx) },
+        .n_groups = p->m,
+        .work = n_elem,
+        .bytes = n_elem * 4,
+    };
+    const struct row_scale_push push = {
+        .m = (uint32_t) p->m,
+        .k = (uint32_t) a->k,
+        .ldx = (uint32_t) a->ldx,
+        .x_at = uqm_vk_lead(vk, &l.bindings[1]),
+    };
+    l.push = &push;
+    return uqm_vk_launch(vk, &l, err);
+}
+
 /* All that a slot is wanted for. */
 static int run_slot(struct uqm_vk *vk, struct part *p, struct uqm_err *err)
 {
@@ -218,6 +262,8 @@ static int run_slot(struct uqm_vk *vk, struct part *p, struct uqm_err *err)
     int ret = cut(&rows, &cols, vk, p, err);
     for (p->row = 0; ret >= 0 && p->row < p->of->m; p->row += rows) {
         p->m = uqm_min_u64(rows, p->of->m - p->row);
+        if (p->gemm->path == UQM_VK_GEMM_COOP)
+            ret = scale_rows(vk, p, err);
         for (p->col = p->slot_col; ret >= 0 && p->col < end; p->col += cols) {
             p->n = uqm_min_u64(cols, end - p->col);
             ret = run_part(vk, p, err);

@@ -32,8 +32,8 @@ uint64_t uqm_vk_ops_slot_bytes(const struct uqm_vk *vk, const struct uqm_device_
 
 uint64_t uqm_vk_ops_reserve_bytes(const struct uqm_vk *vk, const struct uqm_device_needs *needs)
 {
-    (void) vk;
-    return needs->max_kv ? UQM_VK_PARTS_WORDS * sizeof(float) : 0;
+    return (needs->max_kv ? UQM_VK_PARTS_WORDS * sizeof(float) : 0) +
+           (vk->limits.coop_f16 ? UQM_VK_SCALED_ROWS * sizeof(float) : 0);
 }
 
 int uqm_vk_ops_reserve(struct uqm_vk *vk, const struct uqm_device_needs *needs, struct uqm_err *err)
@@ -41,10 +41,13 @@ int uqm_vk_ops_reserve(struct uqm_vk *vk, const struct uqm_device_needs *needs, 
     struct uqm_vk_ops_state *ops = vk->ops;
     assert(!ops->parts);
     ops->slot_bytes = uqm_vk_packed_slot_bytes(vk, needs);
-    if (!needs->max_kv)
-        return UQM_OK;
+    int ret = UQM_OK;
+    if (vk->limits.coop_f16)
+        ret = uqm_vk_alloc(&ops->scales, vk, UQM_VK_SCALED_ROWS, "scales of rows", err);
+    if (ret < 0 || !needs->max_kv)
+        return ret;
     uint64_t words = uqm_min_u64(UQM_VK_PARTS_WORDS, uqm_vk_range_words(vk));
-    int ret = uqm_vk_alloc(&ops->parts, vk, words, "attention's partial sums", err);
+    ret = uqm_vk_alloc(&ops->parts, vk, words, "attention's partial sums", err);
     if (ret < 0)
         return ret;
     ops->parts_words = words;
@@ -54,8 +57,8 @@ int uqm_vk_ops_reserve(struct uqm_vk *vk, const struct uqm_device_needs *needs, 
 void uqm_vk_ops_release(struct uqm_vk *vk)
 {
     struct uqm_vk_ops_state *ops = vk->ops;
-    if (ops->parts)
-        uqm_vk_free(vk, &ops->parts);
+    uqm_vk_free(vk, &ops->parts);
+    uqm_vk_free(vk, &ops->scales);
     ops->parts_words = ops->slot_bytes = 0;
 }
 

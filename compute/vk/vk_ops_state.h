@@ -7,9 +7,13 @@
 /* Of partial sums of attention while decoding, all prompts of a call; more go in rounds. */
 #define UQM_VK_PARTS_WORDS (UINT64_C(1) << 20)
 
+/* Rows that a dispatch of cooperative matrices takes. */
+#define UQM_VK_SCALED_ROWS 16384
+
 struct uqm_vk_ops_state {
     uint64_t slot_bytes;
     struct uqm_memory *parts;
+    struct uqm_memory *scales; /* of UQM_VK_SCALED_ROWS rows; NULL: no cooperative matrices */
     uint64_t parts_words, parts_next; /* where the next prompt's go */
 };
 

@@ -22,6 +22,11 @@ static const struct uqm_vk_shader *find_shader(const char *name)
     return NULL;
 }
 
+bool uqm_vk_has_shader(const char *name)
+{
+    return find_shader(name);
+}
+
 /* ---- layouts ---- */
 
 static int create_layout(struct uqm_vk *vk, struct uqm_vk_layout *layout, struct uqm_err *err)

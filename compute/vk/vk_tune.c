@@ -25,14 +25,16 @@ static size_t rows_class(size_t m)
     return m < 128 ? 64 : m < 512 ? 128 : 512;
 }
 
-static bool is_wanted(const struct uqm_vk *vk, const struct uqm_linear *a)
+static bool is_wanted(const struct uqm_vk *vk, const struct uqm_linear *a,
+                      const struct uqm_vk_gemm *table)
 {
     const char *asked = getenv("UQMERGE_VK_TUNE");
     if (asked && strcmp(asked, "0") == 0)
         return false;
     if (!asked && vk->core->info.type == VK_PHYSICAL_DEVICE_TYPE_CPU)
         return false;
-    return !a->skinny && a->m >= LEAST_ROWS && (uint64_t) a->n * a->k / 1024 >= LEAST_WORK;
+    return !a->skinny && table->path != UQM_VK_GEMM_COOP && a->m >= LEAST_ROWS &&
+           (uint64_t) a->n * a->k / 1024 >= LEAST_WORK;
 }
 
 /* What the cache's file holds of a kernel: enough to know it among the candidates. */
@@ -146,7 +148,7 @@ int uqm_vk_tune(struct uqm_vk_gemm *gemm, struct uqm_vk *vk, const struct uqm_li
     struct uqm_vk_gemm all[UQM_VK_MAX_GEMMS];
     char key[UQM_VK_CACHE_KEY];
     uint32_t mark;
-    if (!is_wanted(vk, args))
+    if (!is_wanted(vk, args, gemm))
         return UQM_OK;
     snprintf(key, sizeof key, "gemm %s %zux%zux%zu%s", uqm_dtype_name(args->w_dtype),
              rows_class(args->m), args->n, args->k, shape->x_quads ? "" : " odd");

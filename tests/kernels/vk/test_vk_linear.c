@@ -129,10 +129,10 @@ static void check_product(const struct product *p, const float *got, const char 
 
 static const char *name_of(const struct uqm_vk_gemm *g)
 {
-    static const char *const paths[] = { "shuffle", "texel", "panel", "tile", "skinny" };
+    static const char *const paths[] = { "shuffle", "texel", "panel", "tile", "skinny", "coop" };
     static char text[64];
-    snprintf(text, sizeof text, "%s %ux%ux%u", paths[g->path],
-             g->path == UQM_VK_GEMM_TILE ? g->bm : g->tm, g->bn, g->bk);
+    snprintf(text, sizeof text, "%s %ux%ux%u", paths[g->path], (unsigned) uqm_vk_gemm_rows(g),
+             g->bn, g->bk);
     return text;
 }
 
@@ -162,9 +162,11 @@ static void run_kernels(struct vk_fixture *f, struct product *p, bool skinny, si
         assert_ok(uqm_vk_linear_by(f->vk, &args, &all[c], &err), err);
         float *got = vk_array_get(f, &p->dy);
         check_product(p, got, name_of(&all[c]));
-        if (first && all[c].path != UQM_VK_GEMM_SKINNY && all[0].path != UQM_VK_GEMM_SKINNY)
+        const bool in_one_chain =
+            all[c].path != UQM_VK_GEMM_SKINNY && all[c].path != UQM_VK_GEMM_COOP;
+        if (first && in_one_chain)
             assert_memory_equal(got, first, p->s.m * p->ldy * sizeof *got);
-        if (first)
+        if (first || !in_one_chain)
             free(got);
         else
             first = got;
@@ -265,7 +267,9 @@ static void odd_weights_come_through(void **state)
             float *got = vk_array_get(&f, &p.dy);
             for (size_t i = 0; i < (size_t) 4 * N; i++) {
                 float want = p.wide[i % N * 4], y = got[i / N * p.ldy + i % N];
-                if (!(y == want || (isnan(y) && isnan(want))))
+                /* two products a weight: what is not finite may become NaN */
+                const bool lost = f.vk->limits.coop_f16 && !isfinite(want) && !isfinite(y);
+                if (!(y == want || (isnan(y) && isnan(want)) || lost))
                     fail_msg("%s weight %zu came out as %.9g, not %.9g", uqm_dtype_name(dtypes[d]),
                              i % N, (double) y, (double) want);
             }
