@@ -54,7 +54,7 @@ struct uqm_vk_block {
     VkBuffer buffer;
     uint8_t *mapped; /* NULL: the host cannot see it */
     void *imported;  /* the host's own pages, or NULL */
-    uint64_t bytes;
+    uint64_t bytes, imported_bytes;
     enum uqm_vk_role role;
     bool coherent;
     bool counted;             /* in the environment's budget */
@@ -229,6 +229,7 @@ struct uqm_vk_core {
     VkDevice device;
     struct uqm_vk_queue queues[UQM_VK_N_QUEUES];
     bool own_transfer; /* a queue of its own for copies into slots */
+    bool import;       /* staging in the host's own pages */
 
     uint32_t type_of[UQM_VK_N_ROLES];
     struct uqm_vk_block *blocks;

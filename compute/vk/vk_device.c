@@ -234,6 +234,10 @@ static bool wants_coop(const struct uqm_vk_info *info)
 
 static void take_switches(struct uqm_vk_core *core)
 {
+    const char *import = getenv("UQMERGE_VK_IMPORT");
+    core->import = core->info.host_import_align && !core->info.portability &&
+                   core->api.GetMemoryHostPointerPropertiesEXT &&
+                   !(import && strcmp(import, "0") == 0);
     core->sync = switched_on("UQMERGE_VK_SYNC");
     core->profiling = switched_on("UQMERGE_VK_PROFILE") && core->info.timestamp_bits;
     core->work_limit = UINT64_C(2000000000);
@@ -253,11 +257,11 @@ int uqm_vk_core_create(struct uqm_vk *vk, const struct uqm_vk_info *info,
     core->api = vk->instance->api;
     core->info.limits.coop_f16 = wants_coop(info);
     vk->limits = core->info.limits;
-    take_switches(core);
     const char *queues = getenv("UQMERGE_VK_QUEUES");
     core->own_transfer = info->own_transfer && !(queues && strcmp(queues, "1") == 0);
 
     int ret = create_device(vk, err);
+    take_switches(core);
     if (ret == UQM_OK)
         ret = uqm_vk_queue_init(vk, UQM_VK_COMPUTE, info->compute_family, 0, err);
     if (ret == UQM_OK && core->own_transfer)

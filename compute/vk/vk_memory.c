@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "compute/vk/vk_core.h"
 
@@ -144,6 +145,8 @@ static void destroy_block(struct uqm_vk *vk, struct uqm_vk_block *block)
         core->api.FreeMemory(core->device, block->memory, NULL);
         core->n_allocations--;
     }
+    if (block->imported)
+        munmap(block->imported, block->imported_bytes);
     if (block->role == UQM_VK_ROLE_DEVICE && block->memory)
         core->device_bytes -= block->bytes;
     if (block->counted)
@@ -151,14 +154,17 @@ static void destroy_block(struct uqm_vk *vk, struct uqm_vk_block *block)
     free(block);
 }
 
-static int fill_block(struct uqm_vk *vk, struct uqm_vk_block *block, const char *what,
-                      struct uqm_err *err)
+/* ---- the host's own pages as staging (VK_EXT_external_memory_host) ---- */
+
+/* Shared by the queues' families, which `families` gets. */
+static VkBufferCreateInfo buffer_of(const struct uqm_vk *vk, const struct uqm_vk_block *block,
+                                    uint32_t families[2])
 {
-    struct uqm_vk_core *core = vk->core;
-    uint32_t families[2] = { core->info.compute_family, core->info.transfer_family };
-    bool concurrent = core->own_transfer && families[0] != families[1];
-    VkMemoryRequirements needs;
-    VkBufferCreateInfo create = {
+    const struct uqm_vk_core *core = vk->core;
+    families[0] = core->info.compute_family;
+    families[1] = core->info.transfer_family;
+    const bool concurrent = core->own_transfer && families[0] != families[1];
+    return (VkBufferCreateInfo){
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
         .size = block->bytes,
         .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT |
@@ -167,6 +173,112 @@ static int fill_block(struct uqm_vk *vk, struct uqm_vk_block *block, const char 
         .queueFamilyIndexCount = concurrent ? 2 : 0,
         .pQueueFamilyIndices = concurrent ? families : NULL,
     };
+}
+
+static void drop_import(struct uqm_vk *vk, struct uqm_vk_block *block)
+{
+    struct uqm_vk_core *core = vk->core;
+    if (block->buffer)
+        core->api.DestroyBuffer(core->device, block->buffer, NULL);
+    if (block->memory)
+        core->api.FreeMemory(core->device, block->memory, NULL);
+    if (block->imported)
+        munmap(block->imported, block->imported_bytes);
+    block->buffer = VK_NULL_HANDLE;
+    block->memory = VK_NULL_HANDLE;
+    block->imported = NULL;
+}
+
+/* Anonymous pages, aligned as the import wants them, huge ones if there are any. */
+static bool take_pages(struct uqm_vk_block *block, uint64_t align)
+{
+    const uint64_t bytes = (block->bytes + align - 1) / align * align;
+    uint8_t *p =
+        mmap(NULL, bytes + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return false;
+    const uint64_t skip = (align - (uintptr_t) p % align) % align;
+    if (skip)
+        munmap(p, skip);
+    if (align > skip)
+        munmap(p + skip + bytes, align - skip);
+    block->imported = p + skip;
+    block->imported_bytes = bytes;
+    madvise(block->imported, bytes, MADV_HUGEPAGE); /* a hint */
+    return true;
+}
+
+/* The type to import the pages as: one that the driver and the buffer take, without flushes. */
+static uint32_t import_type(const struct uqm_vk *vk, const struct uqm_vk_block *block)
+{
+    const struct uqm_vk_core *core = vk->core;
+    VkMemoryHostPointerPropertiesEXT p = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT,
+    };
+    VkMemoryRequirements needs;
+    if (core->api.GetMemoryHostPointerPropertiesEXT(
+            core->device, VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT, block->imported,
+            &p) != VK_SUCCESS)
+        return UINT32_MAX;
+    core->api.GetBufferMemoryRequirements(core->device, block->buffer, &needs);
+    if (needs.size > block->imported_bytes)
+        return UINT32_MAX;
+    return find_type(&core->info, p.memoryTypeBits & needs.memoryTypeBits, VISIBLE | COHERENT, ODD);
+}
+
+/* false: the driver will not, and the block is as it was. */
+static bool import_block(struct uqm_vk *vk, struct uqm_vk_block *block)
+{
+    struct uqm_vk_core *core = vk->core;
+    const VkExternalMemoryBufferCreateInfo external = {
+        .sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO,
+        .handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT,
+    };
+    uint32_t families[2];
+    VkBufferCreateInfo create = buffer_of(vk, block, families);
+    create.pNext = &external;
+    if (!core->import || !take_pages(block, core->info.host_import_align))
+        return false;
+    bool done = core->api.CreateBuffer(core->device, &create, NULL, &block->buffer) == VK_SUCCESS;
+    if (!done)
+        block->buffer = VK_NULL_HANDLE;
+    const uint32_t type = done ? import_type(vk, block) : UINT32_MAX;
+    const VkImportMemoryHostPointerInfoEXT import = {
+        .sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT,
+        .handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT,
+        .pHostPointer = block->imported,
+    };
+    const VkMemoryAllocateInfo allocate = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+        .pNext = &import,
+        .allocationSize = block->imported_bytes,
+        .memoryTypeIndex = type,
+    };
+    if (type == UINT32_MAX ||
+        core->api.AllocateMemory(core->device, &allocate, NULL, &block->memory) != VK_SUCCESS) {
+        block->memory = VK_NULL_HANDLE;
+        drop_import(vk, block);
+        return false;
+    }
+    if (core->api.BindBufferMemory(core->device, block->buffer, block->memory, 0) != VK_SUCCESS) {
+        drop_import(vk, block);
+        return false;
+    }
+    core->n_allocations++;
+    block->coherent = true;
+    block->mapped = block->imported;
+    return true;
+}
+
+static int fill_block(struct uqm_vk *vk, struct uqm_vk_block *block, const char *what,
+                      struct uqm_err *err)
+{
+    struct uqm_vk_core *core = vk->core;
+    uint32_t families[2];
+    VkMemoryRequirements needs;
+    VkBufferCreateInfo create = buffer_of(vk, block, families);
+    if (block->role == UQM_VK_ROLE_STAGING && import_block(vk, block))
+        return UQM_OK;
     double mib = (double) block->bytes / (double) MIB;
     int ret = uqm_vk_check(vk, core->api.CreateBuffer(core->device, &create, NULL, &block->buffer),
                            err, "a buffer of %.1f MiB for %s", mib, what);

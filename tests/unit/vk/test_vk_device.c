@@ -42,6 +42,59 @@ static void what_is_uploaded_comes_back(void **state)
     }
 }
 
+/* How many of the blocks that staging lies in are the host's own pages. */
+static void count_staging(const struct fixture *f, unsigned *n, unsigned *n_imported)
+{
+    *n = *n_imported = 0;
+    for (const struct uqm_vk_block *b = f->vk->core->blocks; b; b = b->next)
+        if (b->role == UQM_VK_ROLE_STAGING) {
+            *n += 1;
+            *n_imported += b->imported != NULL;
+        }
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL refuse_pointer(VkDevice device,
+                                                     VkExternalMemoryHandleTypeFlagBits type,
+                                                     const void *pointer,
+                                                     VkMemoryHostPointerPropertiesEXT *p)
+{
+    (void) device;
+    (void) type;
+    (void) pointer;
+    (void) p;
+    return VK_ERROR_INVALID_EXTERNAL_HANDLE;
+}
+
+/* Imported, switched off, refused by the driver: what is uploaded arrives. */
+static void staging_is_the_hosts_own_memory_where_the_device_takes_it(void **state)
+{
+    enum { N = UQM_VK_CHUNK_BYTES / 4 + 77 };
+    struct random r = { 5 };
+    struct uqm_err err = { 0 };
+    struct fixture f;
+    (void) state;
+    for (int way = 0; way < 3; way++) {
+        unsigned n, n_imported;
+        setenv("UQMERGE_VK_IMPORT", way == 1 ? "0" : "1", 1);
+        open_or_skip(&f, "staged");
+        if (way == 2)
+            f.vk->core->api.GetMemoryHostPointerPropertiesEXT = refuse_pointer;
+        uint32_t *src = numbers(&r, N), *dst = numbers(&r, N);
+        struct uqm_place place = words_of(&f, N);
+        assert_ok(f.ops->upload(f.device, place, src, N, &err), err);
+        assert_ok(f.ops->download(f.device, dst, place, N, &err), err);
+        assert_memory_equal(src, dst, N * sizeof *src);
+        count_staging(&f, &n, &n_imported);
+        assert_true(n > 0);
+        assert_int_equal(n_imported, way == 0 && f.vk->core->info.host_import_align ? n : 0);
+        f.ops->free(f.device, &place.memory);
+        free(src);
+        free(dst);
+        fixture_close(&f);
+    }
+    unsetenv("UQMERGE_VK_IMPORT");
+}
+
 /* A few memories on the device, the same in the host's own arrays, and uploads, copies and
  * downloads between them at random. */
 enum { N_MEMORIES = 4, N_WORDS = 3000, N_STEPS = 400 };
@@ -334,6 +387,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_uploaded_comes_back),
+        cmocka_unit_test(staging_is_the_hosts_own_memory_where_the_device_takes_it),
         cmocka_unit_test(uploads_copies_and_downloads_keep_the_order_of_the_calls),
         cmocka_unit_test(small_memories_share_an_allocation),
         cmocka_unit_test(more_memory_than_there_is_is_refused_with_the_figures),
