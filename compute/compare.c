@@ -10,6 +10,8 @@
         .sign_f32 = uqm_sign_f32_##t,                                                              \
         .vote_f32 = uqm_vote_f32_##t,                                                              \
         .tally_f32 = uqm_tally_f32_##t,                                                            \
+        .largest_half = uqm_largest_half_##t,                                                      \
+        .largest_f32 = uqm_largest_f32_##t,                                                        \
     })
 
 void uqm_compare_kernels_init(struct uqm_compare_kernels *kernels, uint32_t cpu_flags)

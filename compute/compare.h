@@ -41,6 +41,10 @@ struct uqm_compare_kernels {
                      const float *way, size_t n_elem);
     void (*tally_f32)(struct uqm_vote_tally *out, const float *sum, const float *count,
                       size_t n_elem);
+    /* The bits of the largest magnitude, 0 of none: of 16-bit floats of either kind, of f32. An
+     * infinity's are above all numbers', a NaN's above those. Any n_elem. */
+    uint32_t (*largest_half)(const uint16_t *x, size_t n_elem);
+    uint32_t (*largest_f32)(const float *x, size_t n_elem);
 };
 
 /* cpu_flags: an argument, so that a test can pick any tier. */
@@ -63,7 +67,9 @@ void uqm_compare_fold(struct uqm_compared *out, const float d2[UQM_COMPARE_FOLDE
     void uqm_vote_f32_##t(struct uqm_votes *out, float *sum, float *count, const float *s,         \
                           const float *way, size_t n_elem);                                        \
     void uqm_tally_f32_##t(struct uqm_vote_tally *out, const float *sum, const float *count,       \
-                           size_t n_elem)
+                           size_t n_elem);                                                         \
+    uint32_t uqm_largest_half_##t(const uint16_t *x, size_t n_elem);                               \
+    uint32_t uqm_largest_f32_##t(const float *x, size_t n_elem)
 
 UQM_DECLARE_COMPARE_TIER(ref);
 UQM_DECLARE_COMPARE_TIER(avx2);

@@ -105,6 +105,13 @@ enum uqm_numerics {
                             */
 };
 
+/* What is said of each tensor after a merge (docs/formats/report.md). */
+enum uqm_report_kind {
+    UQM_REPORT_SAMPLED, /* of large tensors every 16th block is compared */
+    UQM_REPORT_FULL,    /* every element is */
+    UQM_REPORT_OFF,     /* nothing; elements that become NaN are found all the same */
+};
+
 struct uqm_merge_params {
     struct uqm_common common;
     const char *recipe_path;
@@ -122,6 +129,7 @@ struct uqm_merge_params {
     bool allow_nan;           /* write elements that became NaN though no input is NaN there */
     const char *vision_tower;
     enum uqm_numerics numerics;
+    enum uqm_report_kind report;
 };
 /*
  * Merge the recipe's checkpoints into out_dir, tile by tile.

@@ -6,7 +6,7 @@ struct options {
     struct cli_common common;
     const char *vision_tower;
     uint64_t shard_bytes;
-    int numerics;
+    int numerics, report;
     bool overwrite, dry_run, no_copy_tokenizer, no_model_card, truncate_embeddings, allow_crimes,
         allow_nan;
     bool foreign_device;
@@ -15,6 +15,7 @@ struct options {
 #define FIELD(member) offsetof(struct options, member)
 
 static const char *const numerics[] = { "accurate", "mergekit", NULL };
+static const char *const reports[] = { "sampled", "full", "off", NULL };
 
 /* mergekit's --device takes PyTorch's names: they are accepted as its --cuda is. */
 static int set_device(void *field, const char *value, const struct cli_option *option,
@@ -110,6 +111,13 @@ static const struct cli_option table[] = {
       .field = FIELD(numerics),
       .help = "accurate: widen once, round once. mergekit: its roundings and random stream, "
               "operation by operation. Default accurate" },
+    { .name = "report",
+      .value = "sampled|full|off",
+      .set = cli_set_choice,
+      .choices = reports,
+      .field = FIELD(report),
+      .help = "what is said of each tensor, in uqmerge.report.json and at the end; sampled: "
+              "large tensors are compared with their inputs in every 16th block. Default sampled" },
     { .name = "device", .value = "auto|cpu", .set = set_device, .state = CLI_SILENT },
     { .name = "no-safe-serialization", .set = set_safe_only, .state = CLI_SILENT },
     NOTED("cuda", NULL, cpu_only),
@@ -157,6 +165,7 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
         .allow_nan = o->allow_nan,
         .vision_tower = o->vision_tower,
         .numerics = (enum uqm_numerics) o->numerics,
+        .report = (enum uqm_report_kind) o->report,
     };
     int ret = uqm_merge(&json, &params, &err);
     return session_finish(&s, ret, &json, o->dry_run ? print_plan : print_merge, 0, &err);

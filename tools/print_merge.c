@@ -33,6 +33,8 @@ static void print_report(FILE *out, const json_t *report)
     const json_t *row;
     size_t i;
     struct table t;
+    if (!json_is_object(report))
+        return;
     table_init(&t, "lrrrrrr", titles);
     json_array_foreach (json_object_get(report, "inputs"), i, row) {
         table_name(&t, get_text(row, "path"));

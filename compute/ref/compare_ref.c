@@ -84,3 +84,23 @@ void uqm_tally_f32_ref(struct uqm_vote_tally *out, const float *sum, const float
         out->n_unanimous += n > 0 && !(n > fabsf(uqm_get_f32(sum, i)));
     }
 }
+
+uint32_t uqm_largest_half_ref(const uint16_t *x, size_t n_elem)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < n_elem; i++) {
+        uint32_t bits = uqm_get_u16(x, i) & 0x7FFF;
+        most = bits > most ? bits : most;
+    }
+    return most;
+}
+
+uint32_t uqm_largest_f32_ref(const float *x, size_t n_elem)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < n_elem; i++) {
+        uint32_t bits = uqm_bits_of_f32(uqm_get_f32(x, i)) & 0x7FFFFFFF;
+        most = bits > most ? bits : most;
+    }
+    return most;
+}

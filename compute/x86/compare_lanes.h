@@ -135,3 +135,45 @@ void TIER(tally_f32)(struct uqm_vote_tally *out, const float *sum, const float *
     uint32_t n_moved = (uint32_t) vf_sum(moved);
     *out = (struct uqm_vote_tally){ n_moved, n_moved - (uint32_t) vf_sum(split) };
 }
+
+/* The largest of whole vectors in 32 bytes, two at once; the rest as the reference does. */
+static inline __m256i load_32_bytes(const void *p, size_t at)
+{
+    return _mm256_loadu_si256((const __m256i *) (const void *) ((const char *) p + at));
+}
+
+uint32_t TIER(largest_half)(const uint16_t *x, size_t n_elem)
+{
+    enum { STEP = 32 };
+    const __m256i magnitude = _mm256_set1_epi16(0x7FFF);
+    __m256i a = _mm256_setzero_si256(), b = a;
+    size_t i = 0;
+    for (; i + STEP <= n_elem; i += STEP) {
+        a = _mm256_max_epu16(a, _mm256_and_si256(load_32_bytes(x, 2 * i), magnitude));
+        b = _mm256_max_epu16(b, _mm256_and_si256(load_32_bytes(x, 2 * i + 32), magnitude));
+    }
+    uint16_t lanes[STEP / 2];
+    _mm256_storeu_si256((__m256i *) (void *) lanes, _mm256_max_epu16(a, b));
+    uint32_t rest = uqm_largest_half_ref(
+        (const uint16_t *) (const void *) ((const char *) x + 2 * i), n_elem - i);
+    uint32_t most = uqm_largest_half_ref(lanes, STEP / 2);
+    return most > rest ? most : rest;
+}
+
+uint32_t TIER(largest_f32)(const float *x, size_t n_elem)
+{
+    enum { STEP = 16 };
+    const __m256i magnitude = _mm256_set1_epi32(INT32_MAX);
+    __m256i a = _mm256_setzero_si256(), b = a;
+    size_t i = 0;
+    for (; i + STEP <= n_elem; i += STEP) {
+        a = _mm256_max_epu32(a, _mm256_and_si256(load_32_bytes(x, 4 * i), magnitude));
+        b = _mm256_max_epu32(b, _mm256_and_si256(load_32_bytes(x, 4 * i + 32), magnitude));
+    }
+    float lanes[STEP / 2];
+    _mm256_storeu_si256((__m256i *) (void *) lanes, _mm256_max_epu32(a, b));
+    uint32_t rest =
+        uqm_largest_f32_ref((const float *) (const void *) ((const char *) x + 4 * i), n_elem - i);
+    uint32_t most = uqm_largest_f32_ref(lanes, STEP / 2);
+    return most > rest ? most : rest;
+}

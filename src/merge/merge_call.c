@@ -86,6 +86,7 @@ static struct uqm_write_params write_params(const struct call *c, size_t i)
         .no_copy_tokenizer = c->params->no_copy_tokenizer,
         .no_model_card = c->params->no_model_card,
         .allow_nan = c->params->allow_nan,
+        .report = c->params->report,
     };
 }
 

@@ -35,6 +35,48 @@ uint64_t uqm_merge_report_memory(const struct uqm_recipe_source *rs, size_t tile
            (rs->max_parts + 1) * (uint64_t) CARRY_BYTES;
 }
 
+/* --- the sample --- */
+
+enum { SAMPLE_BITS = 4, LEAST_SAMPLED_ELEM = 1 << 20 };
+
+static size_t block_elem(const struct uqm_merge_report *r, size_t tensor)
+{
+    return (size_t) BLOCK_BYTES * 8 / uqm_dtype_bits(r->rs->source.tensors[tensor].dtype);
+}
+
+static bool is_sampled(const struct uqm_merge_report *r, size_t tensor)
+{
+    return r->kind == UQM_REPORT_SAMPLED &&
+           r->rs->source.tensors[tensor].n_elem >= LEAST_SAMPLED_ELEM;
+}
+
+/* One of every 16 blocks; its place among them goes by multiples of the golden ratio, so that no
+ * period of rows or heads falls in with it. */
+static bool is_compared(const struct uqm_merge_report *r, size_t tensor, uint64_t block)
+{
+    if (r->kind == UQM_REPORT_OFF || !is_sampled(r, tensor))
+        return r->kind != UQM_REPORT_OFF;
+    uint64_t group = block >> SAMPLE_BITS;
+    uint64_t place = group * UINT64_C(0x9E3779B97F4A7C15) >> (64 - SAMPLE_BITS);
+    return (block & ((1 << SAMPLE_BITS) - 1)) == place;
+}
+
+unsigned uqm_report_weight(const struct uqm_merge_report *r, size_t tensor)
+{
+    return is_sampled(r, tensor) ? 1 << SAMPLE_BITS : 1;
+}
+
+uint64_t uqm_report_compared(const struct uqm_merge_report *r, size_t tensor)
+{
+    uint64_t n_elem = r->rs->source.tensors[tensor].n_elem, each = block_elem(r, tensor), n = 0;
+    if (!is_sampled(r, tensor))
+        return n_elem;
+    for (uint64_t block = 0; block * each < n_elem; block++)
+        if (is_compared(r, tensor, block))
+            n += uqm_min_u64(each, n_elem - block * each);
+    return n;
+}
+
 /* --- a block --- */
 
 /* A tile being looked at, cut into blocks. */
@@ -98,6 +140,23 @@ static void measure(struct uqm_report_sums *out, const struct look *l, const str
     uqm_report_measure(out, x->data, x->dtype, y->data, y->dtype, n);
 }
 
+/* NaN and infinite elements alone, the rest of *out stays as it is. */
+static void count_specials(struct uqm_report_sums *out, const struct look *l, const struct run *x,
+                           size_t n)
+{
+    const struct uqm_compare_kernels *k = &l->report->compare;
+    const uint32_t f16_infinity = 0x7C00, bf16_infinity = 0x7F80, f32_infinity = 0x7F800000;
+    if ((x->dtype == UQM_F16 && k->largest_half(x->data, n) < f16_infinity) ||
+        (x->dtype == UQM_BF16 && k->largest_half(x->data, n) < bf16_infinity) ||
+        (x->dtype == UQM_F32 && k->largest_f32(x->data, n) < f32_infinity))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        double v = uqm_report_element(x->data, x->dtype, i);
+        out->n_nan += isnan(v) ? 1 : 0;
+        out->n_inf += isinf(v) ? 1 : 0;
+    }
+}
+
 static void find_signs(float *s, const struct look *l, const struct run *x, const struct run *b,
                        size_t n)
 {
@@ -138,6 +197,18 @@ static void cast_vote(struct uqm_report_sums *out, const struct look *l, const s
     out->n_same = votes.n_same;
 }
 
+/* The output's block, and of what is reported the parts'. */
+static void count_block(struct uqm_report_sums *out, const struct look *l, size_t first, size_t n)
+{
+    struct uqm_merge_report *r = l->report;
+    struct run x = take(l->out, l->out_dtype, first);
+    count_specials(&out[0], l, &x, n);
+    for (size_t p = 0; p < l->pt->n_parts && r->kind != UQM_REPORT_OFF; p++) {
+        x = take(l->parts[p].data, part_dtype(r->rs, &l->pt->parts[p]), first);
+        count_specials(&out[p + 1], l, &x, n);
+    }
+}
+
 static void do_block(void *ctx, size_t item, int worker)
 {
     const struct look *l = ctx;
@@ -149,6 +220,10 @@ static void do_block(void *ctx, size_t item, int worker)
     struct ballot ballot;
 
     memset(out, 0, (n_parts + 1) * sizeof *out);
+    if (!is_compared(r, l->range->tensor, l->range->first_elem / l->block_elem + item)) {
+        count_block(out, l, first, n);
+        return;
+    }
     struct run y = take(l->out, l->out_dtype, first);
     widen(&y, buffers, l, n);
     measure(&out[0], l, &y, &y, n);
@@ -190,11 +265,6 @@ static void find_made_nan(struct uqm_merge_report *r, const struct look *l, size
     }
 }
 
-static size_t block_elem(const struct uqm_merge_report *r, size_t tensor)
-{
-    return (size_t) BLOCK_BYTES * 8 / uqm_dtype_bits(r->rs->source.tensors[tensor].dtype);
-}
-
 /* Whole blocks, and what the tensor ends with. */
 static void look_at_blocks(struct uqm_merge_report *r, const struct uqm_range *range,
                            const struct uqm_seen *parts, const void *out)
@@ -216,8 +286,8 @@ static void look_at_blocks(struct uqm_merge_report *r, const struct uqm_range *r
     uqm_parallel(n_blocks < FEWEST_PARALLEL ? NULL : r->threads, n_blocks, do_block, &l);
     const struct uqm_report_sums *block = r->records;
     for (size_t b = 0; b < n_blocks; b++, block += n_records) {
-        for (size_t k = 0; k < n_records; k++)
-            uqm_report_add(&sums[k], &block[k]);
+        for (size_t k = 0; k < n_records && sums; k++)
+            uqm_report_add(&sums[k], &block[k], 1);
         if (block[0].n_nan && !r->made_nan)
             find_made_nan(r, &l, b);
     }
@@ -315,7 +385,7 @@ static int make_sums(struct uqm_merge_report *r, struct uqm_err *err)
     if (!r->run_seen || !r->carry_seen)
         return uqm_plan_no_memory(rs, err);
     for (size_t i = 0; r->tensors && i < rs->source.n_tensors; i++) {
-        if (rs->plan[i].fate != UQM_FATE_MERGED || rs->plan[i].outside)
+        if (rs->plan[i].fate != UQM_FATE_MERGED || rs->plan[i].outside || r->kind == UQM_REPORT_OFF)
             continue;
         r->tensors[i] = uqm_arena_alloc(&r->arena, rs->plan[i].n_parts + 1, sizeof **r->tensors);
         if (!r->tensors[i])
@@ -325,13 +395,15 @@ static int make_sums(struct uqm_merge_report *r, struct uqm_err *err)
 }
 
 int uqm_merge_report_create(struct uqm_merge_report **out, struct uqm_recipe_source *rs,
-                            struct uqm_threads *threads, size_t tile_bytes, struct uqm_err *err)
+                            struct uqm_threads *threads, size_t tile_bytes,
+                            enum uqm_report_kind kind, struct uqm_err *err)
 {
     struct uqm_merge_report *r = calloc(1, sizeof *r);
     if (!r)
         return uqm_plan_no_memory(rs, err);
     size_t n_threads = threads ? (size_t) uqm_threads_count(threads) : 1;
     r->rs = rs;
+    r->kind = kind;
     r->threads = threads;
     r->records_bytes = (size_t) records_bytes(rs, tile_bytes);
     r->scratch_bytes = n_threads * SCRATCH_BYTES;

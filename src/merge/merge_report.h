@@ -24,14 +24,16 @@ uint64_t uqm_merge_report_memory(const struct uqm_recipe_source *rs, size_t tile
  * tensor's elements, none left out, cut anywhere. threads may be NULL.
  */
 int uqm_merge_report_create(struct uqm_merge_report **out, struct uqm_recipe_source *rs,
-                            struct uqm_threads *threads, size_t tile_bytes, struct uqm_err *err);
+                            struct uqm_threads *threads, size_t tile_bytes,
+                            enum uqm_report_kind kind, struct uqm_err *err);
 /*
  * UQM_ERR_FORMAT when a tile so far held a NaN that no input has at that element: the message names
  * tensor and element. To be asked after every tile, unless such NaNs are allowed.
  */
 int uqm_merge_report_check(const struct uqm_merge_report *report, struct uqm_err *err);
 /* The document, and of it what `merge --json` shows: everything but the tensors. New references;
- * NULL: no memory. */
+ * NULL: no memory. UQM_REPORT_OFF has no document, and null
+ * for a summary. */
 json_t *uqm_merge_report_document(const struct uqm_merge_report *report);
 json_t *uqm_merge_report_summary(const struct uqm_merge_report *report);
 /* What was gathered of a tensor, to be kept for a later run, or to be filled in by it before the

@@ -9,6 +9,7 @@
 
 struct uqm_merge_report {
     struct uqm_recipe_source *rs;
+    enum uqm_report_kind kind;
     struct uqm_threads *threads;
     struct uqm_kernels kernels;
     struct uqm_compare_kernels compare;
@@ -31,6 +32,11 @@ struct uqm_merge_report {
     size_t nan_tensor;
     uint64_t nan_elem;
 };
+
+/* How many elements of a tensor are compared with the inputs', and of how many each of them stands
+ * for one. */
+uint64_t uqm_report_compared(const struct uqm_merge_report *report, size_t tensor);
+unsigned uqm_report_weight(const struct uqm_merge_report *report, size_t tensor);
 
 /* Which of a tensor's parts is the base, or -1. */
 static inline long uqm_report_base_part(const struct uqm_plan_tensor *pt)

@@ -58,6 +58,7 @@ static json_t *describe_tensor(const struct uqm_merge_report *r, size_t index)
     json_t *doc = json_object();
     ok = ok && doc && add(doc, "name", json_string(t->name)) &&
          add(doc, "elements", count(t->n_elem)) &&
+         add(doc, "compared", count(uqm_report_compared(r, index))) &&
          add(doc, "unanimous", has_base ? number(uqm_report_agreement(&sums[0])) : json_null()) &&
          add(doc, "nan", count(sums[0].n_nan)) && add(doc, "inf", count(sums[0].n_inf));
     if (ok)
@@ -95,8 +96,8 @@ static void total(struct uqm_report_sums *x, struct uqm_report_sums *y, bool *vo
         for (size_t p = 0; r->tensors[i] && p < pt->n_parts; p++) {
             if (pt->parts[p].input != input)
                 continue;
-            uqm_report_add(x, &r->tensors[i][p + 1]);
-            uqm_report_add(y, &r->tensors[i][0]);
+            uqm_report_add(x, &r->tensors[i][p + 1], uqm_report_weight(r, i));
+            uqm_report_add(y, &r->tensors[i][0], uqm_report_weight(r, i));
             *votes |= uqm_report_base_part(pt) >= 0 && !pt->parts[p].is_base;
         }
     }
@@ -125,9 +126,11 @@ static json_t *describe_inputs(const struct uqm_merge_report *r)
 json_t *uqm_merge_report_summary(const struct uqm_merge_report *r)
 {
     struct uqm_report_sums out = { 0 };
+    if (r->kind == UQM_REPORT_OFF)
+        return json_null();
     for (size_t i = 0; i < r->rs->source.n_tensors; i++)
         if (r->tensors[i])
-            uqm_report_add(&out, &r->tensors[i][0]);
+            uqm_report_add(&out, &r->tensors[i][0], 1);
     json_t *inputs = describe_inputs(r), *doc = json_object();
     if (inputs && doc && add(doc, "nan", count(out.n_nan)) && add(doc, "inf", count(out.n_inf)))
         return json_object_set_new(doc, "inputs", inputs) == 0 ? doc : (json_decref(doc), NULL);
@@ -142,6 +145,7 @@ json_t *uqm_merge_report_document(const struct uqm_merge_report *r)
     json_t *doc = json_object();
     bool ok = summary && tensors && doc && add(doc, "version", json_integer(1)) &&
               add(doc, "method", json_string(r->rs->recipe->method->name)) &&
+              add(doc, "sampled", json_boolean(r->kind == UQM_REPORT_SAMPLED)) &&
               json_object_update(doc, summary) == 0 &&
               json_object_set(doc, "tensors", tensors) == 0;
     json_decref(summary);

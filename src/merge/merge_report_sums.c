@@ -44,15 +44,16 @@ void uqm_report_signs(float *s, const void *x, enum uqm_dtype x_dtype, const voi
     }
 }
 
-void uqm_report_add(struct uqm_report_sums *sum, const struct uqm_report_sums *more)
+void uqm_report_add(struct uqm_report_sums *sum, const struct uqm_report_sums *more,
+                    unsigned weight)
 {
-    sum->d2 += more->d2;
-    sum->x2 += more->x2;
+    sum->d2 += weight * more->d2;
+    sum->x2 += weight * more->x2;
     sum->max_abs = more->max_abs > sum->max_abs ? more->max_abs : sum->max_abs;
     sum->n_nan += more->n_nan;
     sum->n_inf += more->n_inf;
-    sum->n_moved += more->n_moved;
-    sum->n_same += more->n_same;
+    sum->n_moved += weight * more->n_moved;
+    sum->n_same += weight * more->n_same;
 }
 
 static bool is_finite(const struct uqm_report_sums *s)

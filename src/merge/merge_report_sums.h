@@ -22,8 +22,9 @@ void uqm_report_measure(struct uqm_report_sums *out, const void *x, enum uqm_dty
 /* s_i = -1, 0, 1: the sign of x_i - b_i; 0 for NaN. */
 void uqm_report_signs(float *s, const void *x, enum uqm_dtype x_dtype, const void *b,
                       enum uqm_dtype b_dtype, size_t n_elem);
-/* Fold one more run of elements into *sum. */
-void uqm_report_add(struct uqm_report_sums *sum, const struct uqm_report_sums *more);
+/* Fold one more run of elements into *sum; all but max_abs, n_nan and n_inf `weight` times. */
+void uqm_report_add(struct uqm_report_sums *sum, const struct uqm_report_sums *more,
+                    unsigned weight);
 
 /* How far x lies from y: |x - y| / |y|, max |x_i - y_i|, x.y / (|x| |y|). NaN where an element is
  * no number, or the quotient has no meaning. */

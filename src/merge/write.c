@@ -111,7 +111,8 @@ static int begin(struct uqm_writer *w, struct uqm_err *err)
     if (ret == UQM_OK)
         ret = uqm_input_hash_create(&w->hash, w->rs, &w->plan, w->threads, err);
     if (ret == UQM_OK)
-        ret = uqm_merge_report_create(&w->report, w->rs, w->threads, w->plan.tile_bytes, err);
+        ret = uqm_merge_report_create(&w->report, w->rs, w->threads, w->plan.tile_bytes,
+                                      w->params->report, err);
     if (ret == UQM_OK)
         ret = uqm_writer_replay(w, err);
     if (ret == UQM_OK && !uqm_publish_is_done(w->publish))

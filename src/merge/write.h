@@ -8,6 +8,7 @@
 #include "compute/threads.h"
 #include "src/checkpoint/source.h"
 #include "src/format/recipe.h"
+#include "src/uqmerge.h"
 
 struct uqm_write_params {
     const char *out_dir;
@@ -15,6 +16,7 @@ struct uqm_write_params {
     uint64_t shard_bytes; /* 0: 5 * 10^9 */
     bool no_copy_tokenizer, no_model_card;
     bool allow_nan; /* write elements that became NaN, and are it in no input */
+    enum uqm_report_kind report;
 };
 
 /* source: from uqm_recipe_open() on the same recipe. *result: the JSON of `merge`, the caller's. */

@@ -383,7 +383,7 @@ int uqm_writer_small_files(struct uqm_writer *w, struct uqm_err *err)
         ret = put(w, "mergekit_config.yml", w->recipe->text, w->recipe->text_len, err);
     if (ret == UQM_OK && !w->params->no_model_card)
         ret = write_card(w, err);
-    if (ret == UQM_OK)
+    if (ret == UQM_OK && w->params->report != UQM_REPORT_OFF)
         ret = write_report(w, err);
     return ret;
 }

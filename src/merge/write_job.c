@@ -100,6 +100,7 @@ int uqm_writer_job(struct uqm_job_id *out, const struct uqm_writer *w, struct uq
         uqm_job_add(job, shard->header.bytes, shard->header.n_bytes);
         uqm_job_add_u64(job, shard->n_bytes);
     }
+    uqm_job_add_u64(job, (uint64_t) w->params->report); /* the journal holds its sums */
     add_source(job, w->rs);
     *out = uqm_job_id(job);
     uqm_job_destroy(&job);

@@ -190,6 +190,31 @@ static void votes_are_counted_one_by_one(void **state)
     }
 }
 
+static void the_largest_magnitude_is_found_wherever_it_lies(void **state)
+{
+    (void) state;
+    const struct compare_tiers t = compare_tiers_here();
+    struct random r = { 12 };
+    for (size_t c = 0; c < (size_t) N_BLOCK_LENGTHS * N_SHIFTS; c++) {
+        size_t n = block_lengths[c / N_SHIFTS], shift = shifts[c % N_SHIFTS];
+        struct buffer x = buffer_make(n * 4, shift);
+        fill_awkward(&r, x.p, n);
+        uint32_t f32 = 0, half = 0;
+        for (size_t i = 0; i < n; i++) {
+            uint32_t v;
+            memcpy(&v, (unsigned char *) x.p + 4 * i, 4);
+            f32 = (v & 0x7FFFFFFF) > f32 ? v & 0x7FFFFFFF : f32;
+            half = (v & 0x7FFF) > half ? v & 0x7FFF : half;
+            half = (v >> 16 & 0x7FFF) > half ? v >> 16 & 0x7FFF : half;
+        }
+        for (size_t k = 0; k < t.n; k++) {
+            assert_int_equal(t.v[k].largest_f32(x.p, n), f32);
+            assert_int_equal(t.v[k].largest_half(x.p, 2 * n), half);
+        }
+        buffer_check_and_free(&x);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +222,7 @@ int main(void)
         cmocka_unit_test(sixteen_bits_are_compared_as_the_floats_they_stand_for),
         cmocka_unit_test(sums_are_the_formulas_in_double),
         cmocka_unit_test(votes_are_counted_one_by_one),
+        cmocka_unit_test(the_largest_magnitude_is_found_wherever_it_lies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <unistd.h>
 
 #include "src/format/json.h"
 #include "tests/unit/merge/merge_test.h"
@@ -55,6 +56,8 @@ static char *start(bool f64, const char *more)
     return dir;
 }
 
+static enum uqm_report_kind kind; /* of all merges; tests set it back */
+
 static int merge(const char *dir, bool allow_nan, uint64_t memory, int n_threads,
                  struct uqm_err *err)
 {
@@ -67,6 +70,7 @@ static int merge(const char *dir, bool allow_nan, uint64_t memory, int n_threads
         .out_dir = out,
         .overwrite = true,
         .allow_nan = allow_nan,
+        .report = kind,
     };
     int ret = uqm_merge(&json, &params, err);
     free(json);
@@ -266,7 +270,7 @@ static char *report_in_runs(struct uqm_source *source, size_t most)
     struct uqm_recipe_source *rs = uqm_recipe_source_of(source);
     struct uqm_merge_report *r = NULL;
     struct uqm_err err = { 0 };
-    assert_ok(uqm_merge_report_create(&r, rs, NULL, 1 << 16, &err), err);
+    assert_ok(uqm_merge_report_create(&r, rs, NULL, 1 << 16, UQM_REPORT_SAMPLED, &err), err);
     long at = uqm_source_find(source, "w");
     struct uqm_seen seen[3] = { 0 };
     uint64_t state = most;
@@ -332,9 +336,99 @@ static void threads_and_memory_change_no_byte(void **state)
     test_rm(dir);
 }
 
+/* --- samples --- */
+
+enum { MANY = (1 << 20) + 4096 * 7 + 13 };
+
+/* base and a in bf16, which differ more the farther back an element stands. */
+static char *start_large(size_t nan_at)
+{
+    char *dir = test_mkdtemp();
+    uint16_t *x[2];
+    uint64_t state = 9;
+    for (size_t k = 0; k < 2; k++)
+        if (!(x[k] = malloc(MANY * sizeof *x[k])))
+            fail();
+    for (size_t i = 0; i < MANY; i++) {
+        double v = noise(&state), d = noise(&state) * (double) i / MANY / 5;
+        x[0][i] = uqm_bf16_of_f32((float) v);
+        x[1][i] = uqm_bf16_of_f32((float) (i % 4 ? v + d : v));
+    }
+    if (nan_at > 0) { /* inf - inf in the task vector */
+        x[0][nan_at] = 0x7F80;
+        x[1][nan_at] = 0x7F80;
+    }
+    for (size_t k = 0; k < 2; k++) {
+        struct made_tensor t = { "w", UQM_BF16, 1, { MANY }, x[k] };
+        make_model(dir, k ? "a" : "base", "{}", &t, 1);
+        free(x[k]);
+    }
+    write_text(in_dir(dir, "r.yml"), "merge_method: task_arithmetic\nbase_model: base\nmodels:\n"
+                                     "  - {model: a, parameters: {weight: 0.7}}\n");
+    return dir;
+}
+
+static void a_sample_stands_for_the_whole(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    char *dir = start_large(0);
+    json_t *docs[2];
+    for (int i = 0; i < 2; i++) {
+        kind = i ? UQM_REPORT_FULL : UQM_REPORT_SAMPLED;
+        assert_ok(merge(dir, false, 64 << 20, 2, &err), err);
+        docs[i] = report(dir);
+        assert_true(json_is_true(json_object_get(docs[i], "sampled")) == !i);
+    }
+    kind = UQM_REPORT_SAMPLED;
+    const json_t *some = tensor(docs[0], "w"), *all = tensor(docs[1], "w");
+    json_int_t compared = json_integer_value(json_object_get(some, "compared"));
+    assert_int_equal(json_integer_value(json_object_get(all, "compared")), MANY);
+    assert_true(compared > MANY / 18 && compared < MANY / 14);
+    static const char *const keys[] = { "rel_l2", "cosine", "sign_agreement", "max_abs" };
+    const json_t *of_some = json_array_get(json_object_get(some, "inputs"), 0);
+    const json_t *of_all = json_array_get(json_object_get(all, "inputs"), 0);
+    for (size_t k = 0; k < 4; k++)
+        assert_near(of_some, keys[k], json_real_value(json_object_get(of_all, keys[k])),
+                    k == 3 ? 0.1 : 0.02);
+    /* over all tensors, of which there is one: the same quotients */
+    const json_t *top = json_array_get(json_object_get(docs[0], "inputs"), 0);
+    assert_near(top, "rel_l2", json_real_value(json_object_get(of_some, "rel_l2")), 1e-12);
+    json_decref(docs[0]);
+    json_decref(docs[1]);
+    test_rm(dir);
+}
+
+static void what_became_nan_is_found_in_every_block_and_without_a_report(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    static const size_t places[] = { 1, 5000, 123456, MANY - 1 };
+    for (size_t i = 0; i < 8; i++) {
+        char want[80], *dir = start_large(places[i / 2]);
+        snprintf(want, sizeof want, "tensor w: element %zu became NaN", places[i / 2]);
+        kind = i % 2 ? UQM_REPORT_OFF : UQM_REPORT_SAMPLED;
+        assert_fails(merge(dir, false, 64 << 20, 2, &err), err, UQM_ERR_FORMAT, want);
+        assert_ok(merge(dir, true, 64 << 20, 2, &err), err);
+        if (kind == UQM_REPORT_OFF) {
+            assert_int_not_equal(access(in_dir(dir, "out/%s", UQM_REPORT_NAME), F_OK), 0);
+        } else {
+            json_t *doc = report(dir);
+            const json_t *t = tensor(doc, "w"), *in = json_object_get(t, "inputs");
+            assert_int_equal(json_integer_value(json_object_get(t, "nan")), 1);
+            assert_int_equal(json_integer_value(json_object_get(json_array_get(in, 0), "inf")), 1);
+            json_decref(doc);
+        }
+        test_rm(dir);
+    }
+    kind = UQM_REPORT_SAMPLED;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_sample_stands_for_the_whole),
+        cmocka_unit_test(what_became_nan_is_found_in_every_block_and_without_a_report),
         cmocka_unit_test(distances_and_signs_are_those_of_the_written_tensor),
         cmocka_unit_test(without_a_base_there_are_no_task_vectors),
         cmocka_unit_test(an_inputs_own_nan_is_counted_and_written),
