@@ -257,6 +257,18 @@ struct uqm_eval_params {
 };
 UQM_API int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *err);
 
+struct uqm_experiment_params {
+    struct uqm_common common; /* seed must be 0: a study's seeds stand in its file */
+    const char *study_path;   /* required */
+    const char *out_dir;      /* required: new, empty, or left by an earlier run */
+    struct uqm_strings only;  /* names of tables, "f1", "t1", ...; none: what the study says */
+    bool dry_run;             /* the result lists the jobs; nothing is asked or written */
+};
+/* The paper's tables over a study file (docs/experiments.md). An interrupted call goes on from the
+ * last answer that was found. */
+UQM_API int uqm_experiment(char **json, const struct uqm_experiment_params *params,
+                           struct uqm_err *err);
+
 struct uqm_report_params {
     struct uqm_common common;
     struct uqm_strings files; /* what uq, select, eval, diff, merge and experiment gave as JSON, and

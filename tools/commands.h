@@ -10,7 +10,7 @@
 #include "tools/text.h"
 
 extern const struct cli_command cmd_inspect, cmd_diff, cmd_merge, cmd_verify, cmd_ask, cmd_uq,
-    cmd_select, cmd_eval, cmd_devices, cmd_report, cmd_sign;
+    cmd_select, cmd_eval, cmd_devices, cmd_report, cmd_sign, cmd_experiment;
 
 enum { PRINT_TENSORS = 1, PRINT_ALL = 2 };
 
@@ -24,6 +24,7 @@ void print_ask(FILE *out, const json_t *result, unsigned flags);
 void print_uq(FILE *out, const json_t *result, unsigned flags);
 void print_select(FILE *out, const json_t *result, unsigned flags);
 void print_eval(FILE *out, const json_t *result, unsigned flags);
+void print_experiment(FILE *out, const json_t *result, unsigned flags);
 void print_page(FILE *out, const json_t *result, unsigned flags);
 void print_devices(FILE *out, const json_t *result, unsigned flags);
 

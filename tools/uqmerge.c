@@ -5,13 +5,13 @@
 #include "tools/commands.h"
 
 static const struct cli_command *const commands[] = {
-    &cmd_inspect, &cmd_diff,   &cmd_merge, &cmd_verify, &cmd_sign,    &cmd_ask,
-    &cmd_uq,      &cmd_select, &cmd_eval,  &cmd_report, &cmd_devices,
+    &cmd_inspect, &cmd_diff,   &cmd_merge, &cmd_verify,     &cmd_sign,   &cmd_ask,
+    &cmd_uq,      &cmd_select, &cmd_eval,  &cmd_experiment, &cmd_report, &cmd_devices,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 /* The contract's other commands: refused by name, not advertised. */
-static const char *const absent[] = { "pack", "unpack", "convert", "experiment" };
+static const char *const absent[] = { "pack", "unpack", "convert" };
 
 static void help(FILE *out)
 {
@@ -20,7 +20,7 @@ static void help(FILE *out)
           "ones to merge by their uncertainty.\n\nCommands:\n",
           out);
     for (int i = 0; i < N_COMMANDS; i++)
-        fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     fputs("\n  uqmerge COMMAND --help   a command's arguments and options\n"
           "  uqmerge --version        the program's version\n",
           out);

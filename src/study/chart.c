@@ -7,13 +7,13 @@
 
 enum {
     WIDTH = 360,
-    LABELS = 116, /* where they end */
-    PLOT = 124,   /* where the plot begins ... */
+    LABELS = 130, /* where they end */
+    PLOT = 138,   /* where the plot begins ... */
     PLOT_END = 346,
     ROW = 20,
     TOP = 8,
     AXIS = 38, /* below the last row */
-    LABEL_COLUMNS = 17,
+    LABEL_COLUMNS = 20,
 };
 
 static size_t width_of(size_t utf8_len)

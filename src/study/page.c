@@ -26,8 +26,8 @@ static void put_head(struct uqm_html *h, const char *title)
     uqm_html_close(h);
 }
 
-/* The heading of a document: a study's and a table's own titles where they have them. */
-static const char *heading(const struct uqm_page_document *d)
+/* What a document is called: a study and a table by their own names. */
+static const char *name_of(const struct uqm_page_document *d)
 {
     const enum uqm_page_kind kind = uqm_page_kind_of(d->root);
     const char *own = kind == UQM_PAGE_STUDY   ? uqm_get_text(d->root, "study")
@@ -62,7 +62,7 @@ static void put_contents(struct uqm_html *h, const struct uqm_page_document *doc
     uqm_html_open(h, "ul");
     for (size_t i = 0; i < n; i++)
         if (has_section(&documents[i]))
-            put_link(h, "document", i + 1, heading(&documents[i]));
+            put_link(h, "document", i + 1, name_of(&documents[i]));
     if (layers)
         put_link(h, "layers", 0, "distances by layer");
     if (work)
@@ -75,8 +75,10 @@ static void put_tables(struct uqm_html *h, const json_t *tables)
 {
     size_t i;
     json_t *table;
-    json_array_foreach (tables, i, table)
+    json_array_foreach (tables, i, table) {
+        uqm_html_element(h, "h3", NULL, uqm_get_text(table, "title"));
         uqm_page_table(h, table);
+    }
 }
 
 static void put_section(struct uqm_html *h, const char *id, size_t number, const char *title,
@@ -115,11 +117,16 @@ static int put_document(struct uqm_html *h, const struct uqm_page_document *d, s
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for its tables", d->name);
     uqm_html_open(h, "section");
     uqm_html_attrf(h, "id", "document%zu", number);
-    uqm_html_element(h, "h2", NULL, heading(d));
-    uqm_html_element(h, "p", "kind", uqm_page_kind_name(kind));
-    if (kind == UQM_PAGE_DIFF)
-        put_diff_counts(h, d->root);
-    put_tables(h, tables);
+    if (kind == UQM_PAGE_TABLE) {
+        uqm_html_element(h, "h2", NULL, uqm_get_text(d->root, "title"));
+        uqm_page_table(h, d->root);
+    } else {
+        uqm_html_element(h, "h2", NULL, name_of(d));
+        uqm_html_element(h, "p", "kind", uqm_page_kind_name(kind));
+        if (kind == UQM_PAGE_DIFF)
+            put_diff_counts(h, d->root);
+        put_tables(h, tables);
+    }
     uqm_html_close(h);
     json_decref(tables);
     return UQM_OK;

@@ -56,7 +56,7 @@ int uqm_page_make(char **text, size_t *len, const char *title,
 
 /* --- what the page's files share --- */
 
-/* One table with its charts. */
+/* One table with its charts, below a heading that its title is. */
 void uqm_page_table(struct uqm_html *h, const json_t *table);
 
 /* A list of tables; NULL: no memory. */

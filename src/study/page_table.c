@@ -130,6 +130,9 @@ static const char *text_of(char **kept, const json_t *v)
     return *kept ? *kept : "?";
 }
 
+/* Longer ones may be broken anywhere, in a column that is wide enough. */
+enum { SHORT_TEXT = 14 };
+
 static void show_cell(struct uqm_html *h, const json_t *column, const json_t *row, bool first)
 {
     const char *key = uqm_get_text(column, "key"), *error_key = uqm_get_text(column, "error");
@@ -139,7 +142,12 @@ static void show_cell(struct uqm_html *h, const json_t *column, const json_t *ro
     uqm_html_open(h, first ? "th" : "td");
     if (first)
         uqm_html_attr(h, "scope", "row");
-    uqm_html_attr(h, "class", unit != UQM_UNIT_NONE ? "num" : "text");
+    char *kept = NULL;
+    const char *text_value = unit == UQM_UNIT_NONE ? text_of(&kept, v) : "";
+    uqm_html_attr(h, "class",
+                  unit != UQM_UNIT_NONE             ? "num"
+                  : strlen(text_value) > SHORT_TEXT ? "text long"
+                                                    : "text");
     if (json_is_number(v) && unit != UQM_UNIT_NONE) {
         struct uqm_number_text text;
         const double error = uqm_get_number(row, error_key);
@@ -149,11 +157,12 @@ static void show_cell(struct uqm_html *h, const json_t *column, const json_t *ro
             uqm_html_textf(h, " \u00b1 %s", uqm_unit_format(&text, unit, error));
             uqm_html_close(h);
         }
-    } else {
-        char *kept;
+    } else if (unit != UQM_UNIT_NONE) {
         uqm_html_text(h, text_of(&kept, v));
-        free(kept);
+    } else {
+        uqm_html_text(h, text_value);
     }
+    free(kept);
     uqm_html_close(h);
 }
 
@@ -306,7 +315,6 @@ void uqm_page_table(struct uqm_html *h, const json_t *table)
     const json_t *charts = json_object_get(table, "charts");
     size_t i;
     json_t *item;
-    uqm_html_element(h, "h3", NULL, uqm_get_text(table, "title"));
     show_paragraph(h, NULL, uqm_get_text(table, "about"));
     if (json_array_size(charts) > 0 || json_is_object(heat)) {
         uqm_html_open(h, "div");

@@ -4,7 +4,7 @@ set -u
 . "$UQM_TESTS/cli/lib.sh"
 
 prints help.txt 'the commands are listed' --help
-for command in inspect diff merge verify sign ask uq select eval report devices; do
+for command in inspect diff merge verify sign ask uq select eval experiment report devices; do
     prints "help-$command.txt" "$command has a help text" "$command" --help
 done
 prints help-merge.txt 'help wins over mistakes beside it' merge --memroy --help
@@ -50,6 +50,14 @@ refuses 2 '--samples: 0 is less than 1' 'a sample of nothing is refused' uq m --
 refuses 2 '--samples: 1.5 is not within' 'a share above one is refused' uq m --data d --samples 1.5
 refuses 2 '--dropout: 1 is not within' 'dropping everything is refused' uq m --data d --dropout 1
 
+refuses 2 'experiment: --out: a folder is required' 'experiment wants to know where to' \
+    experiment a.yml
+refuses 2 '--only: t15 is none of' 'experiment knows its tables' experiment a.yml --out o --only t1,t15
+refuses 1 'absent.yml' 'experiment names a file that is not there' experiment absent.yml --out o
+printf 'models: [a]\ndata: {held-in: [b.jsonl]}\nsedes: [1]\n' > "$work/odd.yml"
+refuses 1 'odd.yml:3: study: unknown key sedes; did you mean seeds?' \
+    'experiment names the line of a mistake' experiment odd.yml --out o
+holds '[ ! -e "$work/o" ]' 'a refused study leaves no folder'
 refuses 2 'report: --out: a page to write is required' 'report wants to know where to' report a.json
 refuses 1 'absent.json' 'report names a file that is not there' report absent.json --out p.html
 echo '{"answer": "B"}' > "$work/answer.json"
@@ -57,7 +65,7 @@ refuses 1 'answer: not a result that a report can show' 'report refuses what it 
     report answer.json --out p.html
 holds '[ ! -e "$work/p.html" ]' 'a refused report leaves no page'
 
-for command in pack unpack convert experiment; do
+for command in pack unpack convert; do
     refuses 1 "$command: is not in this version" "$command is known and absent" "$command" x
 done
 refuses 2 'did you mean ties' 'an unknown merge method is refused' \

@@ -1,0 +1,531 @@
+#include "src/study/study_run.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "src/base/fs.h"
+#include "src/format/json.h"
+#include "src/study/study_digest.h"
+
+/* Raised by a change of the program that changes answers. */
+enum { ANSWERS_VERSION = 1 };
+
+struct uqm_study_measure uqm_study_own_measure(const struct uqm_study *study)
+{
+    return (struct uqm_study_measure){ .seed = study->seeds[0],
+                                       .dropout = study->dropout,
+                                       .sample = study->samples };
+}
+
+size_t uqm_study_first(const struct uqm_study *study, enum uqm_study_role role)
+{
+    size_t first = 0;
+    for (int r = 0; r < (int) role; r++)
+        first += study->n_of_role[r];
+    return first;
+}
+
+/* --- before the first question --- */
+
+/* The device that networks will run on, by name: answers differ in their last digits. */
+static int find_device(struct uqm_study_run *run, struct uqm_err *err)
+{
+    const char *asked = run->common->device;
+    char *text = NULL;
+    if (!asked || !strcmp(asked, "auto")) {
+        int ret = uqm_devices(&text, err);
+        if (ret < 0)
+            return ret;
+        json_t *root = uqm_json_parse(text, strlen(text), "devices", false, err), *device;
+        size_t i;
+        free(text);
+        if (!root)
+            return (int) err->code;
+        json_array_foreach (json_object_get(root, "devices"), i, device)
+            if (json_is_true(json_object_get(device, "auto"))) {
+                const char *type = json_string_value(json_object_get(device, "type"));
+                const char *name = json_string_value(json_object_get(device, "name"));
+                const bool cpu = type && !strcmp(type, "cpu");
+                snprintf(run->device, sizeof run->device, "%s", cpu || !name ? "cpu" : name);
+            }
+        json_decref(root);
+        if (!run->device[0])
+            snprintf(run->device, sizeof run->device, "cpu");
+        return UQM_OK;
+    }
+    snprintf(run->device, sizeof run->device, "%s", asked);
+    return UQM_OK;
+}
+
+static int digest_all(struct uqm_study_run *run, struct uqm_err *err)
+{
+    const struct uqm_study *s = run->study;
+    int ret = UQM_OK;
+    for (size_t i = 0; i < s->n_sets && ret == UQM_OK; i++) {
+        uqm_report(run->env, "reading data sets", "sets", i, s->n_sets);
+        ret = uqm_check_cancel(run->env, err);
+        if (ret == UQM_OK)
+            ret = uqm_study_set_digest(&run->sets[i], run->env, &s->sets[i], err);
+        if (ret == UQM_OK && s->sets[i].role == UQM_HELD_IN && !run->sets[i].choice)
+            ret = uqm_fail(err, UQM_ERR_FORMAT,
+                           "%s:%d: %s is no multiple-choice set; uncertainty is measured on "
+                           "held-in sets",
+                           s->path, s->sets[i].line, s->sets[i].name);
+    }
+    for (size_t i = 0; i < s->n_models && ret == UQM_OK; i++) {
+        uqm_report(run->env, "reading models", "models", i, s->n_models);
+        ret = uqm_check_cancel(run->env, err);
+        if (ret == UQM_OK)
+            ret = uqm_study_model_digest(&run->models[i], run->common, run->cache, !run->dry_run,
+                                         s->models[i].path, err);
+    }
+    if (ret == UQM_OK && s->has_base)
+        ret = uqm_study_model_digest(&run->base, run->common, run->cache, !run->dry_run,
+                                     s->base.path, err);
+    if (ret == UQM_OK && s->vision_tower)
+        ret = uqm_study_model_digest(&run->tower, run->common, run->cache, !run->dry_run,
+                                     s->vision_tower, err);
+    return ret;
+}
+
+int uqm_study_run_init(struct uqm_study_run *run, struct uqm_err *err)
+{
+    run->linear =
+        (struct uqm_study_method){ .name = "linear", .info = uqm_method_of(UQM_METHOD_LINEAR) };
+    run->jobs = json_array();
+    run->asked = json_object();
+    int ret = run->jobs && run->asked ? find_device(run, err)
+                                      : uqm_fail(err, UQM_ERR_NOMEM, "no memory for a study");
+    return ret == UQM_OK ? digest_all(run, err) : ret;
+}
+
+void uqm_study_run_finish(struct uqm_study_run *run)
+{
+    json_decref(run->jobs);
+    json_decref(run->asked);
+}
+
+/* --- targets --- */
+
+static size_t count(uint64_t models)
+{
+    return (size_t) __builtin_popcountll(models);
+}
+
+static bool is_single(const struct uqm_study_target *t)
+{
+    return !t->method || count(t->models) == 1;
+}
+
+/* "reason", or "ties of 3: reason+know+chat". NULL: no memory. */
+static char *label_of(const struct uqm_study_run *run, const struct uqm_study_target *t)
+{
+    char *text = NULL;
+    size_t len = 0, n = 0;
+    FILE *f = open_memstream(&text, &len);
+    if (!f)
+        return NULL;
+    if (!is_single(t))
+        fprintf(f, "%s of %zu: ", t->method->name, count(t->models));
+    for (size_t i = 0; i < run->study->n_models; i++)
+        if (t->models >> i & 1)
+            fprintf(f, "%s%s", n++ ? "+" : "", run->study->models[i].name);
+    return fclose(f) == 0 ? text : NULL;
+}
+
+static json_t *params_json(const struct uqm_study_method *m)
+{
+    json_t *params = json_object();
+    for (size_t i = 0; params && i < m->n_params; i++)
+        json_object_set_new(params, m->params[i].info->name, json_real(m->params[i].value));
+    return params;
+}
+
+static json_t *target_key(const struct uqm_study_run *run, const struct uqm_study_target *t)
+{
+    json_t *models = json_array();
+    for (size_t i = 0; models && i < run->study->n_models; i++) {
+        const size_t at = run->ordered ? run->order[i] : i;
+        if (t->models >> at & 1)
+            json_array_append_new(models, json_string(run->models[at].text));
+    }
+    if (is_single(t))
+        return json_pack("{s:o}", "models", models);
+    const bool base = t->method->info->base == UQM_BASE_REQUIRED;
+    return json_pack("{s:o, s:s, s:o, s:s, s:I}", "models", models, "method", t->method->info->name,
+                     "parameters", params_json(t->method), "base", base ? run->base.text : "",
+                     "seed", (json_int_t) run->study->seeds[0]);
+}
+
+static void put_quoted(FILE *f, const char *text)
+{
+    fputc('"', f);
+    for (const unsigned char *p = (const unsigned char *) text; *p; p++) {
+        if (*p == '"' || *p == '\\')
+            fprintf(f, "\\%c", *p);
+        else if (*p < 0x20 || *p == 0x7f)
+            fprintf(f, "\\x%02x", *p);
+        else
+            fputc(*p, f);
+    }
+    fputs("\"\n", f);
+}
+
+static int put_real(FILE *f, const char *path, struct uqm_err *err)
+{
+    char *real = realpath(path, NULL);
+    if (!real)
+        return uqm_fail_errno(err, "%s", path);
+    put_quoted(f, real);
+    free(real);
+    return UQM_OK;
+}
+
+static void put_params(FILE *f, const struct uqm_study_method *m)
+{
+    const struct uqm_param_info *weight = uqm_method_param(m->info, "weight");
+    bool weighted = !weight;
+    if (weight || m->n_params > 0)
+        fputs("parameters:\n", f);
+    for (size_t i = 0; i < m->n_params; i++) {
+        const struct uqm_study_param *p = &m->params[i];
+        weighted |= p->info == weight;
+        if (p->info->type == UQM_PARAM_BOOL)
+            fprintf(f, "  %s: %s\n", p->info->name, p->value != 0 ? "true" : "false");
+        else if (p->info->type == UQM_PARAM_INT)
+            fprintf(f, "  %s: %.0f\n", p->info->name, p->value);
+        else
+            fprintf(f, "  %s: %.17g\n", p->info->name, p->value);
+    }
+    if (!weighted)
+        fputs("  weight: 1.0\n", f);
+}
+
+/* A merge as mergekit YAML: equal weights, the models in the study's order. */
+static int recipe_text(char **text, const struct uqm_study_run *run,
+                       const struct uqm_study_target *t, struct uqm_err *err)
+{
+    const struct uqm_study *s = run->study;
+    size_t len = 0;
+    int ret = UQM_OK;
+    FILE *f = open_memstream(text, &len);
+    if (!f)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a recipe");
+    fprintf(f, "merge_method: %s\n", t->method->info->name);
+    if (t->method->info->base == UQM_BASE_REQUIRED) {
+        fputs("base_model: ", f);
+        ret = put_real(f, s->base.path, err);
+    }
+    fputs("models:\n", f);
+    for (size_t i = 0; i < s->n_models && ret == UQM_OK; i++) {
+        const size_t at = run->ordered ? run->order[i] : i;
+        if (!(t->models >> at & 1))
+            continue;
+        fputs("  - model: ", f);
+        ret = put_real(f, s->models[at].path, err);
+    }
+    put_params(f, t->method);
+    bool bad = ferror(f) != 0;
+    bad = fclose(f) != 0 || bad;
+    if (ret == UQM_OK && bad)
+        ret = uqm_fail(err, UQM_ERR_NOMEM, "no memory for a recipe");
+    return ret;
+}
+
+/* The file that names the target to the library's calls: a folder, or a recipe in DIR/recipes.
+ * *path is the caller's. */
+static int target_path(char **path, const struct uqm_study_run *run,
+                       const struct uqm_study_target *t, struct uqm_err *err)
+{
+    char *text = NULL, *dir = uqm_path_join(run->dir, "recipes");
+    *path = NULL;
+    if (is_single(t)) {
+        free(dir);
+        *path = strdup(run->study->models[__builtin_ctzll(t->models)].path);
+        return *path ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "no memory for a path");
+    }
+    int ret = dir ? recipe_text(&text, run, t, err)
+                  : uqm_fail(err, UQM_ERR_NOMEM, "no memory for a recipe");
+    if (ret == UQM_OK &&
+        asprintf(path, "%s/%s-of-%zu-%016llx.yml", dir, t->method->info->name, count(t->models),
+                 (unsigned long long) uqm_xxh3_64(text, strlen(text), 0)) < 0) {
+        *path = NULL;
+        ret = uqm_fail(err, UQM_ERR_NOMEM, "no memory for a recipe");
+    }
+    if (ret == UQM_OK && mkdir(dir, 0777) != 0 && errno != EEXIST)
+        ret = uqm_fail_errno(err, "%s", dir);
+    if (ret == UQM_OK && !uqm_is_file(*path))
+        ret = uqm_replace_file(*path, text, strlen(text), err);
+    free(text);
+    free(dir);
+    return ret;
+}
+
+/* --- questions --- */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+}
+
+static double get(const json_t *object, const char *key)
+{
+    const json_t *v = json_object_get(object, key);
+    return json_is_number(v) ? json_number_value(v) : (double) NAN;
+}
+
+/* The one set of the one model of a result, as the answer that is kept. */
+static json_t *answer_of(const char *text, const char *value, const char *se, double seconds,
+                         struct uqm_err *err)
+{
+    json_t *root = uqm_json_parse(text, strlen(text), "the result", false, err);
+    if (!root)
+        return NULL;
+    const json_t *model = json_array_get(json_object_get(root, "models"), 0);
+    const json_t *set = json_array_get(json_object_get(model, "datasets"), 0);
+    const json_t *read = json_object_get(root, "bytes_read");
+    json_t *null = json_null();
+    json_t *v = json_object_get(set, value), *e = se ? json_object_get(set, se) : NULL;
+    json_t *answer = json_pack("{s:O, s:O, s:I, s:I, s:f, s:O}", "value", v ? v : null, "stderr",
+                               e ? e : null, "samples", (json_int_t) get(set, "samples"), "skipped",
+                               (json_int_t) get(set, "skipped"), "seconds", seconds, "bytes_read",
+                               read ? read : null);
+    json_decref(root);
+    if (!answer)
+        uqm_fail(err, UQM_ERR_NOMEM, "no memory for an answer");
+    return answer;
+}
+
+struct question {
+    const struct uqm_study_target *target;
+    const struct uqm_study_measure *measure; /* NULL: a score */
+    size_t set;
+};
+
+static struct uqm_question_params questions_of(const struct uqm_study_run *run,
+                                               const char *const *model, const char *const *data,
+                                               const struct uqm_study_sample *sample, size_t set)
+{
+    return (struct uqm_question_params){ .models = { model, 1 },
+                                         .data = { data, 1 },
+                                         .task = run->study->sets[set].task,
+                                         .vision_tower = run->study->vision_tower,
+                                         .sample_ratio = sample->ratio,
+                                         .sample_count = sample->count };
+}
+
+static int ask(json_t **answer, struct uqm_study_run *run, const struct question *q,
+               struct uqm_err *err)
+{
+    const struct uqm_study *s = run->study;
+    char *path = NULL, *data = NULL, *text = NULL;
+    const double start = now();
+    int ret = target_path(&path, run, q->target, err);
+    if (ret == UQM_OK && asprintf(&data, "%s=%s", s->sets[q->set].name, s->sets[q->set].path) < 0) {
+        data = NULL;
+        ret = uqm_fail(err, UQM_ERR_NOMEM, "no memory for a question");
+    }
+    const char *const model_arg[] = { path }, *const data_arg[] = { data };
+    const struct uqm_study_sample *sample = q->measure ? &q->measure->sample : &s->eval_samples;
+    if (ret == UQM_OK && q->measure) {
+        struct uqm_uq_params p = { .common = *run->common,
+                                   .questions =
+                                       questions_of(run, model_arg, data_arg, sample, q->set),
+                                   .perturb = q->measure->perturb,
+                                   .repeats = (int) s->repeats,
+                                   .dropout = q->measure->dropout,
+                                   .has_dropout = true };
+        p.common.seed = q->measure->seed;
+        ret = uqm_uq(&text, &p, err);
+    } else if (ret == UQM_OK) {
+        struct uqm_eval_params p = { .common = *run->common,
+                                     .questions =
+                                         questions_of(run, model_arg, data_arg, sample, q->set),
+                                     .max_new_tokens = s->max_new_tokens };
+        p.common.seed = s->seeds[0];
+        ret = uqm_eval(&text, &p, err);
+    }
+    if (ret == UQM_OK) {
+        *answer = answer_of(text, q->measure ? "uq" : "value", q->measure ? "stderr" : NULL,
+                            now() - start, err);
+        ret = *answer ? UQM_OK : (int) err->code;
+    }
+    free(path);
+    free(data);
+    free(text);
+    return ret;
+}
+
+static json_t *question_key(const struct uqm_study_run *run, const struct question *q)
+{
+    const struct uqm_study *s = run->study;
+    const bool choice = run->sets[q->set].choice;
+    const struct uqm_study_sample *sample = q->measure ? &q->measure->sample : &s->eval_samples;
+    /* The sample's seed is the measure's, or the study's own. */
+    json_t *key = json_pack(
+        "{s:i, s:s, s:o, s:s, s:s, s:s, s:f, s:I}", "version", ANSWERS_VERSION, "kind",
+        q->measure ? "uncertainty" : "score", "model", target_key(run, q->target), "data",
+        run->sets[q->set].digest.text, "vision_tower", s->vision_tower ? run->tower.text : "",
+        "device", run->device, "ratio", sample->ratio, "count", (json_int_t) sample->count);
+    const bool sampled = sample->ratio > 0 || sample->count > 0;
+    if (q->measure) {
+        const struct uqm_study_measure *m = q->measure;
+        json_object_set_new(key, "seed", json_integer((json_int_t) m->seed));
+        json_object_set_new(key, "perturb", json_integer(m->perturb ? m->perturb : 7));
+        json_object_set_new(key, "repeats", json_integer(s->repeats));
+        json_object_set_new(key, "dropout", json_real(m->dropout));
+    } else {
+        json_object_set_new(key, "seed", json_integer(sampled ? (json_int_t) s->seeds[0] : 0));
+        json_object_set_new(key, "max_new_tokens", json_integer(choice ? 0 : s->max_new_tokens));
+    }
+    return key;
+}
+
+/* What the job list says of a question. */
+static json_t *job_of(const struct uqm_study_run *run, const struct question *q)
+{
+    char *label = label_of(run, q->target);
+    const bool single = is_single(q->target);
+    const char *what = q->measure ? (single ? "uncertainty of models" : "uncertainty of merges")
+                       : run->sets[q->set].choice
+                           ? (single ? "accuracy of models" : "accuracy of merges")
+                           : (single ? "answers of models" : "answers of merges");
+    json_t *job = json_pack("{s:s, s:s, s:s}", "job", what, "model", label ? label : "?", "data",
+                            run->study->sets[q->set].name);
+    if (q->measure)
+        json_object_set_new(job, "seed", json_integer((json_int_t) q->measure->seed));
+    free(label);
+    return job;
+}
+
+/* Note a question the first time it is asked in this run. */
+static int note_job(struct uqm_study_run *run, const struct question *q, const json_t *key,
+                    bool cached, const json_t *answer, struct uqm_err *err)
+{
+    struct uqm_xxh3_hex name;
+    int ret = uqm_study_cache_name(&name, key, err);
+    if (ret < 0 || json_object_get(run->asked, name.text))
+        return ret;
+    json_t *job = job_of(run, q);
+    json_object_set_new(job, "cached", json_boolean(cached));
+    json_object_set(job, "seconds", json_object_get(answer, "seconds"));
+    json_object_set(job, "bytes_read", json_object_get(answer, "bytes_read"));
+    if (json_object_set_new(run->asked, name.text, json_true()) < 0 ||
+        json_array_append_new(run->jobs, job) < 0)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for the list of jobs");
+    if (cached)
+        run->n_cached++;
+    else if (answer)
+        run->n_done++;
+    return UQM_OK;
+}
+
+static int find_answer(json_t **answer, struct uqm_study_run *run, const struct question *q,
+                       const json_t *key, struct uqm_err *err)
+{
+    int ret = uqm_check_cancel(run->env, err);
+    const json_t *known = ret == UQM_OK ? uqm_study_cache_get(run->cache, key) : NULL;
+    *answer = NULL;
+    if (known) {
+        *answer = json_incref((json_t *) (uintptr_t) known);
+        return note_job(run, q, key, true, known, err);
+    }
+    if (ret == UQM_OK && run->dry_run) {
+        ret = note_job(run, q, key, false, NULL, err);
+        return ret == UQM_OK ? UQM_STUDY_WAITS : ret;
+    }
+    if (ret == UQM_OK) {
+        char *label = label_of(run, q->target);
+        uqm_log(run->env, UQM_LOG_INFO, "%s of %s on %s", q->measure ? "uncertainty" : "score",
+                label ? label : "?", run->study->sets[q->set].name);
+        free(label);
+        ret = ask(answer, run, q, err);
+    }
+    if (ret == UQM_OK)
+        ret = uqm_study_cache_put(run->cache, key, *answer, err);
+    if (ret == UQM_OK)
+        ret = note_job(run, q, key, false, *answer, err);
+    return ret;
+}
+
+static int value_of(struct uqm_study_value *out, struct uqm_study_run *run,
+                    const struct question *q, struct uqm_err *err)
+{
+    json_t *answer = NULL, *key = question_key(run, q);
+    *out = (struct uqm_study_value){ .value = (double) NAN, .se = (double) NAN };
+    int ret = key ? find_answer(&answer, run, q, key, err)
+                  : uqm_fail(err, UQM_ERR_NOMEM, "no memory for a question");
+    if (ret == UQM_OK) {
+        const double n = get(answer, "samples");
+        out->value = get(answer, "value");
+        out->se = get(answer, "stderr");
+        out->n_records = n > 0 ? (uint64_t) n : 0;
+    }
+    json_decref(answer);
+    json_decref(key);
+    return ret;
+}
+
+int uqm_study_uncertainty(struct uqm_study_value *out, struct uqm_study_run *run,
+                          const struct uqm_study_target *target,
+                          const struct uqm_study_measure *measure, size_t set, struct uqm_err *err)
+{
+    const struct question q = { .target = target, .measure = measure, .set = set };
+    return value_of(out, run, &q, err);
+}
+
+int uqm_study_score(struct uqm_study_value *out, struct uqm_study_run *run,
+                    const struct uqm_study_target *target, size_t set, struct uqm_err *err)
+{
+    const struct question q = { .target = target, .set = set };
+    return value_of(out, run, &q, err);
+}
+
+/* In a dry run all sets are asked before it is said that they are waited for. */
+static int mean_of(struct uqm_study_value *out, struct uqm_study_value *sets,
+                   struct uqm_study_run *run, const struct uqm_study_target *target,
+                   const struct uqm_study_measure *measure, enum uqm_study_role role,
+                   struct uqm_err *err)
+{
+    const size_t first = uqm_study_first(run->study, role), n = run->study->n_of_role[role];
+    double sum = 0, squares = 0;
+    bool waits = false;
+    *out = (struct uqm_study_value){ 0 };
+    for (size_t k = 0; k < n; k++) {
+        struct uqm_study_value v;
+        const struct question q = { .target = target, .measure = measure, .set = first + k };
+        int ret = value_of(&v, run, &q, err);
+        if (ret == UQM_STUDY_WAITS)
+            waits = true;
+        else if (ret < 0)
+            return ret;
+        sum += v.value;
+        squares += v.se * v.se;
+        out->n_records += v.n_records;
+        if (sets)
+            sets[k] = v;
+    }
+    out->value = n ? sum / (double) n : (double) NAN;
+    out->se = n ? sqrt(squares) / (double) n : (double) NAN;
+    return waits ? UQM_STUDY_WAITS : UQM_OK;
+}
+
+int uqm_study_mean_uncertainty(struct uqm_study_value *out, struct uqm_study_value *sets,
+                               struct uqm_study_run *run, const struct uqm_study_target *target,
+                               const struct uqm_study_measure *measure, struct uqm_err *err)
+{
+    return mean_of(out, sets, run, target, measure, UQM_HELD_IN, err);
+}
+
+int uqm_study_mean_score(struct uqm_study_value *out, struct uqm_study_value *sets,
+                         struct uqm_study_run *run, const struct uqm_study_target *target,
+                         enum uqm_study_role role, struct uqm_err *err)
+{
+    return mean_of(out, sets, run, target, NULL, role, err);
+}

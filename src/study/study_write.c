@@ -1,0 +1,397 @@
+#include "src/study/study_write.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/fs.h"
+#include "src/format/json.h"
+#include "src/study/page.h"
+
+/* --- CSV --- */
+
+static void put_field(FILE *f, const char *text)
+{
+    if (!strpbrk(text, ",\"\n\r")) {
+        fputs(text, f);
+        return;
+    }
+    fputc('"', f);
+    for (; *text; text++)
+        fprintf(f, *text == '"' ? "\"\"" : "%c", *text);
+    fputc('"', f);
+}
+
+static void put_value(FILE *f, const json_t *v)
+{
+    size_t i;
+    json_t *item;
+    if (json_is_integer(v)) {
+        fprintf(f, "%lld", (long long) json_integer_value(v));
+    } else if (json_is_real(v)) {
+        fprintf(f, "%.17g", json_real_value(v));
+    } else if (json_is_boolean(v)) {
+        fputs(json_is_true(v) ? "true" : "false", f);
+    } else if (json_is_string(v)) {
+        put_field(f, json_string_value(v));
+    } else if (json_is_array(v)) {
+        char *text = NULL;
+        size_t len = 0;
+        FILE *list = open_memstream(&text, &len);
+        json_array_foreach (v, i, item)
+            if (list)
+                fprintf(list, "%s%s", i ? "+" : "",
+                        json_is_string(item) ? json_string_value(item) : "");
+        if (list && fclose(list) == 0)
+            put_field(f, text);
+        free(text);
+    }
+}
+
+/* One line: the keys, or a row's values. */
+static void put_line(FILE *f, const json_t *columns, const json_t *row)
+{
+    size_t i;
+    json_t *column;
+    json_array_foreach (columns, i, column) {
+        const char *keys[] = { uqm_get_text(column, "key"), uqm_get_text(column, "error") };
+        for (size_t k = 0; k < 2; k++) {
+            if (!keys[k][0])
+                continue;
+            if (i || k)
+                fputc(',', f);
+            if (row)
+                put_value(f, json_object_get(row, keys[k]));
+            else
+                put_field(f, keys[k]);
+        }
+    }
+    fputc('\n', f);
+}
+
+char *uqm_study_csv(const json_t *table)
+{
+    const json_t *columns = json_object_get(table, "columns");
+    char *text = NULL;
+    size_t len = 0, i;
+    json_t *row;
+    FILE *f = open_memstream(&text, &len);
+    if (!f)
+        return NULL;
+    put_line(f, columns, NULL);
+    json_array_foreach (json_object_get(table, "rows"), i, row)
+        put_line(f, columns, row);
+    bool bad = ferror(f) != 0;
+    if (fclose(f) != 0 || bad) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+/* --- files --- */
+
+static int write_text(const struct uqm_study_run *run, const char *name, const char *text,
+                      struct uqm_err *err)
+{
+    char *path = uqm_path_join(run->dir, name);
+    int ret = text && path ? uqm_replace_file(path, text, strlen(text), err)
+                           : uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", name);
+    free(path);
+    return ret;
+}
+
+static int write_json(const struct uqm_study_run *run, const char *name, const json_t *root,
+                      struct uqm_err *err)
+{
+    char *text = root ? uqm_json_dump(root) : NULL;
+    int ret = write_text(run, name, text, err);
+    free(text);
+    return ret;
+}
+
+static int write_table(const struct uqm_study_run *run, const json_t *table, struct uqm_err *err)
+{
+    const char *name = uqm_get_text(table, "experiment");
+    char file[32];
+    snprintf(file, sizeof file, "%.20s.json", name);
+    int ret = write_json(run, file, table, err);
+    if (ret < 0)
+        return ret;
+    char *csv = uqm_study_csv(table);
+    snprintf(file, sizeof file, "%.20s.csv", name);
+    ret = write_text(run, file, csv, err);
+    free(csv);
+    return ret;
+}
+
+/* --- what was run --- */
+
+static json_t *sample_json(const struct uqm_study_sample *s)
+{
+    return s->count       ? json_integer((json_int_t) s->count)
+           : s->ratio > 0 ? json_real(s->ratio)
+                          : json_null();
+}
+
+static json_t *seeds_json(const struct uqm_study *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < s->n_seeds; i++)
+        json_array_append_new(list, json_integer((json_int_t) s->seeds[i]));
+    return list;
+}
+
+static json_t *models_json(const struct uqm_study_run *run)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < run->study->n_models; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", run->study->models[i].name,
+                                              "path", run->study->models[i].path, "digest",
+                                              run->models[i].text));
+    return list;
+}
+
+static json_t *data_json(const struct uqm_study_run *run)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < run->study->n_sets; i++) {
+        const struct uqm_study_set *set = &run->study->sets[i];
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:s, s:I, s:s}", "name", set->name, "role",
+                                        uqm_study_role_names[set->role], "path", set->path,
+                                        "records", (json_int_t) run->sets[i].n_records, "digest",
+                                        run->sets[i].digest.text));
+    }
+    return list;
+}
+
+static json_t *methods_json(const struct uqm_study *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < s->n_methods; i++) {
+        json_t *params = json_object();
+        for (size_t k = 0; params && k < s->methods[i].n_params; k++)
+            json_object_set_new(params, s->methods[i].params[k].info->name,
+                                json_real(s->methods[i].params[k].value));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:o}", "name", s->methods[i].name, "method",
+                                        s->methods[i].info->name, "parameters", params));
+    }
+    return list;
+}
+
+/* The selection that most tables are about; null when no table needed it. */
+static json_t *pick_json(const struct uqm_study_run *run, const struct uqm_study_pick *pick)
+{
+    json_t *order = json_array(), *selected = json_array();
+    if (!pick) {
+        json_decref(order);
+        json_decref(selected);
+        return json_null();
+    }
+    for (size_t i = 0; i < run->study->n_models; i++)
+        json_array_append_new(order, json_string(run->study->models[pick->order[i]].name));
+    for (size_t i = 0; i < pick->n_selected; i++)
+        json_array_append_new(selected, json_string(run->study->models[pick->order[i]].name));
+    return json_pack("{s:o, s:o, s:o}", "order", order, "stopped_at",
+                     pick->stopped_at ? json_integer((json_int_t) pick->stopped_at) : json_null(),
+                     "selected", selected);
+}
+
+static void setting(json_t *table, const char *name, json_t *value)
+{
+    json_t *row = uqm_table_row(table);
+    json_object_set_new(row, "what", json_string(name));
+    json_object_set_new(row, "value", value);
+}
+
+static json_t *all_records(void)
+{
+    return json_string("all records");
+}
+
+/* What the page shows of the index: the same values as tables. */
+static json_t *settings_table(const struct uqm_study_run *run, const json_t *index)
+{
+    const struct uqm_study *s = run->study;
+    const json_t *pick = json_object_get(index, "selection");
+    json_t *table = uqm_table_new("settings", "What was run", "");
+    uqm_table_column(table, "what", "setting", NULL, NULL);
+    uqm_table_column(table, "value", "value", NULL, NULL);
+    setting(table, "program", json_incref(json_object_get(index, "program")));
+    setting(table, "study file", json_string(s->path));
+    setting(table, "study file, XXH3-128", json_string(s->digest.text));
+    setting(table, "device", json_string(run->device));
+    setting(table, "seeds (the first is the study's own)", seeds_json(s));
+    setting(table, "repeats J", json_integer(s->repeats));
+    setting(table, "dropout", json_real(s->dropout));
+    const bool all = !s->samples.count && !(s->samples.ratio > 0);
+    const bool eval_all = !s->eval_samples.count && !(s->eval_samples.ratio > 0);
+    setting(table, "records of each set for uncertainty",
+            all ? all_records() : sample_json(&s->samples));
+    setting(table, "records of each set for scores",
+            eval_all ? all_records() : sample_json(&s->eval_samples));
+    setting(table, "new tokens of an answer",
+            s->max_new_tokens < 0 ? json_string("as each task says")
+                                  : json_integer(s->max_new_tokens));
+    if (s->has_base)
+        setting(table, "base", json_pack("s++", s->base.name, ", XXH3-128 ", run->base.text));
+    if (json_is_object(pick)) {
+        setting(table, "order of Algorithm 1", json_incref(json_object_get(pick, "order")));
+        setting(table, "selected", json_incref(json_object_get(pick, "selected")));
+    }
+    return table;
+}
+
+/* A table straight from a list of objects. */
+static json_t *list_table(const char *name, const char *title, const json_t *list,
+                          const char *const (*columns)[3])
+{
+    size_t i;
+    json_t *item;
+    json_t *table = uqm_table_new(name, title, "");
+    for (size_t k = 0; columns[k][0]; k++)
+        uqm_table_column(table, columns[k][0], columns[k][1], columns[k][2], NULL);
+    json_array_foreach (list, i, item)
+        json_array_append(json_object_get(table, "rows"), item);
+    return table;
+}
+
+static json_t *about_tables(const struct uqm_study_run *run, const json_t *index)
+{
+    static const char *const models[][3] = { { "name", "model", NULL },
+                                             { "path", "path", NULL },
+                                             { "digest", "XXH3-128 of its contents", NULL },
+                                             { NULL, NULL, NULL } };
+    static const char *const data[][3] = { { "name", "data set", NULL },
+                                           { "role", "role", NULL },
+                                           { "records", "records", "count" },
+                                           { "path", "path", NULL },
+                                           { "digest", "XXH3-128 of its contents", NULL },
+                                           { NULL, NULL, NULL } };
+    static const char *const left[][3] = { { "name", "table", NULL },
+                                           { "why", "why", NULL },
+                                           { NULL, NULL, NULL } };
+    const json_t *left_out = json_object_get(index, "left_out");
+    json_t *list = json_array();
+    json_array_append_new(list, settings_table(run, index));
+    json_array_append_new(list,
+                          list_table("models", "Models", json_object_get(index, "models"), models));
+    json_array_append_new(list,
+                          list_table("data", "Data sets", json_object_get(index, "data"), data));
+    if (json_array_size(left_out) > 0)
+        json_array_append_new(list, list_table("left out", "Tables left out", left_out, left));
+    return list;
+}
+
+static json_t *index_json(const struct uqm_study_run *run, const struct uqm_study_pick *pick,
+                          const json_t *tables, const json_t *left_out)
+{
+    const struct uqm_study *s = run->study;
+    json_t *list = json_array(), *table;
+    size_t i;
+    json_array_foreach (tables, i, table) {
+        const char *name = uqm_get_text(table, "experiment");
+        json_array_append_new(
+            list,
+            json_pack("{s:s, s:s, s:s+, s:s+, s:I}", "name", name, "title",
+                      uqm_get_text(table, "title"), "json", name, ".json", "csv", name, ".csv",
+                      "rows", (json_int_t) json_array_size(json_object_get(table, "rows"))));
+    }
+    json_t *base = s->has_base ? json_pack("{s:s, s:s, s:s}", "name", s->base.name, "path",
+                                           s->base.path, "digest", run->base.text)
+                               : json_null();
+    json_t *index = json_pack(
+        "{s:s, s:s+, s:s, s:s, s:s, s:o, s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:O}",
+        "study", s->name, "program", "uqmerge ", uqm_version(), "file", s->path, "digest",
+        s->digest.text, "device", run->device, "seeds", seeds_json(s), "repeats",
+        (json_int_t) s->repeats, "dropout", s->dropout, "samples", sample_json(&s->samples),
+        "eval_samples", sample_json(&s->eval_samples), "max_new_tokens",
+        s->max_new_tokens < 0 ? json_string("task") : json_integer(s->max_new_tokens), "models",
+        models_json(run), "base", base, "data", data_json(run), "methods", methods_json(s),
+        "selection", pick_json(run, pick), "tables", list, "left_out", left_out);
+    if (index)
+        json_object_set_new(index, "about", about_tables(run, index));
+    return index;
+}
+
+/* --- work --- */
+
+json_t *uqm_study_work(const struct uqm_study_run *run)
+{
+    json_t *work = json_array(), *job, *entry = NULL;
+    size_t i, k;
+    json_array_foreach (run->jobs, i, job) {
+        const char *what = uqm_get_text(job, "job");
+        json_array_foreach (work, k, entry)
+            if (!strcmp(uqm_get_text(entry, "what"), what))
+                break;
+        if (k == json_array_size(work)) {
+            entry = json_pack("{s:s, s:f, s:f, s:n}", "what", what, "jobs", 0.0, "seconds", 0.0,
+                              "bytes_read");
+            json_array_append_new(work, entry);
+        }
+        const double seconds = uqm_get_number(job, "seconds");
+        const double read = uqm_get_number(job, "bytes_read");
+        const double before = uqm_get_number(entry, "bytes_read");
+        json_object_set_new(entry, "jobs", json_real(uqm_get_number(entry, "jobs") + 1));
+        json_object_set_new(
+            entry, "seconds",
+            json_real(uqm_get_number(entry, "seconds") + (isfinite(seconds) ? seconds : 0)));
+        if (isfinite(read))
+            json_object_set_new(entry, "bytes_read",
+                                json_real((isfinite(before) ? before : 0) + read));
+    }
+    return json_pack("{s:o}", "work", work);
+}
+
+/* --- all of it --- */
+
+static int write_page(const struct uqm_study_run *run, const json_t *index, const json_t *tables,
+                      const json_t *work, struct uqm_err *err)
+{
+    const size_t n = json_array_size(tables) + 2;
+    struct uqm_page_document *documents = calloc(n, sizeof *documents);
+    char *page = NULL, *title = NULL;
+    size_t len = 0;
+    int ret = documents && asprintf(&title, "Study: %s", run->study->name) >= 0
+                  ? UQM_OK
+                  : uqm_fail(err, UQM_ERR_NOMEM, "no memory for the study's page");
+    if (ret == UQM_OK) {
+        documents[0] = (struct uqm_page_document){ .name = "experiment", .root = index };
+        for (size_t i = 0; i + 2 < n; i++)
+            documents[i + 1] =
+                (struct uqm_page_document){ .name = "table", .root = json_array_get(tables, i) };
+        documents[n - 1] = (struct uqm_page_document){ .name = "work", .root = work };
+        ret = uqm_page_make(&page, &len, title, documents, n, err);
+    }
+    if (ret == UQM_OK)
+        ret = write_text(run, "index.html", page, err);
+    free(page);
+    if (documents)
+        free(title);
+    free(documents);
+    return ret;
+}
+
+int uqm_study_write(struct uqm_study_run *run, const struct uqm_study_pick *pick,
+                    const json_t *tables, const json_t *left_out, struct uqm_err *err)
+{
+    json_t *index = index_json(run, pick, tables, left_out), *work = uqm_study_work(run), *table;
+    size_t i;
+    int ret = index && work ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "no memory for the study");
+    json_array_foreach (tables, i, table)
+        if (ret == UQM_OK)
+            ret = write_table(run, table, err);
+    if (ret == UQM_OK)
+        ret = write_json(run, "work.json", work, err);
+    if (ret == UQM_OK)
+        ret = write_json(run, "experiment.json", index, err);
+    if (ret == UQM_OK)
+        ret = write_page(run, index, tables, work, err);
+    json_decref(index);
+    json_decref(work);
+    return ret;
+}
