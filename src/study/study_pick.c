@@ -51,14 +51,18 @@ struct loop {
     const struct uqm_study_guide *guide;
 };
 
-static int step(void *ctx, size_t t, size_t best, double *u, struct uqm_err *err)
+static int step(void *ctx, struct uqm_algorithm_step *now, size_t t, size_t best,
+                struct uqm_err *err)
 {
     struct loop *l = ctx;
-    (void) best;
     const struct uqm_study_target target = uqm_study_prefix(l->run, l->pick, t);
+    const double sign = l->guide->accuracy ? -1 : 1;
     struct uqm_study_value *v = &l->pick->steps[t - 1];
     int ret = guiding(v, l->run, &target, l->guide, err);
-    *u = l->guide->accuracy ? -v->value : v->value;
+    now->value = sign * v->value;
+    now->drop = best                ? sign * l->pick->steps[best - 1].value - now->value
+                : isnan(now->value) ? (double) NAN
+                                    : (double) INFINITY;
     return ret;
 }
 

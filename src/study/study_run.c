@@ -340,7 +340,9 @@ static int ask(json_t **answer, struct uqm_study_run *run, const struct question
                                    .perturb = q->measure->perturb,
                                    .repeats = (int) s->repeats,
                                    .dropout = q->measure->dropout,
-                                   .has_dropout = true };
+                                   .has_dropout = true,
+                                   .method =
+                                       q->measure->conformal ? UQM_UQ_CONFORMAL : UQM_UQ_PERTURB };
         p.common.seed = q->measure->seed;
         ret = uqm_uq(&text, &p, err);
     } else if (ret == UQM_OK) {
@@ -368,11 +370,14 @@ static json_t *question_key(const struct uqm_study_run *run, const struct questi
     const bool choice = run->sets[q->set].choice;
     const struct uqm_study_sample *sample = q->measure ? &q->measure->sample : &s->eval_samples;
     /* The sample's seed is the measure's, or the study's own. */
-    json_t *key = json_pack(
-        "{s:i, s:s, s:o, s:s, s:s, s:s, s:f, s:I}", "version", ANSWERS_VERSION, "kind",
-        q->measure ? "uncertainty" : "score", "model", target_key(run, q->target), "data",
-        run->sets[q->set].digest.text, "vision_tower", s->vision_tower ? run->tower.text : "",
-        "device", run->device, "ratio", sample->ratio, "count", (json_int_t) sample->count);
+    json_t *key =
+        json_pack("{s:i, s:s, s:o, s:s, s:s, s:s, s:f, s:I}", "version", ANSWERS_VERSION, "kind",
+                  !q->measure             ? "score"
+                  : q->measure->conformal ? "conformal"
+                                          : "uncertainty",
+                  "model", target_key(run, q->target), "data", run->sets[q->set].digest.text,
+                  "vision_tower", s->vision_tower ? run->tower.text : "", "device", run->device,
+                  "ratio", sample->ratio, "count", (json_int_t) sample->count);
     const bool sampled = sample->ratio > 0 || sample->count > 0;
     if (q->measure) {
         const struct uqm_study_measure *m = q->measure;

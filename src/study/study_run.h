@@ -21,6 +21,7 @@ struct uqm_study_target {
 
 /* How uncertainty is measured. */
 struct uqm_study_measure {
+    bool conformal; /* the size of conformal sets (alpha 0.1), of clean passes; needs labels */
     uint64_t seed;
     unsigned perturb; /* UQM_PERTURB_*; 0: all three */
     double dropout;

@@ -32,8 +32,10 @@ const struct uqm_study_table uqm_study_tables[UQM_N_STUDY_TABLES] = {
       "Algorithm 1 run again on a seeded share of each set; a larger share holds the smaller ones.",
       0, true, uqm_study_fill_t7 },
     { "t8", "T8: other measures of uncertainty",
-      "Algorithm 1 run again with pictures, prompts, or both and the model perturbed.", 0, true,
-      uqm_study_fill_t8 },
+      "Algorithm 1 run again by the size of conformal sets (CP, which uses the held-in labels), "
+      "and "
+      "with pictures, prompts, or both and the model perturbed.",
+      0, true, uqm_study_fill_t8 },
     { "t9", "T9: uncertainty of every model on every set",
       "Mean over the seeds; \u00b1 is the sample standard deviation (n \u2212 1) over them.", 0,
       false, uqm_study_fill_t9 },

@@ -126,16 +126,17 @@ int uqm_study_fill_t7(struct uqm_study_maker *m)
 int uqm_study_fill_t8(struct uqm_study_maker *m)
 {
     const struct uqm_study_measure own = uqm_study_own_measure(m->run->study);
-    struct row rows[] = { { "pictures alone", { .measure = own } },
+    struct row rows[] = { { "conformal sets (CP)", { .measure = own } },
+                          { "pictures alone", { .measure = own } },
                           { "prompts alone", { .measure = own } },
                           { "all three", { .measure = own } } };
-    rows[0].guide.measure.perturb = UQM_PERTURB_IMAGE;
-    rows[1].guide.measure.perturb = UQM_PERTURB_TEXT;
-    rows[0].guide.measure.dropout = rows[1].guide.measure.dropout = 0;
+    rows[0].guide.measure.conformal = true;
+    rows[1].guide.measure.perturb = UQM_PERTURB_IMAGE;
+    rows[2].guide.measure.perturb = UQM_PERTURB_TEXT;
+    for (size_t i = 0; i < 3; i++)
+        rows[i].guide.measure.dropout = 0;
     begin(m, "measure", "measure", false);
-    int ret = put_rows(m, "measure", rows, 3);
+    int ret = put_rows(m, "measure", rows, 4);
     end(m, "measure");
-    uqm_table_note(m->table, "The size of conformal sets (CP) is left out: this version measures "
-                             "uncertainty by perturbation only.");
     return ret;
 }
