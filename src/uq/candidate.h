@@ -14,6 +14,7 @@ struct uqm_candidate {
     struct uqm_env *env;
     struct uqm_recipe *recipe; /* of a merge of our own; else NULL */
     struct uqm_source *source;
+    struct uqm_source *weights; /* what its network loads; NULL: the source. Borrowed */
     struct uqm_model_config config;
     struct uqm_tokenizer *tokenizer;
     struct uqm_digest_cache *digests; /* the opener's, or NULL */

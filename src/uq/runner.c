@@ -221,8 +221,8 @@ static int run_network(struct asking *a, uint64_t memory_bytes, struct uqm_err *
 {
     struct uqm_candidate *c = a->candidate;
     struct uqm_network *network = NULL;
-    int ret =
-        uqm_network_create(&network, &a->runner->machine, c->source, &c->config, memory_bytes, err);
+    int ret = uqm_network_create(&network, &a->runner->machine, c->weights ? c->weights : c->source,
+                                 &c->config, memory_bytes, err);
     if (ret < 0)
         return ret;
     ret = a->kind == UQM_TASK_CHOICE ? ask_letters(a, network, err) : ask_words(a, network, err);
@@ -235,7 +235,7 @@ static int ask(struct asking *a, struct uqm_err *err)
     struct uqm_runner *runner = a->runner;
     uint64_t memory;
     int ret = network_memory(&memory, runner, &a->prompts, err);
-    if (ret == UQM_OK)
+    if (ret == UQM_OK && !runner->prepared)
         ret = uqm_features_prepare(runner->features, a->candidate, &runner->machine, memory, err);
     if (ret == UQM_OK)
         ret = make_prompts(a, err);

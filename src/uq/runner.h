@@ -9,6 +9,7 @@
 struct uqm_runner {
     struct uqm_survey *survey;
     struct uqm_features *features;
+    bool prepared; /* the features are those of every candidate to come */
     struct uqm_machine machine;
     const bool *wanted;   /* [n_records], which to ask; NULL: all. Borrowed */
     uint64_t other_bytes; /* memory that its owner needs besides, taken from the network's */

@@ -99,7 +99,13 @@ static int measure_step(struct uqm_select *s, size_t t, size_t best, struct uqm_
 {
     struct uqm_select_step *now = &s->steps[t - 1];
     const bool races = s->params->confident > 0 && t > 1 && best > 0;
-    int ret = races ? uqm_select_race(s, t, best, err)
+    int ret = UQM_OK;
+    if (s->sweeps && t > 1)
+        ret = uqm_select_sweep(s, &s->call, t, err);
+    if (ret == UQM_OK && s->sweeps && t > 1 && s->wants_accuracy)
+        ret = uqm_select_sweep(s, &s->accuracy_call, t, err);
+    if (ret == UQM_OK)
+        ret = races ? uqm_select_race(s, t, best, err)
                     : uqm_select_whole(&now->measure, s, &s->call, t, err);
     if (ret == UQM_OK && s->wants_accuracy)
         ret = uqm_select_whole(&now->accuracy, s, &s->accuracy_call, t, err);

@@ -15,6 +15,7 @@ struct uqm_select_step {
     size_t against;              /* the step that was the best before it; 0: none */
     struct uqm_mean diff;        /* to that one, paired by record */
     bool decided;                /* a race that ended before the last record */
+    bool swept;                  /* measured by this run, in a sweep */
 };
 
 struct uqm_select {
@@ -35,6 +36,7 @@ struct uqm_select {
     struct uqm_select_step *steps; /* [n] */
     size_t **places;               /* [n_sets][the set's records]: the race's order */
     bool *wanted;                  /* [n_records] */
+    bool sweeps;                   /* steps are measured `window` at a time */
     struct uqm_algorithm_result result;
 };
 
@@ -50,6 +52,16 @@ int uqm_select_ask_merge(struct uqm_measure *m, struct uqm_select *s, struct uqm
 /* The measure of step t, all records of it, from the state or from the network. */
 int uqm_select_whole(struct uqm_measure *m, struct uqm_select *s, struct uqm_call *call, size_t t,
                      struct uqm_err *err);
+/*
+ * Measure step t and those after it, `window` in all, in one sweep over the inputs
+ * (select_sweep.c); what the state has already is left out. The values go to the state. Where that
+ * cannot be, the reason is logged, s->sweeps becomes false, and nothing has been measured.
+ */
+int uqm_select_sweep(struct uqm_select *s, struct uqm_call *call, size_t t, struct uqm_err *err);
+/* Whether the state has all of step t (select_steps.c); put a whole step there. */
+bool uqm_select_knows(struct uqm_select *s, struct uqm_call *call, size_t t);
+int uqm_select_keep(struct uqm_select *s, struct uqm_call *call, size_t t,
+                    const struct uqm_measure *m, struct uqm_err *err);
 /* Race step t against the best. Both measures grow as far as it takes. */
 int uqm_select_race(struct uqm_select *s, size_t t, size_t best, struct uqm_err *err);
 /* The measure of a single model, all records. */

@@ -27,8 +27,9 @@ static int check_stop(const struct uqm_select_params *p, struct uqm_err *err)
                         "--confident %g: it decides comparisons of perturbation uncertainties, "
                         "not of %s",
                         p->confident, by_accuracy ? "accuracies" : "conformal sets");
-    if (p->window > 1)
-        return uqm_fail(err, UQM_ERR_UNSUPPORTED, "--window %d: this version scores step by step",
+    if (p->window > 1 && p->confident > 0)
+        return uqm_fail(err, UQM_ERR_ARG,
+                        "--window %d: a step that is raced (--confident) is asked by itself",
                         p->window);
     if (p->window < 0)
         return uqm_fail(err, UQM_ERR_ARG, "--window %d: give a number of steps", p->window);
@@ -207,6 +208,7 @@ static int begin(struct uqm_select *s, struct uqm_err *err)
         return ret;
     s->call.runner.other_bytes = s->accuracy_call.runner.other_bytes =
         2 * (uint64_t) s->n * uqm_survey_n_records(&s->call.survey) * STATE_BYTES_A_VALUE;
+    s->sweeps = s->params->window > 1;
     if ((ret = check_merge(s, err)) < 0 || (ret = make_race(s, err)) < 0)
         return ret;
     return open_state(s, err);

@@ -89,9 +89,29 @@ static bool is_whole(const struct uqm_measure *m, const struct uqm_call *call)
 
 static void warn_of_trace(const struct uqm_select *s, const struct uqm_call *call, size_t t)
 {
-    if (call->trace)
+    if (call->trace && !s->steps[t - 1].swept)
         uqm_log(&call->env, UQM_LOG_WARN, "%s was measured by an earlier run: the trace lacks it",
                 s->ordered_names[t - 1]);
+}
+
+bool uqm_select_knows(struct uqm_select *s, struct uqm_call *call, size_t t)
+{
+    struct uqm_measure m;
+    struct kind_text kind;
+    const struct uqm_state_key key = key_of(&kind, s, call, t);
+    if (uqm_measure_init(&m, &call->survey, NULL) < 0)
+        return false;
+    const bool known = uqm_state_get(s->state, &key, &m) && is_whole(&m, call);
+    uqm_measure_finish(&m);
+    return known;
+}
+
+int uqm_select_keep(struct uqm_select *s, struct uqm_call *call, size_t t,
+                    const struct uqm_measure *m, struct uqm_err *err)
+{
+    struct kind_text kind;
+    const struct uqm_state_key key = key_of(&kind, s, call, t);
+    return uqm_state_put(s->state, &key, m, err);
 }
 
 int uqm_select_whole(struct uqm_measure *m, struct uqm_select *s, struct uqm_call *call, size_t t,

@@ -68,7 +68,7 @@ holds '[ ! -e "$work/p.html" ]' 'a refused report leaves no page'
 for command in pack unpack convert; do
     refuses 1 "$command: is not in this version" "$command is known and absent" "$command" x
 done
-refuses 2 'did you mean ties' 'an unknown merge method is refused' \
+refuses 1 'did you mean ties' 'an unknown merge method is refused' \
     select m --data d --no-write --merge tiez
 refuses 2 '--guard: 2 is not within' 'a guard above one is refused' \
     select m --data d --no-write --guard 2

@@ -395,6 +395,92 @@ static void conformal_sets_can_guide_it_too(void **state)
     json_decref(root);
 }
 
+/* Steps by a rule of its own, up to the first that does not drop by min_drop; the weights' bytes.
+ */
+static json_t *steps_by(const char *rule, double min_drop, int window, size_t *bytes)
+{
+    struct uqm_select_params p = params_for(NULL);
+    p.no_write = true;
+    p.all_steps = min_drop <= 0;
+    p.min_drop = min_drop;
+    p.order = UQM_ORDER_GIVEN;
+    p.merge = rule;
+    p.window = window;
+    p.state_path = in_workdir("sweep.json");
+    json_t *root = run(&p);
+    *bytes = (size_t) json_integer_value(json_object_get(root, "bytes_read"));
+    json_t *steps = json_incref(json_object_get(root, "steps"));
+    json_decref(root);
+    size_t i;
+    json_t *step;
+    json_array_foreach (steps, i, step)
+        json_object_del(step, "recipe"); /* it names the rule */
+    return steps;
+}
+
+static void a_sweep_reads_each_model_once_and_changes_no_bit(void **state)
+{
+    (void) state;
+    static const char *const texts[] = { "merge_method: linear\nparameters: {weight: 1.0}\n",
+                                         "merge_method: linear\nparameters: {weight: 1.00}\n",
+                                         "merge_method: linear\nparameters: {weight: 1.000}\n",
+                                         "merge_method: linear\nparameters: {weight: 1.0000}\n" };
+    char name[32];
+    const char *rules[4];
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "rule%zu.yml", i);
+        rules[i] = put_file(name, texts[i]);
+    }
+    size_t with_models, two, both, swept;
+    json_decref(steps_by(rules[0], 0, 0, &with_models)); /* the models are known from now on */
+    json_decref(steps_by(rules[1], 100, 0, &two));
+    json_t *plain = steps_by(rules[2], 0, 0, &both);
+    json_t *sweep = steps_by(rules[3], 0, 8, &swept);
+    assert_int_equal(watch.n_stages, 1);
+    assert_true(json_equal(plain, sweep));
+
+    /* Beside what pictures take: two models for step 2 alone; two and three; three. */
+    const size_t model = (both - two) / 3;
+    assert_true(model > 1000000);
+    assert_int_equal(both, two + 3 * model);
+    assert_int_equal(swept, two + model);
+    json_decref(plain);
+    json_decref(sweep);
+}
+
+static void what_cannot_be_swept_is_measured_step_by_step(void **state)
+{
+    (void) state;
+    json_t *roots[2];
+    for (int window = 1; window <= 2; window++) {
+        struct uqm_select_params p = params_for(NULL);
+        p.no_write = p.all_steps = true;
+        p.merge = "model_stock"; /* angles of whole tensors come first */
+        p.base_dir = zoo_path("models/base");
+        p.window = window;
+        roots[window - 1] = run(&p);
+        drop_what_differs(roots[window - 1]);
+        json_object_del(json_object_get(roots[window - 1], "config"), "window");
+    }
+    assert_non_null(strstr(log_text, "one by one"));
+    assert_true(json_equal(roots[0], roots[1]));
+    json_decref(roots[0]);
+    json_decref(roots[1]);
+}
+
+static void a_sweep_that_is_interrupted_ends(void **state)
+{
+    (void) state;
+    struct uqm_select_params p = params_for(NULL);
+    p.no_write = p.all_steps = true;
+    p.window = 2;
+    watch.stop_at = 4; /* three models, then the sweep begins */
+    struct uqm_err err = { 0 };
+    char *text;
+    assert_int_equal(uqm_select(&text, &p, &err), UQM_ERR_INTERRUPTED);
+    assert_null(text);
+}
+
 static void what_cannot_be_selected_is_refused_before_anything_is_asked(void **state)
 {
     (void) state;
@@ -521,6 +607,9 @@ int main(void)
         cmocka_unit_test(a_race_asks_fewer_records_and_chooses_the_same),
         cmocka_unit_test(an_order_by_accuracy_is_guided_by_accuracy),
         cmocka_unit_test(conformal_sets_can_guide_it_too),
+        cmocka_unit_test(a_sweep_reads_each_model_once_and_changes_no_bit),
+        cmocka_unit_test(what_cannot_be_swept_is_measured_step_by_step),
+        cmocka_unit_test(a_sweep_that_is_interrupted_ends),
         cmocka_unit_test(what_cannot_be_selected_is_refused_before_anything_is_asked),
         cmocka_unit_test(a_picture_that_does_not_decode_is_skipped_and_counted),
         cmocka_unit_test(a_picture_too_large_for_the_memory_is_an_error_not_a_skip),

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Compare the stops of Algorithm 1 on a zoo of models and on random subsets of it.
+
+Every rule is a run of `uqmerge select --json`; runs over the same models share what they have
+measured through one --state file. The merges that the rules choose are scored by `uqmerge eval
+--json` on all labelled records, by way of the recipes that the steps show. Nothing else is read.
+What is finished is kept in OUT.json, from which an interrupted study goes on. Prints a Markdown
+table.
+
+    study_stops.py --program build/tools/uqmerge --zoo tests/zoo --out stops.json
+"""
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+
+RULES = {
+    "paper": [],
+    "guard": ["--guard", "0.25"],
+    "patience": ["--patience", "1"],
+    "min-drop": ["--min-drop", "0.002"],
+}
+
+
+def run(program, *args):
+    command = [program, *args, "--json", "--progress", "never", "-q"]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def data_of(zoo):
+    folder = os.path.join(zoo, "data", "heldin")
+    return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+
+
+def names_of(zoo):
+    """All models but the base, which is none to choose."""
+    with open(os.path.join(zoo, "zoo.json")) as f:
+        zoo_json = json.load(f)
+    models = zoo_json["models"]
+    names = [m["name"] for m in models] if isinstance(models, list) else list(models)
+    return [n for n in names if n != "base" and os.path.isdir(os.path.join(zoo, "models", n))]
+
+
+def cases_of(names, options):
+    rng = random.Random(options.seed)
+    cases, seen = [sorted(names)], set()
+    while len(cases) < 1 + options.subsets:
+        subset = tuple(sorted(rng.sample(sorted(names), options.size)))
+        if subset not in seen:
+            seen.add(subset)
+            cases.append(list(subset))
+    return cases
+
+
+def accuracies(options, recipes, scores, scratch):
+    """Accuracy of each recipe; those of one call share their pictures."""
+    new = sorted(set(recipes) - set(scores))
+    paths = []
+    for i, text in enumerate(new):
+        paths.append(os.path.join(scratch, f"recipe{i}.yml"))
+        with open(paths[-1], "w") as f:
+            f.write(text)
+    if new:
+        result = run(options.program, "eval", *paths, "--data", *data_of(options.zoo),
+                     "--threads", str(options.threads))
+        for text, model in zip(new, result["models"]):
+            scores[text] = model["average"]
+
+
+def study_case(options, models, scores, scratch):
+    paths = [os.path.join(options.zoo, "models", name) for name in models]
+    rules = {}
+    for rule, flags in RULES.items():
+        result = run(options.program, "select", *paths, "--data", *data_of(options.zoo),
+                     "--samples", str(options.samples), "--no-write", "--state", options.state,
+                     "--threads", str(options.threads), *flags)
+        n = len(result["selected"])
+        rules[rule] = {
+            "selected": result["selected"],
+            "stopped_at": result["stopped_at"],
+            "stopped_by": result["stopped_by"],
+            "recipe": result["steps"][n - 1]["recipe"],
+            "samples": sum(s["samples"] for s in result["steps"][1:]),
+            "answer_entropy": [s["answer_entropy"] for s in result["steps"]],
+            "uq": [s["uq"] for s in result["steps"]],
+        }
+    accuracies(options, [r["recipe"] for r in rules.values()], scores, scratch)
+    for r in rules.values():
+        r["accuracy"] = scores[r["recipe"]]
+    return {"models": models, "order": result["order"], "rules": rules}
+
+
+def cell(rule):
+    stop = rule["stopped_at"] if rule["stopped_at"] is not None else "–"
+    return f"{len(rule['selected'])} | {stop} | {rule['samples']} | {100 * rule['accuracy']:.1f}"
+
+
+def table(cases):
+    head = "| models, most uncertain first | " + " | ".join(
+        f"{r}: taken | stop | samples | accuracy" for r in RULES)
+    lines = [head + " |", "|---" + "|---:" * (4 * len(RULES)) + "|"]
+    for case in cases:
+        cells = " | ".join(cell(case["rules"][r]) for r in RULES)
+        lines.append(f"| {', '.join(case['order'])} | {cells} |")
+    return "\n".join(lines)
+
+
+def summary(cases):
+    lines = ["| rule | mean accuracy | mean against the paper's | worst against it | better, worse "
+             "by more than 2 points | samples |", "|---|---:|---:|---:|---:|---:|"]
+    for rule in RULES:
+        score = [100 * c["rules"][rule]["accuracy"] for c in cases]
+        gain = [s - 100 * c["rules"]["paper"]["accuracy"] for s, c in zip(score, cases)]
+        lines.append(
+            f"| {rule} | {sum(score) / len(score):.2f} | {sum(gain) / len(gain):+.2f} | "
+            f"{min(gain):+.2f} | {sum(g > 2 for g in gain)}, {sum(g < -2 for g in gain)} | "
+            f"{sum(c['rules'][rule]['samples'] for c in cases)} |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--program", default="build/tools/uqmerge")
+    parser.add_argument("--zoo", default="tests/zoo")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--samples", type=int, default=24, help="records of each set")
+    parser.add_argument("--subsets", type=int, default=20)
+    parser.add_argument("--size", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=1, help="of the subsets")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    options.state = options.out + ".state"
+
+    done = {"samples": options.samples, "cases": [], "scores": {}}
+    if os.path.exists(options.out):
+        with open(options.out) as f:
+            done = json.load(f)
+    cases = cases_of(names_of(options.zoo), options)
+    with tempfile.TemporaryDirectory() as scratch:
+        for models in cases[len(done["cases"]):]:
+            done["cases"].append(study_case(options, models, done["scores"], scratch))
+            with open(options.out + ".part", "w") as f:
+                json.dump(done, f, indent=1)
+            os.replace(options.out + ".part", options.out)
+            print(f"{len(done['cases'])}/{len(cases)} {', '.join(models)}", file=sys.stderr)
+    print(table(done["cases"]))
+    print()
+    print(summary(done["cases"]))
+
+
+if __name__ == "__main__":
+    main()
