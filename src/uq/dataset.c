@@ -9,6 +9,7 @@
 #include "src/base/checked.h"
 #include "src/base/fs.h"
 #include "src/format/json.h"
+#include "src/uq/dataset_tsv.h"
 
 struct loader {
     struct uqm_dataset *set;
@@ -310,6 +311,57 @@ static int read_array(struct loader *l, const char *text, size_t len)
     return ret;
 }
 
+/* ---- tables ---- */
+
+static int take_row(void *ctx, const json_t *row, size_t line, uint64_t at, size_t n_bytes)
+{
+    struct loader *l = ctx;
+    int ret = add_record(l, row, line);
+    if (ret < 0)
+        return ret;
+    struct uqm_record *r = &l->set->records[l->set->n_records - 1];
+    const char *other = json_string_value(json_object_get(row, "picture_of"));
+    if (n_bytes > 0)
+        r->image = l->set->path;
+    else if (other && !(r->image = uqm_arena_strndup(&l->set->arena, other, strlen(other))))
+        return no_memory(l);
+    r->image_at = at;
+    r->image_bytes = n_bytes;
+    return UQM_OK;
+}
+
+/* Rows that name another row's picture. */
+static int find_pictures(const struct loader *l)
+{
+    struct uqm_dataset *set = l->set;
+    for (size_t i = 0; i < set->n_records; i++) {
+        struct uqm_record *r = &set->records[i];
+        if (!r->image || r->image_bytes > 0)
+            continue;
+        size_t k = 0;
+        while (k < set->n_records &&
+               (set->records[k].image_bytes == 0 || strcmp(set->records[k].id, r->image) != 0))
+            k++;
+        if (k == set->n_records)
+            return wrong(l, r, "its image names a row that has none");
+        r->image = set->path;
+        r->image_at = set->records[k].image_at;
+        r->image_bytes = set->records[k].image_bytes;
+    }
+    return UQM_OK;
+}
+
+static int read_table(struct loader *l, struct uqm_env *env)
+{
+    const uint64_t most = uqm_min_u64(UQM_DATASET_MAX_BYTES, uqm_budget_left(env) / 8);
+    int ret = uqm_tsv_read(l->set->path, most, take_row, l, &l->set->digest, l->err);
+    if (ret == UQM_OK)
+        ret = find_pictures(l);
+    if (ret == UQM_OK && l->set->n_records == 0)
+        ret = uqm_fail(l->err, UQM_ERR_FORMAT, "%s: it holds no record", l->set->path);
+    return ret;
+}
+
 static int by_id(const void *a, const void *b)
 {
     const struct uqm_record *x = *(const struct uqm_record *const *) a;
@@ -433,7 +485,7 @@ int uqm_dataset_load(struct uqm_dataset *out, struct uqm_env *env, const char *a
     if (ret == UQM_OK)
         ret = list_dirs(&l);
     if (ret == UQM_OK)
-        ret = read_text_file(&l, env);
+        ret = uqm_is_tsv_path(out->path) ? read_table(&l, env) : read_text_file(&l, env);
     if (ret == UQM_OK)
         ret = check_ids(&l);
     for (size_t i = 0; i < l.n_dirs; i++)

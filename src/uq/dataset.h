@@ -9,6 +9,8 @@
  * counts as a right answer, as texts or as VQAv2's objects {"answer": text}. Where there are
  * neither choices nor "answers", "answer" is read as one text or a list of them.
  *
+ * Tables (.tsv) as MMBench ships them are read, too (dataset_tsv.h).
+ *
  * null, Python's NaN and the text "nan" in any case mean "none". The choices A to D end at the
  * first that is none. An empty hint is a hint. A record without an id gets the number of its line
  * (of its place, in an array); two records with one id are an error, because random streams are
@@ -30,6 +32,9 @@ struct uqm_record {
     const char *id;
     const char
         *image; /* a path that can be opened from here, or NULL: a question without picture */
+    uint64_t
+        image_at; /* ... in a table (dataset_tsv.h): where in that file its base64 begins ... */
+    size_t image_bytes; /* ... and how much there is; 0: the file is the picture */
     const char *question;
     const char *hint; /* NULL: none */
     const char *const *choices;
@@ -44,7 +49,7 @@ struct uqm_record {
 struct uqm_dataset {
     const char *name;
     const char *path;
-    bool is_array;              /* a JSON array, not lines */
+    bool is_array;              /* a JSON array, not lines or rows */
     struct uqm_xxh3_hex digest; /* of the file's bytes */
     size_t n_records;
     struct uqm_record *records; /* in the file's order */

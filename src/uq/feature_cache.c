@@ -10,6 +10,7 @@
 #include "src/base/checked.h"
 #include "src/model/preprocess.h"
 #include "src/uq/augmix.h"
+#include "src/uq/dataset_tsv.h"
 
 /* One tower's features of all slots. */
 struct tower {
@@ -138,13 +139,29 @@ int uqm_features_read(const struct uqm_features *features, float *dst, size_t re
     return uqm_scratch_read(&t->scratch, dst, t->slot_bytes, slot * t->slot_bytes, err);
 }
 
+static int load_picture(struct uqm_image *image, const struct uqm_record *record,
+                        uint64_t max_pixels, struct uqm_err *err)
+{
+    uint8_t *data;
+    size_t len;
+    if (record->image_bytes == 0)
+        return uqm_image_load(image, record->image, max_pixels, err);
+    int ret =
+        uqm_tsv_picture(&data, &len, record->image, record->image_at, record->image_bytes, err);
+    if (ret < 0)
+        return ret;
+    ret = uqm_image_decode(image, data, len, record->image, max_pixels, err);
+    free(data);
+    return ret;
+}
+
 int uqm_features_pixels(float *pixels, const struct uqm_survey *survey, size_t set,
                         const struct uqm_record *record, uint32_t j,
                         const struct uqm_preprocess_config *config, uint64_t max_pixels,
                         struct uqm_err *err)
 {
     struct uqm_image image = { 0 };
-    int ret = uqm_image_load(&image, record->image, max_pixels, err);
+    int ret = load_picture(&image, record, max_pixels, err);
     if (ret == UQM_OK && survey->perturb & UQM_PERTURB_IMAGE) {
         struct uqm_rng rng;
         uqm_rng_init(&rng, uqm_rng_stream(survey->env->seed, UQM_RNG_IMAGE, survey->sets[set].name,
