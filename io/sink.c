@@ -54,6 +54,7 @@ struct uqm_sink {
     const struct uqm_io_faults *faults;
     struct uqm_file_hash *digest;
     struct sink_hash hash;
+    bool at_most; /* may end before size_bytes; no digest */
     bool finished, keep_file, spoilt;
     struct uqm_err failure; /* once set, all there is to say */
 };
@@ -83,6 +84,8 @@ static void *hash_blocks(void *arg)
 
 static void give_to_hash(struct sink_hash *h)
 {
+    if (!h->running)
+        return;
     pthread_mutex_lock(&h->lock);
     h->n_given++;
     pthread_cond_broadcast(&h->changed);
@@ -91,6 +94,8 @@ static void give_to_hash(struct sink_hash *h)
 
 static void wait_for_hash(struct sink_hash *h, uint64_t n_blocks)
 {
+    if (!h->running)
+        return;
     pthread_mutex_lock(&h->lock);
     while (h->n_hashed < n_blocks)
         pthread_cond_wait(&h->changed, &h->lock);
@@ -99,6 +104,8 @@ static void wait_for_hash(struct sink_hash *h, uint64_t n_blocks)
 
 static int start_hash(struct uqm_sink *s, struct uqm_err *err)
 {
+    if (s->at_most)
+        return UQM_OK;
     int ret = uqm_file_hash_create(&s->digest, s->path, err);
     if (ret < 0)
         return ret;
@@ -153,7 +160,7 @@ static int reserve(struct uqm_sink *s, struct uqm_err *err)
         else
             break;
     }
-    if (e == EOPNOTSUPP || e == ENOSYS)
+    if (e == EOPNOTSUPP || e == ENOSYS || (s->at_most && (e == ENOSPC || e == EDQUOT)))
         e = ftruncate(s->fd, (off_t) s->size_bytes) == 0 ? 0 : errno;
     if (e == 0)
         return UQM_OK;
@@ -199,13 +206,14 @@ static int make_buffers(struct uqm_sink *s, uint64_t memory_bytes, struct uqm_er
 }
 
 static int make(struct uqm_sink **out, struct uqm_env *env, const char *path, uint64_t size_bytes,
-                const struct uqm_io_faults *faults, struct uqm_err *err)
+                bool at_most, const struct uqm_io_faults *faults, struct uqm_err *err)
 {
     struct uqm_sink *s = calloc(1, sizeof *s);
     if (!s)
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", path);
     *s = (struct uqm_sink){ .env = env,
                             .size_bytes = size_bytes,
+                            .at_most = at_most,
                             .fd = -1,
                             .direct_fd = -1,
                             .off_align = 1,
@@ -224,12 +232,12 @@ static int get_ready(struct uqm_sink *s, struct uqm_err *err)
     return ret == UQM_OK ? start_hash(s, err) : ret;
 }
 
-int uqm_sink_create_with(struct uqm_sink **out, struct uqm_env *env, const char *path,
-                         uint64_t size_bytes, uint64_t memory_bytes,
-                         const struct uqm_io_faults *faults, struct uqm_err *err)
+static int create(struct uqm_sink **out, struct uqm_env *env, const char *path, uint64_t size_bytes,
+                  bool at_most, uint64_t memory_bytes, const struct uqm_io_faults *faults,
+                  struct uqm_err *err)
 {
     struct uqm_sink *s = NULL;
-    int ret = make(&s, env, path, size_bytes, faults, err);
+    int ret = make(&s, env, path, size_bytes, at_most, faults, err);
     if (ret == UQM_OK)
         ret = make_buffers(s, memory_bytes, err);
     if (ret == UQM_OK) {
@@ -241,6 +249,19 @@ int uqm_sink_create_with(struct uqm_sink **out, struct uqm_env *env, const char 
     else
         *out = s;
     return ret;
+}
+
+int uqm_sink_create_with(struct uqm_sink **out, struct uqm_env *env, const char *path,
+                         uint64_t size_bytes, uint64_t memory_bytes,
+                         const struct uqm_io_faults *faults, struct uqm_err *err)
+{
+    return create(out, env, path, size_bytes, false, memory_bytes, faults, err);
+}
+
+int uqm_sink_create_at_most(struct uqm_sink **out, struct uqm_env *env, const char *path,
+                            uint64_t most_bytes, uint64_t memory_bytes, struct uqm_err *err)
+{
+    return create(out, env, path, most_bytes, true, memory_bytes, NULL, err);
 }
 
 int uqm_sink_create(struct uqm_sink **out, struct uqm_env *env, const char *path,
@@ -442,7 +463,7 @@ static int sync_file(struct uqm_sink *s, struct uqm_err *err)
 static int complete(struct uqm_sink *s, struct uqm_err *err)
 {
     uint64_t n = s->off_bytes + s->fill;
-    if (n != s->size_bytes)
+    if (n != s->size_bytes && !s->at_most)
         return uqm_fail(err, UQM_ERR_ARG, "%s: %" PRIu64 " of its %" PRIu64 " bytes were given",
                         s->path, n, s->size_bytes);
     int ret = write_last(s, err);
@@ -450,6 +471,8 @@ static int complete(struct uqm_sink *s, struct uqm_err *err)
         ret = uqm_check_cancel(s->env, err);
     if (ret < 0)
         return ret;
+    if (n != s->size_bytes && ftruncate(s->fd, (off_t) n) != 0)
+        return uqm_fail_errno(err, "%s: cutting it at %" PRIu64 " bytes", s->path, n);
     ret = sync_file(s, err);
     if (ret == UQM_OK)
         wait_for_hash(&s->hash, s->n_blocks);
@@ -459,9 +482,9 @@ static int complete(struct uqm_sink *s, struct uqm_err *err)
 int uqm_sink_finish(struct uqm_sink *sink, struct uqm_file_digest *digest, struct uqm_err *err)
 {
     struct uqm_err why = { 0 };
-    assert(!sink->finished);
+    assert(!sink->finished && sink->at_most == !digest);
     if (sink->failure.code != UQM_OK || complete(sink, &why) < 0 ||
-        uqm_file_hash_finish(sink->digest, digest, &why) < 0)
+        (digest && uqm_file_hash_finish(sink->digest, digest, &why) < 0))
         return failed(sink, &why, err);
     if (sink->direct_fd >= 0)
         close(sink->direct_fd);
@@ -562,13 +585,13 @@ static int read_back(struct uqm_sink *s, uint64_t n_bytes, uqm_sink_check_fn che
     return UQM_OK;
 }
 
-int uqm_sink_reopen(struct uqm_sink **out, struct uqm_env *env, const char *path,
-                    uint64_t size_bytes, uint64_t memory_bytes, uint64_t n_bytes,
-                    uqm_sink_check_fn check, void *ctx, struct uqm_err *err)
+static int reopen(struct uqm_sink **out, struct uqm_env *env, const char *path, uint64_t size_bytes,
+                  bool at_most, uint64_t memory_bytes, uint64_t n_bytes, uqm_sink_check_fn check,
+                  void *ctx, struct uqm_err *err)
 {
     struct uqm_sink *s = NULL;
     assert(n_bytes <= size_bytes);
-    int ret = make(&s, env, path, size_bytes, NULL, err);
+    int ret = make(&s, env, path, size_bytes, at_most, NULL, err);
     if (ret == UQM_OK)
         ret = make_buffers(s, memory_bytes, err);
     if (ret == UQM_OK) {
@@ -586,4 +609,18 @@ int uqm_sink_reopen(struct uqm_sink **out, struct uqm_env *env, const char *path
     s->keep_file = false;
     *out = s;
     return UQM_OK;
+}
+
+int uqm_sink_reopen(struct uqm_sink **out, struct uqm_env *env, const char *path,
+                    uint64_t size_bytes, uint64_t memory_bytes, uint64_t n_bytes,
+                    uqm_sink_check_fn check, void *ctx, struct uqm_err *err)
+{
+    return reopen(out, env, path, size_bytes, false, memory_bytes, n_bytes, check, ctx, err);
+}
+
+int uqm_sink_reopen_at_most(struct uqm_sink **out, struct uqm_env *env, const char *path,
+                            uint64_t most_bytes, uint64_t memory_bytes, uint64_t n_bytes,
+                            uqm_sink_check_fn check, void *ctx, struct uqm_err *err)
+{
+    return reopen(out, env, path, most_bytes, true, memory_bytes, n_bytes, check, ctx, err);
 }

@@ -29,6 +29,17 @@ int uqm_sink_reopen(struct uqm_sink **out, struct uqm_env *env, const char *path
                     uint64_t size_bytes, uint64_t memory_bytes, uint64_t n_bytes,
                     uqm_sink_check_fn check, void *ctx, struct uqm_err *err);
 
+/*
+ * Both for a file of which only the most bytes it can have are known: it ends with what has been
+ * appended. Its blocks are reserved where the disk has so many, and it has no digest: finish is
+ * given NULL.
+ */
+int uqm_sink_create_at_most(struct uqm_sink **out, struct uqm_env *env, const char *path,
+                            uint64_t most_bytes, uint64_t memory_bytes, struct uqm_err *err);
+int uqm_sink_reopen_at_most(struct uqm_sink **out, struct uqm_env *env, const char *path,
+                            uint64_t most_bytes, uint64_t memory_bytes, uint64_t n_bytes,
+                            uqm_sink_check_fn check, void *ctx, struct uqm_err *err);
+
 /* Append; copies. Blocks while all buffers are on their way to the disk. */
 int uqm_sink_write(struct uqm_sink *sink, const void *data, size_t n_bytes, struct uqm_err *err);
 
