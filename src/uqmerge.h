@@ -141,6 +141,29 @@ struct uqm_merge_params {
  */
 UQM_API int uqm_merge(char **json, const struct uqm_merge_params *params, struct uqm_err *err);
 
+struct uqm_pack_params {
+    struct uqm_common common;
+    const char *dir;        /* any folder; of weight files in it the tensors are packed apart */
+    const char *archive;    /* OUT.uqz; must not exist, unless overwrite */
+    const char *delta_from; /* NULL, or a folder or archive: store what differs from its tensors */
+    bool overwrite;
+};
+/*
+ * Pack a folder into one archive (docs/archive.md): every byte of every file, in blocks that are
+ * compressed and checksummed by themselves, so that any range can be read without unpacking the
+ * rest. The archive's bytes depend on the files alone. It appears whole or not at all.
+ */
+UQM_API int uqm_pack(char **json, const struct uqm_pack_params *params, struct uqm_err *err);
+
+struct uqm_unpack_params {
+    struct uqm_common common;
+    const char *archive;
+    const char *out_dir; /* must not exist */
+    const char *base;    /* NULL: the base is where the archive says, or beside it */
+};
+/* Restore every file of an archive, each proven by its SHA-256. */
+UQM_API int uqm_unpack(char **json, const struct uqm_unpack_params *params, struct uqm_err *err);
+
 struct uqm_verify_params {
     struct uqm_common common;
     const char *path;

@@ -23,7 +23,7 @@ static bool ends_with(const char *s, const char *end)
 bool is_data_argument(const char *arg)
 {
     struct stat st;
-    return !ends_with(arg, ".yml") && !ends_with(arg, ".yaml") &&
+    return !ends_with(arg, ".yml") && !ends_with(arg, ".yaml") && !ends_with(arg, ".uqz") &&
            !(stat(arg, &st) == 0 && S_ISDIR(st.st_mode));
 }
 

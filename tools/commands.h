@@ -10,7 +10,7 @@
 #include "tools/text.h"
 
 extern const struct cli_command cmd_inspect, cmd_diff, cmd_merge, cmd_verify, cmd_ask, cmd_uq,
-    cmd_select, cmd_eval, cmd_devices, cmd_report, cmd_sign, cmd_experiment;
+    cmd_select, cmd_eval, cmd_devices, cmd_report, cmd_sign, cmd_experiment, cmd_pack, cmd_unpack;
 
 enum { PRINT_TENSORS = 1, PRINT_ALL = 2 };
 
@@ -20,6 +20,8 @@ void print_merge(FILE *out, const json_t *result, unsigned flags);
 void print_plan(FILE *out, const json_t *result, unsigned flags);
 void print_verify(FILE *out, const json_t *result, unsigned flags);
 void print_sign(FILE *out, const json_t *result, unsigned flags);
+void print_pack(FILE *out, const json_t *result, unsigned flags);
+void print_unpack(FILE *out, const json_t *result, unsigned flags);
 void print_ask(FILE *out, const json_t *result, unsigned flags);
 void print_uq(FILE *out, const json_t *result, unsigned flags);
 void print_select(FILE *out, const json_t *result, unsigned flags);

@@ -2,7 +2,7 @@
 #   need_packages NAME...
 build_packages='build-essential meson ninja-build pkg-config libxxhash-dev libssl-dev liburing-dev
 libopenblas-dev libjansson-dev libfyaml-dev libjpeg-dev libspng-dev libwebp-dev
-libsentencepiece-dev libvulkan-dev glslc'
+libzstd-dev libsentencepiece-dev libvulkan-dev glslc'
 test_packages='libcmocka-dev clang clang-format python3 spirv-tools vulkan-validationlayers
 mesa-vulkan-drivers'
 

@@ -5,13 +5,13 @@
 #include "tools/commands.h"
 
 static const struct cli_command *const commands[] = {
-    &cmd_inspect, &cmd_diff,   &cmd_merge, &cmd_verify,     &cmd_sign,   &cmd_ask,
-    &cmd_uq,      &cmd_select, &cmd_eval,  &cmd_experiment, &cmd_report, &cmd_devices,
+    &cmd_inspect, &cmd_diff, &cmd_merge,  &cmd_verify, &cmd_sign,       &cmd_pack,   &cmd_unpack,
+    &cmd_ask,     &cmd_uq,   &cmd_select, &cmd_eval,   &cmd_experiment, &cmd_report, &cmd_devices,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 /* The contract's other commands: refused by name, not advertised. */
-static const char *const absent[] = { "pack", "unpack", "convert" };
+static const char *const absent[] = { "convert" };
 
 static void help(FILE *out)
 {

@@ -6,6 +6,7 @@
 #include "src/base/fs.h"
 #include "src/checkpoint/checkpoint_stream.h"
 #include "src/checkpoint/load.h"
+#include "src/checkpoint/model_file.h"
 #include "src/format/json.h"
 
 enum { CONFIG_CAP_BYTES = 16 << 20 };
@@ -54,27 +55,28 @@ static int set_names(struct uqm_checkpoint *cp, const char *path, struct uqm_err
     int is_dir = uqm_find_dir(path, err);
     if (is_dir < 0)
         return is_dir;
-    char *home = is_dir ? strdup(path) : uqm_path_dir(path);
+    cp->is_archive = !is_dir && uqm_archive_is_name(path);
+    char *home = is_dir || cp->is_archive ? strdup(path) : uqm_path_dir(path);
     cp->path = uqm_arena_strndup(&cp->arena, path, strlen(path));
     cp->source.name = keep(&cp->arena, name_of(path));
     cp->source.home = keep(&cp->arena, home);
     return cp->path && cp->source.name && cp->source.home ? UQM_OK : no_memory(path, err);
 }
 
-/* The folder's config.json into the arena; a folder without one, or a lone file, has NULL. */
+/* The folder's or archive's config.json into the arena; NULL: none, or a lone file. */
 static int read_config(char **out, struct uqm_checkpoint *cp, const char *folder,
                        struct uqm_err *err)
 {
-    int ret = uqm_find_dir(folder, err);
+    int ret = uqm_archive_is_name(folder) ? 1 : uqm_find_dir(folder, err);
     if (ret <= 0)
         return ret;
     char *path = uqm_path_join(folder, "config.json"), *text = NULL;
     size_t len;
     if (!path)
         return no_memory(folder, err);
-    ret = uqm_find_file(path, err);
+    ret = uqm_find_model_file(path, NULL, err);
     if (ret > 0) {
-        ret = uqm_read_file(&text, &len, path, CONFIG_CAP_BYTES, err);
+        ret = uqm_read_model_file(&text, &len, path, CONFIG_CAP_BYTES, err);
         if (ret >= 0 && strlen(text) != len)
             ret = uqm_fail(err, UQM_ERR_FORMAT, "%s: a NUL byte in JSON", path);
         if (ret >= 0 && !(*out = uqm_arena_strndup(&cp->arena, text, len)))
@@ -124,8 +126,8 @@ static int find_layout(const struct uqm_loading *ld, struct uqm_err *err)
     return UQM_OK;
 }
 
-/* config.json's mm_vision_tower, as a path from the model's folder, else its last component beside
- * the folder. *out is malloc'ed, NULL where there is none. */
+/* config.json's mm_vision_tower, as a path from the model's folder (the one an archive lies in),
+ * else its last component beside the model. *out is malloc'ed, NULL where there is none. */
 static int look_beside(char **out, const struct uqm_checkpoint *cp, const json_t *config,
                        struct uqm_err *err)
 {
@@ -136,8 +138,10 @@ static int look_beside(char **out, const struct uqm_checkpoint *cp, const json_t
     if (!tower || !*tower)
         return UQM_OK;
 
-    char *base = uqm_path_base(tower), *beside = uqm_path_join(cp->source.home, "..");
-    char *tries[2] = { uqm_path_join(cp->source.home, tower),
+    char *base = uqm_path_base(tower);
+    char *folder = cp->is_archive ? uqm_path_dir(cp->path) : strdup(cp->source.home);
+    char *beside = cp->is_archive ? uqm_path_dir(cp->path) : uqm_path_join(cp->source.home, "..");
+    char *tries[2] = { folder ? uqm_path_join(folder, tower) : NULL,
                        base && beside ? uqm_path_join(beside, base) : NULL };
     int ret = tries[0] && tries[1] ? UQM_OK : no_memory(cp->path, err);
     for (size_t i = 0; i < 2; i++) {
@@ -150,6 +154,7 @@ static int look_beside(char **out, const struct uqm_checkpoint *cp, const json_t
             ret = is_dir;
     }
     free(base);
+    free(folder);
     free(beside);
     return ret;
 }

@@ -19,6 +19,7 @@ struct uqm_location {
 struct uqm_checkpoint {
     struct uqm_source source; /* first: a checkpoint is one; tensors ascend by canonical name */
     char *path;               /* as the user gave it */
+    bool is_archive;          /* its files are an archive's */
     enum uqm_format format;
     enum uqm_layout layout;
     char *architecture; /* config.json's architectures[0], or NULL */
@@ -35,7 +36,7 @@ struct uqm_checkpoint {
 };
 
 struct uqm_checkpoint_params {
-    const char *path;         /* folder, or one weight file */
+    const char *path;         /* folder, archive, or one weight file */
     const char *vision_tower; /* NULL: the model's own; else the folder config.json names */
     bool need_vision;         /* no vision tower found: an error; else it may be absent */
     uint64_t header_cap;      /* safetensors header limit in bytes; 0: 16 MiB */
@@ -54,6 +55,10 @@ struct uqm_checkpoint_params {
 int uqm_checkpoint_open(struct uqm_checkpoint **out, struct uqm_env *env,
                         const struct uqm_checkpoint_params *params, struct uqm_err *err);
 void uqm_checkpoint_close(struct uqm_checkpoint **checkpoint);
+
+/* A file of a model's folder that may be a symbolic link: UQM_ERR_FORMAT where it leads out, as
+ * above. */
+int uqm_checkpoint_check_link(const char *folder, const char *path, struct uqm_err *err);
 
 /*
  * Digest of one part: XXH3-128 over names, dtypes, shapes and bytes, in canonical order, with

@@ -86,11 +86,11 @@ static json_t *describe(const struct uqm_checkpoint *cp, json_t *parts)
         n_bytes += cp->source.tensors[i].n_bytes;
         json_array_append_new(tensors, json_of_tensor(cp, i));
     }
-    json_t *v =
-        json_pack("{s:o,s:s,s:s,s:o,s:o,s:o,s:O,s:o,s:o}", "path", json_of_text(cp->path), "format",
-                  formats[cp->format], "layout", uqm_layout_name(cp->layout), "architecture",
-                  json_of_text(cp->architecture), "parameters", json_of_u64(n_elem), "bytes",
-                  json_of_u64(n_bytes), "parts", parts, "files", files, "tensors", tensors);
+    json_t *v = json_pack(
+        "{s:o,s:s,s:s,s:o,s:o,s:o,s:O,s:o,s:o}", "path", json_of_text(cp->path), "format",
+        cp->is_archive ? "uqz" : formats[cp->format], "layout", uqm_layout_name(cp->layout),
+        "architecture", json_of_text(cp->architecture), "parameters", json_of_u64(n_elem), "bytes",
+        json_of_u64(n_bytes), "parts", parts, "files", files, "tensors", tensors);
     /* an element that could not be made is missing from its list, not an error of its own */
     if (v && (json_array_size(files) != cp->n_files ||
               json_array_size(tensors) != cp->source.n_tensors)) {

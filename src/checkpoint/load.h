@@ -2,6 +2,7 @@
 #ifndef UQM_CHECKPOINT_LOAD_H
 #define UQM_CHECKPOINT_LOAD_H
 
+#include "src/archive/archive.h"
 #include "src/checkpoint/checkpoint.h"
 #include "src/format/shard_index.h"
 
@@ -25,7 +26,8 @@ struct uqm_loading {
     struct uqm_checkpoint *cp;
     struct uqm_env *env;
     uint64_t header_cap;
-    bool vision_only; /* the files are a vision tower's: leave the rest of them alone */
+    struct uqm_archive *archive; /* the files are in it; NULL: on the disk */
+    bool vision_only;            /* the files are a vision tower's: leave the rest of them alone */
     struct uqm_entry *entries;
     size_t n_entries, cap;
 

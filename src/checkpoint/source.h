@@ -59,7 +59,8 @@ struct uqm_source {
     const struct uqm_source_ops *ops;
     struct uqm_env *env;
     const char *name; /* folder's or recipe's name, for results and messages */
-    const char *home; /* the folder that holds config.json and the tokenizer */
+    const char *home; /* the folder or archive that holds config.json and the tokenizer:
+                       * model_file.h reads them */
     size_t n_tensors;
     const struct uqm_tensor *tensors; /* ascending by canonical name */
 };

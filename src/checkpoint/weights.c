@@ -7,6 +7,7 @@
 
 #include "src/base/fs.h"
 #include "src/checkpoint/load.h"
+#include "src/checkpoint/model_file.h"
 #include "src/format/safetensors.h"
 
 enum { INDEX_CAP_BYTES = 64 << 20 };
@@ -164,6 +165,25 @@ done:
     return ret;
 }
 
+/* The file's place in the archive, or -1. */
+static long find_in_archive(const struct uqm_loading *ld, const char *path)
+{
+    size_t n = strlen(uqm_archive_stored(ld->archive)->name);
+    return uqm_archive_index_find(uqm_archive_index(ld->archive), path + n + 1);
+}
+
+/* A file by its path, which leads through ld->archive where there is one. */
+static int open_file(struct uqm_file **out, struct uqm_loading *ld, const char *path,
+                     struct uqm_err *err)
+{
+    if (!ld->archive)
+        return uqm_file_open(out, ld->env, path, err);
+    long i = find_in_archive(ld, path);
+    if (i < 0)
+        return uqm_fail(err, UQM_ERR_IO, "%s: the archive holds no such file", path);
+    return uqm_archive_file(out, ld->archive, (size_t) i, err);
+}
+
 static int load_file(struct uqm_loading *ld, const char *path, enum uqm_format format,
                      struct uqm_err *err)
 {
@@ -173,7 +193,7 @@ static int load_file(struct uqm_loading *ld, const char *path, enum uqm_format f
         return no_memory(path, err);
     cp->files = more;
     cp->files[cp->n_files] = NULL;
-    int ret = uqm_file_open(&cp->files[cp->n_files], ld->env, path, err);
+    int ret = open_file(&cp->files[cp->n_files], ld, path, err);
     if (ret < 0)
         return ret;
     size_t file = cp->n_files++;
@@ -193,7 +213,7 @@ static bool is_below(const char *path, const char *root)
  * out: REPO/snapshots/REVISION/shard -> REPO/blobs/HASH. So an index from a stranger cannot make us
  * read, and write into a merge, some other file of this machine.
  */
-static int check_shard_link(const char *folder, const char *path, struct uqm_err *err)
+int uqm_checkpoint_check_link(const char *folder, const char *path, struct uqm_err *err)
 {
     char *dir = realpath(folder, NULL), *file = realpath(path, NULL);
     char *parent = dir ? uqm_path_dir(dir) : NULL;
@@ -250,7 +270,7 @@ static int load_shards(struct uqm_loading *ld, const char *folder, const char *i
     struct uqm_shard_index ix = { 0 };
     char *text;
     size_t len;
-    int ret = uqm_read_file(&text, &len, index_path, INDEX_CAP_BYTES, err);
+    int ret = uqm_read_model_file(&text, &len, index_path, INDEX_CAP_BYTES, err);
     if (ret < 0)
         return ret;
     ret = uqm_shard_index_parse(&ix, text, len, index_path, suffix, err);
@@ -269,7 +289,7 @@ static int load_shards(struct uqm_loading *ld, const char *folder, const char *i
             ret = no_memory(index_path, err);
             break;
         }
-        ret = check_shard_link(folder, path, err);
+        ret = ld->archive ? UQM_OK : uqm_checkpoint_check_link(folder, path, err);
         if (ret >= 0)
             ret = load_file(ld, path, format, err);
         free(path);
@@ -285,9 +305,11 @@ static int load_shards(struct uqm_loading *ld, const char *folder, const char *i
 
 /* 1, 0, or a failure. A dangling link is there: it is an error to be told, not a file that is
  * absent. */
-static int is_there(const char *path, struct uqm_err *err)
+static int is_there(const struct uqm_loading *ld, const char *path, struct uqm_err *err)
 {
     struct stat st;
+    if (ld->archive)
+        return find_in_archive(ld, path) >= 0;
     if (lstat(path, &st) == 0)
         return 1;
     return errno == ENOENT || errno == ENOTDIR ? 0 : uqm_fail_errno(err, "%s", path);
@@ -300,9 +322,9 @@ static int load_folder(struct uqm_loading *ld, const char *folder, enum uqm_form
         char *index = uqm_path_join(folder, kinds[k].index);
         char *single = uqm_path_join(folder, kinds[k].single);
         int there = 0, ret = index && single ? 1 : no_memory(folder, err);
-        if (ret > 0 && (there = is_there(index, err)) > 0)
+        if (ret > 0 && (there = is_there(ld, index, err)) > 0)
             ret = load_shards(ld, folder, index, kinds[k].suffix, kinds[k].format, err);
-        else if (ret > 0 && there == 0 && (there = is_there(single, err)) > 0)
+        else if (ret > 0 && there == 0 && (there = is_there(ld, single, err)) > 0)
             ret = load_file(ld, single, kinds[k].format, err);
         if (there < 0)
             ret = there;
@@ -335,9 +357,9 @@ static int format_of_file(enum uqm_format *format, const char *path, struct uqm_
     static const struct {
         const char *suffix, *what;
     } refused[] = {
-        { ".gguf", "GGUF files" },    { ".uqz", "archives" },       { ".h5", "Keras files" },
-        { ".msgpack", "Flax files" }, { ".onnx", "ONNX models" },   { ".tar", "tar files" },
-        { ".zip", "zip files" },      { ".npz", "NumPy archives" },
+        { ".gguf", "GGUF files" },    { ".h5", "Keras files" }, { ".msgpack", "Flax files" },
+        { ".onnx", "ONNX models" },   { ".tar", "tar files" },  { ".zip", "zip files" },
+        { ".npz", "NumPy archives" },
     };
     const char *dot = strrchr(path, '.');
     for (size_t i = 0; dot && i < sizeof known / sizeof *known; i++) {
@@ -349,13 +371,25 @@ static int format_of_file(enum uqm_format *format, const char *path, struct uqm_
     for (size_t i = 0; dot && i < sizeof refused / sizeof *refused; i++)
         if (strcmp(dot, refused[i].suffix) == 0)
             return uqm_fail(err, UQM_ERR_UNSUPPORTED,
-                            "%s: this version does not read %s; give a model folder or a "
-                            ".safetensors, .bin, .pt or .pth file",
+                            "%s: this version does not read %s; give a model folder, an archive "
+                            "(.uqz) or a .safetensors, .bin, .pt or .pth file",
                             path, refused[i].what);
     return uqm_fail(err, UQM_ERR_UNSUPPORTED,
-                    "%s: not a model folder and no weight file by its ending (.safetensors, .bin, "
-                    ".pt, .pth)",
+                    "%s: not a model folder, and neither weight file nor archive by its ending "
+                    "(.safetensors, .bin, .pt, .pth, .uqz)",
                     path);
+}
+
+/* An archive is read as the folder that was packed. Its files keep it open. */
+static int load_archive(struct uqm_loading *ld, const char *path, enum uqm_format *format,
+                        struct uqm_err *err)
+{
+    const struct uqm_archive_params params = { .path = path };
+    int ret = uqm_archive_open(&ld->archive, ld->env, &params, err);
+    if (ret == UQM_OK)
+        ret = load_folder(ld, path, format, err);
+    uqm_archive_close(&ld->archive);
+    return ret;
 }
 
 int uqm_load_weights(struct uqm_loading *ld, const char *path, enum uqm_format *format,
@@ -366,6 +400,8 @@ int uqm_load_weights(struct uqm_loading *ld, const char *path, enum uqm_format *
         return uqm_fail_errno(err, "%s", path);
     if (S_ISDIR(st.st_mode))
         return load_folder(ld, path, format, err);
+    if (uqm_archive_is_name(path))
+        return load_archive(ld, path, format, err);
     int ret = format_of_file(format, path, err);
     return ret < 0 ? ret : load_file(ld, path, *format, err);
 }

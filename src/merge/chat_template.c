@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/fs.h"
+#include "src/checkpoint/model_file.h"
 #include "src/format/json_edit.h"
 
 enum { MOST_TEMPLATE_BYTES = 1 << 20, MOST_CONFIG_BYTES = 64 << 20 };
@@ -95,7 +96,7 @@ static int read_config(char **out, const char *path, struct uqm_err *err)
     char *text;
     size_t len;
     struct uqm_json_span value;
-    int ret = uqm_read_file(&text, &len, path, MOST_CONFIG_BYTES, err);
+    int ret = uqm_read_model_file(&text, &len, path, MOST_CONFIG_BYTES, err);
     if (ret < 0)
         return ret;
     ret = uqm_json_find(&value, NULL, text, len, "chat_template", path, err);
@@ -121,9 +122,9 @@ static int read_template(char **out, const char *dir, struct uqm_err *err)
     *out = NULL;
     if (!jinja || !config)
         ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", dir);
-    else if ((ret = uqm_find_file(jinja, err)) > 0)
-        ret = uqm_read_file(out, &len, jinja, MOST_TEMPLATE_BYTES, err);
-    else if (ret == 0 && (ret = uqm_find_file(config, err)) > 0)
+    else if ((ret = uqm_find_model_file(jinja, NULL, err)) > 0)
+        ret = uqm_read_model_file(out, &len, jinja, MOST_TEMPLATE_BYTES, err);
+    else if (ret == 0 && (ret = uqm_find_model_file(config, NULL, err)) > 0)
         ret = read_config(out, config, err);
     if (*out)
         strip(*out);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/base/fs.h"
+#include "src/checkpoint/model_file.h"
 #include "src/format/json_edit.h"
 
 #define TOKENIZER "tokenizer.json"
@@ -54,9 +55,9 @@ static int open_edit(struct edit *e, const struct uqm_recipe_source *rs, const c
     *e = (struct edit){ .rs = rs, .plan = rs->vocab, .path = uqm_path_join(home, name) };
     int ret = e->path ? UQM_OK : no_memory(e, err);
     if (ret == UQM_OK)
-        ret = uqm_find_file(e->path, err);
+        ret = uqm_find_model_file(e->path, NULL, err);
     if (ret > 0)
-        ret = uqm_read_file(&e->text, &e->len, e->path, UQM_VOCABULARY_MOST_FILE, err);
+        ret = uqm_read_model_file(&e->text, &e->len, e->path, UQM_VOCABULARY_MOST_FILE, err);
     if (ret == UQM_OK && !(e->f = open_memstream(&e->made, &e->made_len)))
         ret = no_memory(e, err);
     return ret;

@@ -8,6 +8,7 @@
 #include "io/sink.h"
 #include "src/base/checked.h"
 #include "src/base/fs.h"
+#include "src/checkpoint/model_file.h"
 #include "src/format/json.h"
 #include "src/merge/tokenizer_files.h"
 #include "src/merge/writer.h"
@@ -74,7 +75,8 @@ static int copy(struct uqm_writer *w, const char *home, const char *name, struct
     struct uqm_sink *sink = NULL;
     struct uqm_file_digest digest = { .n_leaves = 0 };
     char *from = uqm_path_join(home, name), *to = uqm_path_join(w->dir, name);
-    int ret = from && to ? uqm_file_open(&file, w->env, from, err) : uqm_writer_no_memory(w, err);
+    int ret =
+        from && to ? uqm_model_file_open(&file, w->env, from, err) : uqm_writer_no_memory(w, err);
     if (ret == UQM_OK)
         ret = uqm_sink_create(&sink, w->env, to, file->size_bytes, 2 * COPY_BYTES, err);
     if (ret == UQM_OK)
@@ -99,7 +101,7 @@ static int copy(struct uqm_writer *w, const char *home, const char *name, struct
 static int home_has(const char *home, const char *name, struct uqm_err *err)
 {
     char *path = uqm_path_join(home, name);
-    int ret = path ? uqm_find_file(path, err)
+    int ret = path ? uqm_find_model_file(path, NULL, err)
                    : uqm_fail(err, UQM_ERR_NOMEM, "%s/%s: no memory", home, name);
     free(path);
     return ret;
@@ -107,17 +109,18 @@ static int home_has(const char *home, const char *name, struct uqm_err *err)
 
 static uint64_t size_of(const char *home, const char *name)
 {
-    struct stat st;
     char *path = uqm_path_join(home, name);
-    bool is = path && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    uint64_t bytes = 0;
+    if (path)
+        uqm_find_model_file(path, &bytes, NULL);
     free(path);
-    return is ? (uint64_t) st.st_size : 0;
+    return bytes;
 }
 
-static int is_code(const struct dirent *e)
+static bool is_code(const char *name)
 {
-    size_t n = strlen(e->d_name);
-    return n > 3 && e->d_name[0] != '.' && strcmp(e->d_name + n - 3, ".py") == 0;
+    size_t n = strlen(name);
+    return n > 3 && name[0] != '.' && strcmp(name + n - 3, ".py") == 0;
 }
 
 /* A file that goes along: text, or the file of that name in `home`. */
@@ -166,16 +169,13 @@ static int each_companion(struct uqm_writer *w, companion_fn fn, void *ctx, stru
         ret = each_tokenizer_file(w, fn, ctx, err);
     for (size_t i = 0; i < COUNT(other_files) && ret == UQM_OK; i++)
         ret = one_companion(w, other_files[i], fn, ctx, err);
-    struct dirent **code = NULL;
-    int n = scandir(home, &code, is_code, alphasort);
-    if (n < 0 && ret == UQM_OK)
-        ret = uqm_fail_errno(err, "%s", home);
-    for (int i = 0; i < n; i++) {
-        if (ret == UQM_OK)
-            ret = one_companion(w, code[i]->d_name, fn, ctx, err);
-        free(code[i]);
-    }
-    free(code);
+    struct uqm_model_files all = { 0 };
+    if (ret == UQM_OK)
+        ret = uqm_model_files_list(&all, home, err);
+    for (size_t i = 0; i < all.n && ret == UQM_OK; i++)
+        if (is_code(all.names[i]))
+            ret = one_companion(w, all.names[i], fn, ctx, err);
+    uqm_model_files_free(&all);
     return ret;
 }
 
@@ -206,29 +206,30 @@ uint64_t uqm_writer_copied_bytes(const struct uqm_writer *w)
 
 /* --- parents that speak otherwise --- */
 
-static bool same_bytes(FILE *a, FILE *b)
+static bool same_bytes(struct uqm_file *a, struct uqm_file *b)
 {
     char x[4096], y[4096];
-    for (;;) {
-        size_t n = fread(x, 1, sizeof x, a), m = fread(y, 1, sizeof y, b);
-        if (n != m || memcmp(x, y, n) != 0)
+    if (a->size_bytes != b->size_bytes)
+        return false;
+    for (uint64_t at = 0; at < a->size_bytes;) {
+        size_t n = (size_t) uqm_min_u64(sizeof x, a->size_bytes - at);
+        if (uqm_file_read(a, x, n, at, NULL) < 0 || uqm_file_read(b, y, n, at, NULL) < 0 ||
+            memcmp(x, y, n) != 0)
             return false;
-        if (n < sizeof x)
-            return true;
+        at += n;
     }
+    return true;
 }
 
 /* Both exist and differ. */
-static bool differ(const char *dir_a, const char *dir_b, const char *name)
+static bool differ(struct uqm_env *env, const char *dir_a, const char *dir_b, const char *name)
 {
     char *pa = uqm_path_join(dir_a, name), *pb = uqm_path_join(dir_b, name);
-    FILE *a = pa && uqm_is_file(pa) ? fopen(pa, "rbe") : NULL;
-    FILE *b = pb && uqm_is_file(pb) ? fopen(pb, "rbe") : NULL;
-    bool yes = a && b && !same_bytes(a, b);
-    if (a)
-        fclose(a);
-    if (b)
-        fclose(b);
+    struct uqm_file *a = NULL, *b = NULL;
+    bool yes = pa && pb && uqm_model_file_open(&a, env, pa, NULL) == UQM_OK &&
+               uqm_model_file_open(&b, env, pb, NULL) == UQM_OK && !same_bytes(a, b);
+    uqm_file_close(&a);
+    uqm_file_close(&b);
     free(pa);
     free(pb);
     return yes;
@@ -243,7 +244,7 @@ static int warn_tokenizers(const struct uqm_writer *w, struct uqm_err *err)
     for (size_t k = 0; k < w->rs->n_inputs && !w->params->no_copy_tokenizer; k++)
         for (size_t i = 0; i < COUNT(names); i++) {
             if (k == w->rs->home ||
-                !differ(home, w->rs->inputs[k].checkpoint->source.home, names[i]))
+                !differ(w->env, home, w->rs->inputs[k].checkpoint->source.home, names[i]))
                 continue;
             int ret = uqm_warn(
                 w->env, err, "%s of %s differs from that of %s, which is the one that is copied",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/fs.h"
+#include "src/checkpoint/model_file.h"
 #include "src/model/tokenizer_impl.h"
 
 enum { MAX_MODEL_BYTES = 64 << 20, MAX_TEXT_BYTES = 16 << 20 };
@@ -32,7 +33,7 @@ int uqm_tokenizer_open(struct uqm_tokenizer **out, const char *dir, struct uqm_e
         ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for the tokenizer", dir);
 
     if (ret == UQM_OK)
-        ret = uqm_read_file(&data, &len, t->path, MAX_MODEL_BYTES, err);
+        ret = uqm_read_model_file(&data, &len, t->path, MAX_MODEL_BYTES, err);
     if (ret == UQM_OK)
         ret = open_library(t, data, len, err);
     free(data);

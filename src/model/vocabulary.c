@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/fs.h"
+#include "src/checkpoint/model_file.h"
 #include "src/format/json_pull.h"
 #include "src/model/spm_proto.h"
 
@@ -343,15 +344,16 @@ static int read_json(struct uqm_vocab *v, const char *dir, const char *name,
 {
     char *path = uqm_path_join(dir, name), *text = NULL;
     size_t len;
-    int ret = path ? UQM_OK : no_memory(v, err);
-    if (ret == UQM_OK && !uqm_is_file(path)) {
+    int ret = path ? uqm_find_model_file(path, NULL, err) : no_memory(v, err);
+    if (ret <= 0) {
         free(path);
-        return 0;
+        return ret;
     }
+    ret = UQM_OK;
     if (ret == UQM_OK && is_main && !(v->where = uqm_arena_strndup(&v->arena, path, strlen(path))))
         ret = no_memory(v, err);
     if (ret == UQM_OK)
-        ret = uqm_read_file(&text, &len, path, UQM_VOCABULARY_MOST_FILE, err);
+        ret = uqm_read_model_file(&text, &len, path, UQM_VOCABULARY_MOST_FILE, err);
     if (ret == UQM_OK) {
         struct reader r = { .v = v };
         r.json = (struct uqm_json_pull){ .text = (const uint8_t *) text, .len = len, .err = err };
@@ -372,15 +374,16 @@ static int read_spm(struct uqm_vocab *v, const char *dir, struct uqm_err *err)
     char *path = uqm_path_join(dir, "tokenizer.model"), *data = NULL;
     struct uqm_spm_model model = { 0 };
     size_t len;
-    int ret = path ? UQM_OK : no_memory(v, err);
-    if (ret == UQM_OK && !uqm_is_file(path)) {
+    int ret = path ? uqm_find_model_file(path, NULL, err) : no_memory(v, err);
+    if (ret <= 0) {
         free(path);
-        return 0;
+        return ret;
     }
+    ret = UQM_OK;
     if (ret == UQM_OK && !(v->where = uqm_arena_strndup(&v->arena, path, strlen(path))))
         ret = no_memory(v, err);
     if (ret == UQM_OK)
-        ret = uqm_read_file(&data, &len, path, UQM_VOCABULARY_MOST_FILE, err);
+        ret = uqm_read_model_file(&data, &len, path, UQM_VOCABULARY_MOST_FILE, err);
     if (ret == UQM_OK)
         ret = uqm_spm_model_parse(&model, (const uint8_t *) data, len, path, err);
     for (uint32_t i = 0; i < model.n_pieces && ret == UQM_OK; i++) {

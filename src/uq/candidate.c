@@ -6,6 +6,7 @@
 
 #include "src/base/fs.h"
 #include "src/checkpoint/checkpoint.h"
+#include "src/checkpoint/model_file.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
 
@@ -18,7 +19,9 @@ static int read_optional(char **out, const char *dir, const char *name, struct u
     char *path = uqm_path_join(dir, name);
     if (!path)
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", dir);
-    int ret = uqm_is_file(path) ? uqm_read_file(out, &len, path, MAX_CONFIG_BYTES, err) : UQM_OK;
+    int ret = uqm_find_model_file(path, NULL, err);
+    if (ret > 0)
+        ret = uqm_read_model_file(out, &len, path, MAX_CONFIG_BYTES, err);
     free(path);
     return ret;
 }

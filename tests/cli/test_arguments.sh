@@ -65,7 +65,7 @@ refuses 1 'answer: not a result that a report can show' 'report refuses what it 
     report answer.json --out p.html
 holds '[ ! -e "$work/p.html" ]' 'a refused report leaves no page'
 
-for command in pack unpack convert; do
+for command in convert; do
     refuses 1 "$command: is not in this version" "$command is known and absent" "$command" x
 done
 refuses 1 'did you mean ties' 'an unknown merge method is refused' \

@@ -9,12 +9,14 @@ src/base:
 io: src/base
 compute: src/base shaders
 src/format: src/base
-src/checkpoint: src/format src/base io compute
-src/model: src/checkpoint src/format src/base io compute
-src/merge: src/model src/checkpoint src/format src/base io compute
-src/uq: src/merge src/model src/checkpoint src/format src/base io compute
-src/study: src/uq src/merge src/model src/checkpoint src/format src/base io compute
-src: src/study src/uq src/merge src/model src/checkpoint src/format src/base io compute
+src/archive: src/format src/base io compute
+src/checkpoint: src/archive src/format src/base io compute
+src/pack: src/checkpoint src/archive src/format src/base io compute
+src/model: src/checkpoint src/archive src/format src/base io compute
+src/merge: src/model src/checkpoint src/archive src/format src/base io compute
+src/uq: src/merge src/model src/checkpoint src/archive src/format src/base io compute
+src/study: src/uq src/merge src/model src/checkpoint src/archive src/format src/base io compute
+src: src/pack src/study src/uq src/merge src/model src/checkpoint src/archive src/format src/base io compute
 tools:
 '
 

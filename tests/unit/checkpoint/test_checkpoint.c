@@ -170,9 +170,9 @@ static void what_is_no_checkpoint_is_refused(void **state)
     put_file(below(f, "m.gguf"), "GGUF", 4);
     assert_open_fails(below(f, "m.gguf"), UQM_ERR_UNSUPPORTED, "does not read GGUF files");
     put_file(below(f, "m.uqz"), "x", 1);
-    assert_open_fails(below(f, "m.uqz"), UQM_ERR_UNSUPPORTED, "does not read archives");
+    assert_open_fails(below(f, "m.uqz"), UQM_ERR_FORMAT, "m.uqz: 1 bytes are no archive");
     put_file(below(f, "m.txt"), "x", 1);
-    assert_open_fails(below(f, "m.txt"), UQM_ERR_UNSUPPORTED, "no weight file by its ending");
+    assert_open_fails(below(f, "m.txt"), UQM_ERR_UNSUPPORTED, "neither weight file nor archive");
     put_file(below(f, "m.safetensors"), "x", 1);
     assert_open_fails(below(f, "m.safetensors"), UQM_ERR_FORMAT, "m.safetensors: 1 bytes are too");
     /* the ending decides, not the first bytes */

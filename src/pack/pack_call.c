@@ -1,0 +1,115 @@
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "src/archive/archive.h"
+#include "src/base/fs.h"
+#include "src/format/json.h"
+#include "src/pack/pack_call.h"
+#include "src/pack/pack_write.h"
+
+double uqm_pack_seconds_since(const struct timespec *start)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double) (now.tv_sec - start->tv_sec) + (double) (now.tv_nsec - start->tv_nsec) / 1e9;
+}
+
+uint64_t uqm_pack_peak_memory(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (uint64_t) usage.ru_maxrss * 1024;
+}
+
+static int no_memory(const struct uqm_pack_params *params, struct uqm_err *err)
+{
+    return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for the result", params->archive);
+}
+
+/* The archive must not come to lie in the folder that is packed: it would be packed too. */
+static int check_target(const struct uqm_pack_params *params, struct uqm_err *err)
+{
+    if (!uqm_archive_is_name(params->archive))
+        return uqm_fail(err, UQM_ERR_ARG, "%s: an archive's name ends in " UQM_ARCHIVE_SUFFIX,
+                        params->archive);
+    char *parent = uqm_path_dir(params->archive);
+    char *out = parent ? realpath(parent, NULL) : NULL, *dir = realpath(params->dir, NULL);
+    size_t n = dir ? strlen(dir) : 0;
+    bool inside = out && dir && strncmp(out, dir, n) == 0 && (out[n] == '\0' || out[n] == '/');
+    free(parent);
+    free(out);
+    free(dir);
+    if (inside)
+        return uqm_fail(err, UQM_ERR_ARG,
+                        "%s: lies in the folder that is packed, %s; write it "
+                        "somewhere else",
+                        params->archive, params->dir);
+    return UQM_OK;
+}
+
+static json_t *describe(const struct uqm_pack_params *params, const struct uqm_pack_plan *plan,
+                        const struct uqm_pack_result *result, const struct timespec *start)
+{
+    const struct uqm_archive_index *ix = &plan->index;
+    struct uqm_env *env = plan->env;
+    double ratio = plan->n_bytes ? (double) result->archive_bytes / (double) plan->n_bytes : 1.0;
+    return json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:f, s:s?, s:I, s:I, s:I, s:f, s:I, s:s, s:b}", "archive",
+        params->archive, "files", (json_int_t) ix->n_files, "tensors", (json_int_t) ix->n_tensors,
+        "bytes", (json_int_t) plan->n_bytes, "archive_bytes", (json_int_t) result->archive_bytes,
+        "ratio", ratio, "base", ix->n_base_files ? ix->base_path : NULL, "delta_bytes",
+        (json_int_t) plan->n_delta_bytes, "bytes_read", (json_int_t) atomic_load(&env->bytes_read),
+        "bytes_written", (json_int_t) atomic_load(&env->bytes_written), "seconds",
+        uqm_pack_seconds_since(start), "peak_memory", (json_int_t) uqm_pack_peak_memory(), "io",
+        atomic_load(&env->io_used) == UQM_IO_URING ? "uring" : "pread", "direct",
+        atomic_load(&env->direct_used) != 0);
+}
+
+static int write_archive(struct uqm_pack_result *result, const struct uqm_pack_params *params,
+                         struct uqm_pack_plan *plan, struct uqm_err *err)
+{
+    struct uqm_publish *publish = NULL;
+    struct uqm_threads *threads = NULL;
+    const struct uqm_publish_params target = { .target = params->archive,
+                                               .is_file = true,
+                                               .overwrite = params->overwrite };
+    int ret = uqm_publish_begin(&publish, plan->env, &target, err);
+    if (ret == UQM_OK)
+        ret = uqm_threads_create(&threads, plan->env->n_threads, err);
+    if (ret == UQM_OK)
+        ret = uqm_pack_hash_base(plan, err);
+    if (ret == UQM_OK)
+        ret = uqm_pack_write(result, plan, publish, threads, err);
+    if (ret == UQM_OK)
+        ret = uqm_publish_commit(publish, err);
+    uqm_threads_destroy(&threads);
+    uqm_publish_end(&publish);
+    return ret;
+}
+
+UQM_API int uqm_pack(char **json, const struct uqm_pack_params *params, struct uqm_err *err)
+{
+    struct uqm_env env;
+    struct uqm_pack_plan plan = { 0 };
+    struct uqm_pack_result result = { 0 };
+    struct timespec start;
+    *json = NULL;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    int ret = uqm_env_init(&env, &params->common, err);
+    if (ret == UQM_OK)
+        ret = check_target(params, err);
+    if (ret == UQM_OK)
+        ret = uqm_pack_plan_init(&plan, &env, params->dir, params->delta_from, err);
+    if (ret == UQM_OK)
+        ret = write_archive(&result, params, &plan, err);
+    if (ret == UQM_OK) {
+        json_t *doc = describe(params, &plan, &result, &start);
+        *json = doc ? uqm_json_dump(doc) : NULL;
+        json_decref(doc);
+        ret = *json ? UQM_OK : no_memory(params, err);
+    }
+    uqm_pack_plan_finish(&plan);
+    return ret;
+}
