@@ -310,7 +310,10 @@ void uqm_checkpoint_close(struct uqm_checkpoint **checkpoint)
         return;
     for (size_t i = 0; i < cp->n_files; i++)
         uqm_file_close(&cp->files[i]);
+    for (size_t i = 0; i < cp->n_made; i++)
+        uqm_file_close(&cp->made[i]);
     free(cp->files);
+    free(cp->made);
     uqm_arena_finish(&cp->arena);
     free(cp);
     *checkpoint = NULL;

@@ -14,6 +14,9 @@ enum uqm_format { UQM_FORMAT_SAFETENSORS, UQM_FORMAT_PYTORCH };
 struct uqm_location {
     size_t file;        /* index into files */
     uint64_t off_bytes; /* from the start of the file; n_bytes packed bytes from there */
+    /* NULL; or what lies there has other strides or another byte order (strided.h), and the packed
+     * bytes are all of this file, the checkpoint's */
+    struct uqm_file *made;
 };
 
 struct uqm_checkpoint {
@@ -27,6 +30,8 @@ struct uqm_checkpoint {
     struct uqm_file **files;
     size_t n_files;
     struct uqm_location *locations; /* beside source.tensors */
+    struct uqm_file **made;         /* those of the locations */
+    size_t n_made;
     /* A vision tower that lies beside the model (LLaVA's own layout, or the one the user names) is
      * loaded after it: its tensors stand among source.tensors, its files behind the model's. */
     size_t n_own_files;       /* files[n_own_files...] are the tower's */
@@ -34,6 +39,14 @@ struct uqm_checkpoint {
     char *vision_config_text; /* the tower's config.json, or NULL */
     struct uqm_arena arena;
 };
+
+/* Where to read a tensor's packed bytes: the file, and *off_bytes where they begin in it. */
+static inline struct uqm_file *uqm_location_file(const struct uqm_checkpoint *cp,
+                                                 const struct uqm_location *at, uint64_t *off_bytes)
+{
+    *off_bytes = at->made ? 0 : at->off_bytes;
+    return at->made ? at->made : cp->files[at->file];
+}
 
 struct uqm_checkpoint_params {
     const char *path;         /* folder, archive, or one weight file */

@@ -46,9 +46,11 @@ static int next_piece(void *ctx, struct uqm_piece *piece)
         if (n_bytes == 0)
             continue;
         assert(n_bytes <= s->tile_bytes);
+        uint64_t begin;
+        struct uqm_file *file = uqm_location_file(s->cp, at, &begin);
         *piece = (struct uqm_piece){
-            .file = s->cp->files[at->file],
-            .off_bytes = at->off_bytes + uqm_dtype_bytes(t->dtype, range.first_elem),
+            .file = file,
+            .off_bytes = begin + uqm_dtype_bytes(t->dtype, range.first_elem),
             .n_bytes = (size_t) n_bytes,
         };
         return 1;

@@ -33,6 +33,8 @@ static int identify(struct uqm_xxh3_hex *out, const struct uqm_checkpoint *cp, u
             continue;
         feed_file(h, cp->files[cp->locations[i].file]);
         uqm_xxh3_update(h, &cp->locations[i].off_bytes, sizeof cp->locations[i].off_bytes);
+        if (cp->locations[i].made) /* of this opening alone: another may have other strides */
+            uqm_xxh3_update(h, &cp->locations[i].made, sizeof cp->locations[i].made);
         *n_bytes += cp->source.tensors[i].n_bytes;
     }
     *out = uqm_xxh3_hex(h);

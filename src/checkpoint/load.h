@@ -4,6 +4,7 @@
 
 #include "src/archive/archive.h"
 #include "src/checkpoint/checkpoint.h"
+#include "src/format/pickle.h"
 #include "src/format/shard_index.h"
 
 /* One tensor as a weight file describes it. */
@@ -13,7 +14,8 @@ struct uqm_found {
     unsigned rank;
     const uint64_t *shape;
     uint64_t n_elem, n_bytes;
-    uint64_t off_bytes; /* from the start of the file */
+    uint64_t off_bytes;    /* from the start of the file */
+    struct uqm_file *made; /* NULL, or as in struct uqm_location */
 };
 
 struct uqm_entry {
@@ -46,9 +48,18 @@ int uqm_load_weights(struct uqm_loading *ld, const char *path, enum uqm_format *
 int uqm_load_tensor(struct uqm_loading *ld, size_t file, const struct uqm_found *found,
                     struct uqm_err *err);
 
-/* The tensors of cp->files[file], a file of PyTorch. */
+/* The tensors of cp->files[file], a file of PyTorch, of either kind. */
 int uqm_load_torch(struct uqm_loading *ld, size_t file, struct uqm_err *err);
 
+/* torch_legacy.c: whether this is the kind of before torch 1.6; and its tensors. */
+int uqm_torch_is_legacy(bool *is, struct uqm_file *file, struct uqm_err *err);
+int uqm_load_torch_legacy(struct uqm_loading *ld, size_t file, struct uqm_err *err);
+
+/* One tensor of a pickle whose storage is the bytes [begin, end) of the file. big: its numbers are
+ * big-endian. Messages lack the file's name. */
+int uqm_torch_locate(struct uqm_found *found, struct uqm_loading *ld, size_t file,
+                     const struct uqm_pickle_tensor *tensor, uint64_t begin, bool big,
+                     struct uqm_err *inner);
 /* Put the file's name before a message that lacks it; returns inner->code. */
 int uqm_fail_in_file(struct uqm_err *err, const struct uqm_file *file, const struct uqm_err *inner);
 

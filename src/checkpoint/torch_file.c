@@ -1,9 +1,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "src/checkpoint/load.h"
-#include "src/format/pickle.h"
+#include "src/checkpoint/strided.h"
 #include "src/format/torch_zip.h"
 
 /* What is read of one file of PyTorch; its weights stay where they are. */
@@ -12,6 +13,7 @@ struct torch_file {
     struct uqm_zip_input input;
     struct uqm_torch_zip zip;
     struct uqm_state_dict dict;
+    bool big;             /* its numbers are big-endian */
     struct uqm_err inner; /* messages that lack the file's name */
     bool named;           /* inner came from the file itself, name and all */
 };
@@ -35,14 +37,10 @@ static int check_byte_order(struct torch_file *t)
     if (ret < 0)
         return ret;
     bool little = record->n_bytes == 6 && memcmp(text, "little", 6) == 0;
-    bool big = record->n_bytes == 3 && memcmp(text, "big", 3) == 0;
+    t->big = record->n_bytes == 3 && memcmp(text, "big", 3) == 0;
     free(text);
-    if (little)
+    if (little || t->big)
         return UQM_OK;
-    if (big)
-        return uqm_fail(&t->inner, UQM_ERR_UNSUPPORTED,
-                        "its numbers are big-endian, which this version does not read; save it "
-                        "again on a little-endian machine");
     return uqm_fail(&t->inner, UQM_ERR_FORMAT, "record byteorder: neither little nor big");
 }
 
@@ -58,8 +56,67 @@ static int read_pickle(struct torch_file *t)
     return ret;
 }
 
+static int remember_made(struct uqm_checkpoint *cp, struct uqm_file *made, struct uqm_err *err)
+{
+    struct uqm_file **more = reallocarray(cp->made, cp->n_made + 1, sizeof *more);
+    if (!more)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for the index");
+    cp->made = more;
+    cp->made[cp->n_made++] = made;
+    return UQM_OK;
+}
+
+/* Complex numbers are two of f32, each with its bytes in order. */
+static unsigned swapped_bytes(enum uqm_dtype dtype)
+{
+    return dtype == UQM_C64 ? 4 : uqm_dtype_bits(dtype) / 8;
+}
+
+int uqm_torch_locate(struct uqm_found *found, struct uqm_loading *ld, size_t file,
+                     const struct uqm_pickle_tensor *p, uint64_t begin, bool big,
+                     struct uqm_err *inner)
+{
+    struct uqm_printable shown;
+    const char *name = uqm_printable(&shown, p->name, strlen(p->name));
+    const unsigned size = uqm_dtype_bits(p->dtype) / 8; /* products were checked by the pickle */
+    const bool swap = big && swapped_bytes(p->dtype) > 1 && p->n_elem > 0;
+    *found = (struct uqm_found){
+        .name = p->name,
+        .dtype = p->dtype,
+        .rank = p->rank,
+        .shape = p->shape,
+        .n_elem = p->n_elem,
+        .n_bytes = p->n_elem * size,
+        .off_bytes = begin + (p->n_elem ? p->offset_elem * size : 0),
+    };
+    if (swap && p->untyped)
+        return uqm_fail(
+            inner, UQM_ERR_UNSUPPORTED,
+            "tensor %s: big-endian numbers in an untyped storage, which torch.load does "
+            "not put in order; save it again on a little-endian machine",
+            name);
+    if (p->contiguous && !swap)
+        return UQM_OK;
+    const struct uqm_strided strided = {
+        .file = ld->cp->files[file],
+        .begin = begin,
+        .end = begin + p->storage_bytes,
+        .offset_elem = p->offset_elem,
+        .elem_bytes = size,
+        .swap_bytes = swap ? swapped_bytes(p->dtype) : 0,
+        .rank = p->rank,
+        .shape = p->shape,
+        .strides = p->strides,
+    };
+    int ret = uqm_strided_open(&found->made, &strided, name, inner);
+    if (ret == UQM_OK && (ret = remember_made(ld->cp, found->made, inner)) < 0)
+        uqm_file_close(&found->made);
+    return ret;
+}
+
 /* Where a tensor's bytes lie, once its record proves to be what the pickle says. */
-static int locate(struct torch_file *t, const struct uqm_pickle_tensor *p, struct uqm_found *found)
+static int locate(struct uqm_loading *ld, size_t file, struct torch_file *t,
+                  const struct uqm_pickle_tensor *p, struct uqm_found *found)
 {
     struct uqm_printable shown;
     char key[256];
@@ -73,22 +130,7 @@ static int locate(struct torch_file *t, const struct uqm_pickle_tensor *p, struc
         return uqm_fail(&t->inner, UQM_ERR_FORMAT,
                         "tensor %s: record %s has %" PRIu64 " bytes, the pickle says %" PRIu64,
                         name, key, record->n_bytes, p->storage_bytes);
-    if (!p->contiguous)
-        return uqm_fail(&t->inner, UQM_ERR_UNSUPPORTED,
-                        "tensor %s: its elements do not lie one after the other (strides), which "
-                        "this version does not read; save it again after .contiguous()",
-                        name);
-    uint64_t size = uqm_dtype_bits(p->dtype) / 8; /* both products were checked by the pickle */
-    *found = (struct uqm_found){
-        .name = p->name,
-        .dtype = p->dtype,
-        .rank = p->rank,
-        .shape = p->shape,
-        .n_elem = p->n_elem,
-        .n_bytes = p->n_elem * size,
-        .off_bytes = record->begin + (p->n_elem ? p->offset_elem * size : 0),
-    };
-    return UQM_OK;
+    return uqm_torch_locate(found, ld, file, p, record->begin, t->big, &t->inner);
 }
 
 static int take_tensors(struct uqm_loading *ld, size_t file, struct torch_file *t,
@@ -99,7 +141,7 @@ static int take_tensors(struct uqm_loading *ld, size_t file, struct torch_file *
         uqm_log(ld->env, UQM_LOG_INFO, "%s: %zu entries of the state dict are no tensors, skipped",
                 t->file->name, t->dict.n_skipped);
     for (size_t i = 0; i < t->dict.n_tensors; i++) {
-        if (locate(t, &t->dict.tensors[i], &found) < 0)
+        if (locate(ld, file, t, &t->dict.tensors[i], &found) < 0)
             return uqm_fail_in_file(err, t->file, &t->inner);
         int ret = uqm_load_tensor(ld, file, &found, err);
         if (ret < 0)
@@ -111,6 +153,11 @@ static int take_tensors(struct uqm_loading *ld, size_t file, struct torch_file *
 int uqm_load_torch(struct uqm_loading *ld, size_t file, struct uqm_err *err)
 {
     struct torch_file t = { .file = ld->cp->files[file] };
+    bool legacy;
+    if (uqm_torch_is_legacy(&legacy, t.file, err) < 0)
+        return err ? err->code : UQM_ERR_IO;
+    if (legacy)
+        return uqm_load_torch_legacy(ld, file, err);
     t.input = (struct uqm_zip_input){ read_input, &t, t.file->size_bytes };
 
     int ret = uqm_torch_zip_open(&t.zip, &t.input, &t.inner);

@@ -94,7 +94,7 @@ int uqm_load_tensor(struct uqm_loading *ld, size_t file, const struct uqm_found 
     struct uqm_entry *e = add_entry(ld);
     if (!e)
         return no_memory(where, err);
-    *e = (struct uqm_entry){ t, { file, found->off_bytes } };
+    *e = (struct uqm_entry){ t, { file, found->off_bytes, found->made } };
     return UQM_OK;
 }
 

@@ -12,7 +12,7 @@ int uqm_pk_fail(struct uqm_pk *m, enum uqm_status code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
-    return uqm_fail(m->err, code, "data.pkl+%zu: %s", m->op_at, what);
+    return uqm_fail(m->err, code, "%s+%zu: %s", m->legacy ? "pickle" : "data.pkl", m->op_at, what);
 }
 
 int uqm_pk_no_memory(struct uqm_pk *m)
@@ -469,10 +469,33 @@ static int run(struct uqm_pk *m, uqm_pk_ref *root)
     if (m->n_stack != 1)
         return uqm_pk_fail(m, UQM_ERR_FORMAT, "STOP with %zu values on the stack, not one",
                            m->n_stack);
-    if (m->at != m->len)
+    if (m->at != m->len && !m->in_row)
         return uqm_pk_fail(m, UQM_ERR_FORMAT, "%zu bytes follow STOP", m->len - m->at);
     *root = m->stack[0];
     return UQM_OK;
+}
+
+int uqm_pk_run(struct uqm_pk *m, uqm_pk_ref *root)
+{
+    m->op_at = m->at;
+    if (m->len - m->at < 2 || m->p[m->at] != 0x80)
+        return uqm_pk_fail(m, UQM_ERR_FORMAT, "does not begin with PROTO: no pickle of torch.save");
+    if (m->p[m->at + 1] != 2)
+        return uqm_pk_fail(m, UQM_ERR_FORMAT,
+                           "pickle protocol %u; only 2 is read: save again with torch.save's "
+                           "default protocol",
+                           m->p[m->at + 1]);
+    m->at += 2;
+    return run(m, root);
+}
+
+void uqm_pk_finish(struct uqm_pk *m)
+{
+    free(m->values);
+    free(m->stack);
+    free(m->memo);
+    m->values = NULL;
+    m->stack = m->memo = NULL;
 }
 
 static int parse(struct uqm_pk *m, struct uqm_state_dict *dict)
@@ -481,15 +504,7 @@ static int parse(struct uqm_pk *m, struct uqm_state_dict *dict)
     if (m->len > UQM_PICKLE_MAX_BYTES)
         return uqm_pk_fail(m, UQM_ERR_FORMAT, "%zu bytes of pickle, above the limit of %d", m->len,
                            UQM_PICKLE_MAX_BYTES);
-    if (m->len < 2 || m->p[0] != 0x80)
-        return uqm_pk_fail(m, UQM_ERR_FORMAT, "does not begin with PROTO: no pickle of torch.save");
-    if (m->p[1] != 2)
-        return uqm_pk_fail(m, UQM_ERR_FORMAT,
-                           "pickle protocol %u; only 2 is read: save again with torch.save's "
-                           "default protocol",
-                           m->p[1]);
-    m->at = 2;
-    int ret = run(m, &root);
+    int ret = uqm_pk_run(m, &root);
     return ret < 0 ? ret : uqm_pk_extract(m, root, dict);
 }
 
@@ -500,9 +515,7 @@ int uqm_pickle_parse(struct uqm_state_dict *out, const uint8_t *pickle, size_t l
     struct uqm_state_dict dict = { 0 };
     int ret = parse(&m, &dict);
 
-    free(m.values);
-    free(m.stack);
-    free(m.memo);
+    uqm_pk_finish(&m);
     dict.arena = m.arena;
     if (ret < 0)
         uqm_state_dict_finish(&dict);

@@ -26,6 +26,7 @@ struct uqm_pickle_tensor {
     uint64_t n_elem;
     uint64_t offset_elem;   /* of the first element, in its storage */
     bool contiguous;        /* the strides are those of packed row-major elements */
+    bool untyped;           /* the storage is of bytes: torch.load never swaps those */
     const char *storage;    /* key: the record is data/KEY. Letters, digits, _ - . alone */
     uint64_t storage_bytes; /* what the record must have; every element lies inside */
 };
@@ -45,6 +46,27 @@ struct uqm_state_dict {
  */
 int uqm_pickle_parse(struct uqm_state_dict *out, const uint8_t *pickle, size_t len,
                      struct uqm_err *err);
+/*
+ * The kind of before torch 1.6 (spec formats.md 2): five pickles in a row, then for each key i64
+ * count and the storage's elements. `head`: the file's first len bytes; a pickle that is cut off
+ * there is UQM_ERR_FORMAT, as any other damage. Ownership as above.
+ */
+struct uqm_legacy_storage {
+    const char *key;
+    uint64_t n_elem;
+    unsigned elem_bytes;
+};
+struct uqm_legacy {
+    struct uqm_state_dict dict;          /* owns the rest */
+    struct uqm_legacy_storage *storages; /* in the file's order */
+    size_t n_storages;
+    uint64_t begin; /* of the first storage's count */
+};
+enum { UQM_LEGACY_MAGIC_BYTES = 15 };
+extern const uint8_t uqm_legacy_magic[UQM_LEGACY_MAGIC_BYTES];
+int uqm_pickle_parse_legacy(struct uqm_legacy *out, const uint8_t *head, size_t len,
+                            struct uqm_err *err);
+
 void uqm_state_dict_finish(struct uqm_state_dict *dict);
 
 #endif

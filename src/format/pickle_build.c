@@ -68,19 +68,45 @@ static int read_storage(struct uqm_pk *m, struct uqm_pk_storage *s, const struct
     s->key = uqm_arena_strndup(&m->arena, key->s, key->len);
     if (!s->key)
         return uqm_pk_no_memory(m);
-    return count_of(m, &s->n_elem, arg(m, id, 4), "the storage's number of elements");
+    int ret = count_of(m, &s->n_elem, arg(m, id, 4), "the storage's number of elements");
+    s->root_elem = s->n_elem;
+    return ret;
+}
+
+/* None, or (key, offset, size): a part of the storage, which the file then has only once. */
+static int read_view(struct uqm_pk *m, struct uqm_pk_storage *s, const struct uqm_pk_value *view)
+{
+    uint64_t end;
+    if (view->kind == UQM_PK_NONE)
+        return UQM_OK;
+    if (view->kind != UQM_PK_TUPLE || view->items->n != 3 ||
+        arg(m, view->items, 0)->kind != UQM_PK_STRING)
+        return wrong_argument(m, "BINPERSID", "the view of the storage", view->kind);
+    int ret = count_of(m, &s->first_elem, arg(m, view->items, 1), "the view's offset");
+    if (ret >= 0)
+        ret = count_of(m, &s->n_elem, arg(m, view->items, 2), "the view's size");
+    if (ret >= 0 && (!uqm_add_u64(&end, s->first_elem, s->n_elem) || end > s->root_elem))
+        ret = uqm_pk_fail(m, UQM_ERR_FORMAT,
+                          "BINPERSID: a view beyond the %" PRIu64 " elements of storage %s",
+                          s->root_elem, s->key);
+    return ret;
 }
 
 int uqm_pk_persistent_id(struct uqm_pk *m, const struct uqm_pk_items *id)
 {
-    if (id->n != 5)
-        return uqm_pk_fail(m, UQM_ERR_FORMAT, "BINPERSID on a tuple of %zu, not 5", id->n);
+    const size_t n = m->legacy ? 6 : 5;
+    if (id->n != n)
+        return uqm_pk_fail(m, UQM_ERR_FORMAT, "BINPERSID on a tuple of %zu, not %zu", id->n, n);
     struct uqm_pk_storage *s = uqm_arena_alloc(&m->arena, 1, sizeof *s);
     if (!s)
         return uqm_pk_no_memory(m);
     int ret = read_storage(m, s, id);
+    if (ret >= 0 && m->legacy)
+        ret = read_view(m, s, arg(m, id, 5));
     if (ret < 0)
         return ret;
+    s->next = m->storages;
+    m->storages = s;
     return uqm_pk_push(m, (struct uqm_pk_value){ .kind = UQM_PK_STORAGE, .storage = s });
 }
 
@@ -148,6 +174,18 @@ static int check_bounds(struct uqm_pk *m, const struct uqm_pickle_tensor *t, uin
     return UQM_OK;
 }
 
+/* From here on offsets count from the storage that the file has, not from a view of it. */
+static int place_in_root(struct uqm_pk *m, struct uqm_pickle_tensor *t,
+                         const struct uqm_pk_storage *s)
+{
+    if (s->first_elem == 0 || t->n_elem == 0)
+        return UQM_OK;
+    if (s->untyped)
+        return uqm_pk_fail(m, UQM_ERR_UNSUPPORTED, "a view of the untyped storage %s", s->key);
+    t->offset_elem += s->first_elem; /* both lie inside the root */
+    return UQM_OK;
+}
+
 /* Backward hooks are code: none may be there. */
 static int check_hooks(struct uqm_pk *m, const struct uqm_pk_value *hooks, const char *callee)
 {
@@ -174,7 +212,7 @@ static int element_type(struct uqm_pk *m, struct uqm_pickle_tensor *t, uint64_t 
             return uqm_pk_fail(m, UQM_ERR_FORMAT, "_rebuild_tensor_v2 of an untyped storage");
         t->dtype = s->dtype;
         *capacity = s->n_elem;
-        if (!uqm_mul_u64(&t->storage_bytes, s->n_elem, uqm_dtype_bits(s->dtype) / 8))
+        if (!uqm_mul_u64(&t->storage_bytes, s->root_elem, uqm_dtype_bits(s->dtype) / 8))
             return uqm_pk_fail(m, UQM_ERR_FORMAT, "storage %s has more than 2^64 bytes", s->key);
         return UQM_OK;
     }
@@ -183,7 +221,8 @@ static int element_type(struct uqm_pk *m, struct uqm_pickle_tensor *t, uint64_t 
     if (!s->untyped)
         return uqm_pk_fail(m, UQM_ERR_FORMAT, "_rebuild_tensor_v3 of a typed storage");
     t->dtype = dtype->global->dtype;
-    t->storage_bytes = s->n_elem;
+    t->untyped = true;
+    t->storage_bytes = s->root_elem;
     *capacity = s->n_elem / (uqm_dtype_bits(t->dtype) / 8);
     return UQM_OK;
 }
@@ -223,6 +262,8 @@ static int rebuild_tensor(struct uqm_pk *m, const struct uqm_pk_items *args, boo
         ret = measure(m, t);
     if (ret >= 0)
         ret = check_bounds(m, t, capacity);
+    if (ret >= 0)
+        ret = place_in_root(m, t, storage->storage);
     if (ret >= 0)
         ret = check_hooks(m, arg(m, args, 5), callee);
     if (ret >= 0 && args->n > n_needed)

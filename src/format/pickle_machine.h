@@ -43,6 +43,9 @@ struct uqm_pk_storage {
     bool untyped;
     enum uqm_dtype dtype;
     uint64_t n_elem; /* bytes, when untyped */
+    /* legacy: these are elements [first_elem, first_elem + n_elem) of a root of root_elem */
+    uint64_t first_elem, root_elem;
+    const struct uqm_pk_storage *next; /* made before it */
 };
 
 /* Values are named by their index, for the array that holds them moves. */
@@ -79,6 +82,9 @@ struct uqm_pk {
     size_t n_marks;
     uqm_pk_ref *memo; /* UQM_PK_NO_REF where nothing was put */
     size_t n_memo;
+    bool legacy;                           /* persistent ids have a sixth item */
+    bool in_row;                           /* another pickle may follow STOP */
+    const struct uqm_pk_storage *storages; /* the last that was made */
     struct uqm_err *err;
 };
 
@@ -107,6 +113,11 @@ const struct uqm_pk_global *uqm_pk_global_find(struct uqm_pk *m, const char *mod
 int uqm_pk_call(struct uqm_pk *m, const struct uqm_pk_global *callee,
                 const struct uqm_pk_items *args);
 int uqm_pk_persistent_id(struct uqm_pk *m, const struct uqm_pk_items *id);
+
+/* PROTO 2 to STOP, from m->at on; *root is the value that is left. */
+int uqm_pk_run(struct uqm_pk *m, uqm_pk_ref *root);
+/* What the machine works with, but for its arena. */
+void uqm_pk_finish(struct uqm_pk *m);
 
 /* The state dict that the root value is or holds. Names and array go into the machine's arena. */
 int uqm_pk_extract(struct uqm_pk *m, uqm_pk_ref root, struct uqm_state_dict *out);

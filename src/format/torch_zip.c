@@ -101,8 +101,7 @@ static int check_kind(struct reader *r)
         return UQM_OK;
     if (n >= sizeof legacy && memcmp(head, legacy, sizeof legacy) == 0)
         return uqm_fail(r->err, UQM_ERR_UNSUPPORTED,
-                        "PyTorch's legacy format, from before version 1.6; load it there and save "
-                        "it again with torch 1.6 or newer");
+                        "PyTorch's legacy format, from before version 1.6, which is no archive");
     if (memcmp(head + 257, "ustar", 5) == 0)
         return uqm_fail(r->err, UQM_ERR_UNSUPPORTED,
                         "a tar archive, PyTorch's oldest format; load it there and save it again "

@@ -89,7 +89,7 @@ void uqm_part_locate(struct uqm_seen *out, const struct uqm_recipe_source *rs,
     const struct uqm_location *at = &cp->locations[part->tensor];
     *out = (struct uqm_seen){
         .input = part->input,
-        .file = at->file,
+        .file = at->made ? UQM_SEEN_NO_FILE : at->file,
         .off_bytes = at->off_bytes + uqm_dtype_bytes(t->dtype, first),
         .n_bytes = (size_t) uqm_dtype_bytes(t->dtype, n_elem),
     };
@@ -292,8 +292,11 @@ int uqm_steps_next_piece(void *ctx, struct uqm_part_piece *piece)
     if (p->source_of) {
         piece->range = (struct uqm_range){ p->source_tensor, s->asking.first, s->asking.n_elem };
     } else {
-        piece->piece.file = s->rs->inputs[p->input].checkpoint->files[at.file];
-        piece->piece.off_bytes = at.off_bytes;
+        const struct uqm_checkpoint *cp = s->rs->inputs[p->input].checkpoint;
+        const struct uqm_location *lies = &cp->locations[p->tensor];
+        uint64_t begin;
+        piece->piece.file = uqm_location_file(cp, lies, &begin);
+        piece->piece.off_bytes = at.off_bytes - lies->off_bytes + begin;
     }
     s->is_asking = ++s->asking_part < pt->n_parts;
     return 1;

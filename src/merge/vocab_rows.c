@@ -435,8 +435,9 @@ static int fill_part(struct part *out, struct rows *r, const struct uqm_plan_par
                         uqm_printable(&name, first->name, strlen(first->name)), in->model->path,
                         recipe->models[0].path);
     const struct uqm_location *at = &in->checkpoint->locations[p->tensor];
-    *out = (struct part){ p->input, in->checkpoint->files[at->file], at->off_bytes, t->shape[0],
-                          t->dtype };
+    uint64_t begin;
+    struct uqm_file *file = uqm_location_file(in->checkpoint, at, &begin);
+    *out = (struct part){ p->input, file, begin, t->shape[0], t->dtype };
     return UQM_OK;
 }
 

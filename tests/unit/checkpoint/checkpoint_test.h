@@ -100,7 +100,9 @@ static inline uint8_t *tensor_bytes(struct uqm_checkpoint *cp, const char *canon
     *len = (size_t) cp->source.tensors[i].n_bytes;
     uint8_t *bytes = malloc(*len + 1);
     assert_non_null(bytes);
-    assert_ok(uqm_file_read(cp->files[at->file], bytes, *len, at->off_bytes, &err), err);
+    uint64_t begin;
+    struct uqm_file *file = uqm_location_file(cp, at, &begin);
+    assert_ok(uqm_file_read(file, bytes, *len, begin, &err), err);
     return bytes;
 }
 
