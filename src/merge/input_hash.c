@@ -56,7 +56,8 @@ static void find_order(struct uqm_input_hash *h, const struct uqm_write_plan *pl
                 const struct uqm_checkpoint *cp = rs->inputs[pt->parts[p].input].checkpoint;
                 const struct uqm_location *at = &cp->locations[pt->parts[p].tensor];
                 uint64_t n_bytes = cp->source.tensors[pt->parts[p].tensor].n_bytes;
-                if (pt->parts[p].source_of || n_bytes == 0 || at->made || at->file >= cp->n_own_files)
+                if (pt->parts[p].source_of || n_bytes == 0 || at->made ||
+                    at->file >= cp->n_own_files)
                     continue;
                 struct hashed_file *f = file_of(h, pt->parts[p].input, at->file);
                 if (at->off_bytes < f->planned)
