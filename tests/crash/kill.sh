@@ -1,5 +1,5 @@
 #!/bin/sh
-# SIGKILL at random moments: whatever is killed is run again, and ends in the bytes of a run that was
+# SIGKILL (or $UQM_SIGNAL: TERM, INT) at random moments: whatever is killed is run again, and ends in the bytes of a run that was
 # left in peace; a finished name never holds anything else. Prints TAP, and figures as comments.
 #
 #   kill.sh UQMERGE UQM-MAKE-CHECKPOINT KILLS MEGABYTES [SEED [COMMAND...]]
@@ -10,7 +10,7 @@
 set -u
 uqmerge=$(realpath "$1")
 make=$(realpath "$2")
-kills=$3 megabytes=$4 seed=${5:-1}
+kills=$3 megabytes=$4 seed=${5:-1} signal=${UQM_SIGNAL:-KILL}
 [ $# -gt 5 ] && shift 5 || set --
 zoo=$UQM_ZOO
 work=$(mktemp -d "${TMPDIR:-/tmp}/uqm-kill.XXXXXX")
@@ -120,26 +120,28 @@ start_over() { # command
     [ "$1" != overwrite ] || cp -r whole-merge/out run/out
 }
 
-# One run, killed after a while or, with "", left in peace. $status: 0 done, 137 killed, else what it
-# ended with.
+# One run, killed after a while or, with "", left in peace. $status: what it ended with, or `stopped`.
 one_run() { # command delay
     # shellcheck disable=SC2046
     "$uqmerge" $(arguments $1 run) --sync-every 1M --json -q > stdout 2> stderr < /dev/null &
     pid=$!
     if [ "$2" ]; then
         sleep "$2"
-        kill -KILL $pid 2> /dev/null
+        kill -$signal $pid 2> /dev/null
     fi
     status=0
     wait $pid 2> /dev/null || status=$?
     pid=
+    case $status in
+    130 | 137 | 143) status=stopped ;; # 143: before the program heard of it
+    esac
 }
 
 # Why the run that has just ended is not as it should be; empty: it is.
 judge() { # command
     if ! check_name $1; then
         echo "the finished name holds something else: $(head -n 3 difference)"
-    elif [ $status = 137 ] || { [ "$was_done" ] && grep -q 'exists already' stderr; }; then
+    elif [ $status = stopped ] || { [ "$was_done" ] && grep -q 'exists already' stderr; }; then
         : # killed; or the kill before came with nothing left to do but tidying up
     elif [ $status != 0 ]; then
         echo "exit status $status"
@@ -155,16 +157,16 @@ one_case() { # command kills
     rm -rf run
     mkdir run
     [ $1 != overwrite ] || cp -r whole-merge/out run/out
-    left=$2 status=137
-    while [ $status = 137 ] && [ ! "$why" ]; do
+    left=$2 status=stopped
+    while [ $status = stopped ] && [ ! "$why" ]; do
         was_done=
         is_done $1 && was_done=1
         delay=
         [ $left -gt 0 ] && delay=$(random "$seconds")
         one_run $1 "$delay"
         runs=$((runs + 1)) left=$((left - 1))
-        [ $status = 137 ] && n=$((n + 1))
-        [ "$was_done" ] && [ $status != 137 ] && late=$((late + 1))
+        [ $status = stopped ] && n=$((n + 1))
+        [ "$was_done" ] && [ $status != stopped ] && late=$((late + 1))
         grep -q '"resumed": *true' stdout && resumed=$((resumed + 1))
         why=$(judge $1)
     done
@@ -180,7 +182,7 @@ kill_and_resume() { # command
         one_case $1 $most
     done
     verdict "${why:+after $n kills: $why}" \
-        "$1: killed $n times, every run ends in the bytes of an unbroken one"
+        "$1: SIG$signal $n times, every run ends in the bytes of an unbroken one"
     echo "# $1: $n kills in $runs runs of $seconds s unbroken, $cases times to the end: $resumed of"
     echo "#   these from a journal, $late with the output standing already"
 }

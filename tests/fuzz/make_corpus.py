@@ -213,3 +213,13 @@ put("manifest", "outside", json.dumps({"version": 1, "program": "p", "recipe": "
     [{"name": "m", "bytes": 4, "sha256": h}], "tensors": [{"name": "w", "file": "m", "offset": 2, "bytes": 3, "xxh3_128": h[:32]}], "xxh3_128": h[:32]}))
 put("manifest", "up", json.dumps({"version": 1, "program": "p", "recipe": "r", "seed": 1, "inputs": [], "files":
     [{"name": "../m", "bytes": 4, "sha256": h}], "tensors": [], "xxh3_128": h[:32]}))
+
+# --- journals: records behind a header that the target makes (its first byte is 1: it also makes their hashes) ---
+def record(kind, payload, sequence=0):
+    return struct.pack("<IIQ", len(payload), kind, sequence) + payload + bytes(8)
+
+put("journal", "records", b"\1" + record(1, b"") + record(1, bytes(64)) + record(2, b"x" * 368))
+put("journal", "short", b"\1" + record(1, bytes(64)) + record(1, bytes(64))[:-3])
+put("journal", "long", b"\1" + record(1, bytes(8)) + struct.pack("<IIQ", 0xffffffff, 1, 1) + bytes(40))
+put("journal", "unhashed", b"\2" + record(1, bytes(8)))
+put("journal", "header", b"\0" + b"UQMJRNL\n" + struct.pack("<II", 1, 0) + bytes(48))
