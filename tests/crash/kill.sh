@@ -179,7 +179,10 @@ kill_and_resume() { # command
         most=$(random 4)
         most=$((1 + ${most%.*}))
         [ $most -le $((kills - n)) ] || most=$((kills - n))
+        before=$n
         one_case $1 $most
+        [ $n -gt $before ] || # it is quicker than it was: stop it sooner
+            seconds=$(awk -v s="$seconds" 'BEGIN { printf "%.3f", s * 0.7 }')
     done
     verdict "${why:+after $n kills: $why}" \
         "$1: SIG$signal $n times, every run ends in the bytes of an unbroken one"
