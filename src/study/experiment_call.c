@@ -106,7 +106,8 @@ static int begin(struct experiment *e, struct uqm_err *err)
                                      .common = &p->common,
                                      .env = &e->env,
                                      .dir = p->out_dir,
-                                     .dry_run = p->dry_run };
+                                     .dry_run = p->dry_run,
+                                     .ask = uqm_study_ask };
     ret = uqm_study_cache_open(&e->run.cache, &e->env, e->cache_dir, !p->dry_run, err);
     return ret < 0 ? ret : uqm_study_run_init(&e->run, err);
 }

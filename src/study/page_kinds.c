@@ -139,6 +139,13 @@ static bool any_number(const json_t *entries, const char *key)
 
 /* --- uq --- */
 
+/* What "uq" counts: nats, or options of conformal sets. */
+static const char *unit_of(const json_t *root)
+{
+    return strcmp(uqm_get_text(json_object_get(root, "config"), "method"), "cp") != 0 ? "nats"
+                                                                                      : "options";
+}
+
 static void note_skipped(json_t *table, const json_t *entries)
 {
     size_t i, k;
@@ -154,16 +161,19 @@ static void note_skipped(json_t *table, const json_t *entries)
 static json_t *models_table(const json_t *root, const json_t *selected)
 {
     const json_t *models = json_object_get(root, "models");
+    const char *unit = unit_of(root);
     struct set_names sets;
     size_t i, k;
     json_t *model, *name;
     json_t *table = uqm_table_new("uq", "Uncertainty of each model on each set",
-                                  "In nats; a model's is the unweighted mean over its sets. "
-                                  "\u00b1 is the standard error over records.");
+                                  "A model's is the unweighted mean over its sets. \u00b1 is the "
+                                  "standard error over records.");
     find_sets(&sets, models);
     uqm_table_column(table, "model", "model", NULL, NULL);
-    uqm_table_column(table, "uq", "mean", "nats", "stderr");
-    add_set_columns(table, &sets, "nats", true);
+    uqm_table_column(table, "uq", "mean", unit, "stderr");
+    add_set_columns(table, &sets, unit, true);
+    if (any_number(models, "answer_entropy"))
+        uqm_table_column(table, "answer_entropy", "entropy of answers", "nats", NULL);
     if (any_number(models, "accuracy"))
         uqm_table_column(table, "accuracy", "accuracy", "fraction", NULL);
     json_array_foreach (models, i, model) {
@@ -172,6 +182,7 @@ static json_t *models_table(const json_t *root, const json_t *selected)
         set_number(row, "uq", model, "uq");
         set_number(row, "stderr", model, "stderr");
         set_number(row, "accuracy", model, "accuracy");
+        set_number(row, "answer_entropy", model, "answer_entropy");
         add_set_values(row, &sets, model, "uq", "stderr");
         json_array_foreach (selected, k, name)
             if (json_is_string(name) &&
@@ -227,12 +238,39 @@ static json_t *config_table(const json_t *config)
 
 /* --- select --- */
 
+static void add_step(json_t *table, struct set_names *sets, const json_t *step, size_t t,
+                     bool selected)
+{
+    static const char *const keys[] = {
+        "uq",       "stderr",          "diff",    "diff_stderr",
+        "accuracy", "accuracy_stderr", "samples", "answer_entropy"
+    };
+    char *label = NULL;
+    json_t *row = uqm_table_row(table);
+    if (asprintf(&label, "%zu %s%s", t, t > 1 ? "+ " : "", uqm_get_text(step, "added")) < 0)
+        label = NULL;
+    set_text(row, "label", label ? label : "");
+    free(label);
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+        set_number(row, keys[k], step, keys[k]);
+    json_object_set(row, "improved", json_object_get(step, "improved"));
+    add_set_values(row, sets, step, "uq", "stderr");
+    if (selected)
+        json_object_set_new(row, "selected", json_true());
+    if (json_is_true(json_object_get(step, "collapsed")))
+        uqm_table_note(table,
+                       "Step %zu gives nearly one answer whatever is asked: its uncertainty says "
+                       "little.",
+                       t);
+}
+
 static json_t *steps_table(const json_t *root)
 {
     const json_t *steps = json_object_get(root, "steps");
     const double stop = uqm_get_number(root, "stopped_at");
     const size_t n_selected = json_array_size(json_object_get(root, "selected"));
     const bool accuracy = any_number(steps, "accuracy");
+    const char *unit = unit_of(root), *by = uqm_get_text(root, "stopped_by");
     struct set_names sets;
     size_t i;
     json_t *step;
@@ -243,29 +281,18 @@ static json_t *steps_table(const json_t *root)
                       "its paired standard error.");
     find_sets(&sets, steps);
     uqm_table_column(table, "label", "step", NULL, NULL);
-    uqm_table_column(table, "uq", "uncertainty", "nats", "stderr");
-    uqm_table_column(table, "diff", "change", "nats", "diff_stderr");
+    uqm_table_column(table, "uq", "uncertainty", unit, "stderr");
+    uqm_table_column(table, "diff", "change", unit, "diff_stderr");
     if (accuracy)
-        uqm_table_column(table, "accuracy", "accuracy", "fraction", NULL);
+        uqm_table_column(table, "accuracy", "accuracy", "fraction", "accuracy_stderr");
+    if (any_number(steps, "samples"))
+        uqm_table_column(table, "samples", "records", "count", NULL);
+    if (any_number(steps, "answer_entropy"))
+        uqm_table_column(table, "answer_entropy", "entropy of answers", "nats", NULL);
     uqm_table_column(table, "improved", "improved", NULL, NULL);
-    add_set_columns(table, &sets, "nats", true);
-    json_array_foreach (steps, i, step) {
-        char *label = NULL;
-        json_t *row = uqm_table_row(table);
-        if (asprintf(&label, "%zu %s%s", i + 1, i ? "+ " : "", uqm_get_text(step, "added")) < 0)
-            label = NULL;
-        set_text(row, "label", label ? label : "");
-        free(label);
-        set_number(row, "uq", step, "uq");
-        set_number(row, "stderr", step, "stderr");
-        set_number(row, "diff", step, "diff");
-        set_number(row, "diff_stderr", step, "diff_stderr");
-        set_number(row, "accuracy", step, "accuracy");
-        json_object_set(row, "improved", json_object_get(step, "improved"));
-        add_set_values(row, &sets, step, "uq", "stderr");
-        if (i < n_selected)
-            json_object_set_new(row, "selected", json_true());
-    }
+    add_set_columns(table, &sets, unit, true);
+    json_array_foreach (steps, i, step)
+        add_step(table, &sets, step, i + 1, i < n_selected);
     const size_t stop_row = stop >= 1 && stop <= 1e6 ? (size_t) stop : 0;
     uqm_table_chart(table, &(struct uqm_table_chart){ .title = "Uncertainty of the merge",
                                                       .label = "label",
@@ -277,11 +304,12 @@ static json_t *steps_table(const json_t *root)
         uqm_table_chart(table, &(struct uqm_table_chart){ .title = "Accuracy of the merge",
                                                           .label = "label",
                                                           .value = "accuracy",
+                                                          .error = "accuracy_stderr",
                                                           .line = true,
                                                           .stop_row = stop_row });
     if (stop_row)
-        uqm_table_note(table, "Stopped at step %zu; %zu models are selected (in bold).", stop_row,
-                       n_selected);
+        uqm_table_note(table, "Stopped at step %zu%s%s; %zu models are selected (in bold).",
+                       stop_row, by[0] ? " by " : "", by, n_selected);
     else
         uqm_table_note(table, "The uncertainty fell to the end; %zu models are selected.",
                        n_selected);

@@ -302,12 +302,6 @@ static json_t *answer_of(const char *text, const char *value, const char *se, do
     return answer;
 }
 
-struct question {
-    const struct uqm_study_target *target;
-    const struct uqm_study_measure *measure; /* NULL: a score */
-    size_t set;
-};
-
 static struct uqm_question_params questions_of(const struct uqm_study_run *run,
                                                const char *const *model, const char *const *data,
                                                const struct uqm_study_sample *sample, size_t set)
@@ -320,8 +314,8 @@ static struct uqm_question_params questions_of(const struct uqm_study_run *run,
                                          .sample_count = sample->count };
 }
 
-static int ask(json_t **answer, struct uqm_study_run *run, const struct question *q,
-               struct uqm_err *err)
+int uqm_study_ask(json_t **answer, struct uqm_study_run *run, const struct uqm_study_question *q,
+                  struct uqm_err *err)
 {
     const struct uqm_study *s = run->study;
     char *path = NULL, *data = NULL, *text = NULL;
@@ -364,7 +358,7 @@ static int ask(json_t **answer, struct uqm_study_run *run, const struct question
     return ret;
 }
 
-static json_t *question_key(const struct uqm_study_run *run, const struct question *q)
+static json_t *question_key(const struct uqm_study_run *run, const struct uqm_study_question *q)
 {
     const struct uqm_study *s = run->study;
     const bool choice = run->sets[q->set].choice;
@@ -393,7 +387,7 @@ static json_t *question_key(const struct uqm_study_run *run, const struct questi
 }
 
 /* What the job list says of a question. */
-static json_t *job_of(const struct uqm_study_run *run, const struct question *q)
+static json_t *job_of(const struct uqm_study_run *run, const struct uqm_study_question *q)
 {
     char *label = label_of(run, q->target);
     const bool single = is_single(q->target);
@@ -410,8 +404,8 @@ static json_t *job_of(const struct uqm_study_run *run, const struct question *q)
 }
 
 /* Note a question the first time it is asked in this run. */
-static int note_job(struct uqm_study_run *run, const struct question *q, const json_t *key,
-                    bool cached, const json_t *answer, struct uqm_err *err)
+static int note_job(struct uqm_study_run *run, const struct uqm_study_question *q,
+                    const json_t *key, bool cached, const json_t *answer, struct uqm_err *err)
 {
     struct uqm_xxh3_hex name;
     int ret = uqm_study_cache_name(&name, key, err);
@@ -431,8 +425,8 @@ static int note_job(struct uqm_study_run *run, const struct question *q, const j
     return UQM_OK;
 }
 
-static int find_answer(json_t **answer, struct uqm_study_run *run, const struct question *q,
-                       const json_t *key, struct uqm_err *err)
+static int find_answer(json_t **answer, struct uqm_study_run *run,
+                       const struct uqm_study_question *q, const json_t *key, struct uqm_err *err)
 {
     int ret = uqm_check_cancel(run->env, err);
     const json_t *known = ret == UQM_OK ? uqm_study_cache_get(run->cache, key) : NULL;
@@ -450,7 +444,7 @@ static int find_answer(json_t **answer, struct uqm_study_run *run, const struct 
         uqm_log(run->env, UQM_LOG_INFO, "%s of %s on %s", q->measure ? "uncertainty" : "score",
                 label ? label : "?", run->study->sets[q->set].name);
         free(label);
-        ret = ask(answer, run, q, err);
+        ret = run->ask(answer, run, q, err);
     }
     if (ret == UQM_OK)
         ret = uqm_study_cache_put(run->cache, key, *answer, err);
@@ -460,7 +454,7 @@ static int find_answer(json_t **answer, struct uqm_study_run *run, const struct 
 }
 
 static int value_of(struct uqm_study_value *out, struct uqm_study_run *run,
-                    const struct question *q, struct uqm_err *err)
+                    const struct uqm_study_question *q, struct uqm_err *err)
 {
     json_t *answer = NULL, *key = question_key(run, q);
     *out = (struct uqm_study_value){ .value = (double) NAN, .se = (double) NAN };
@@ -481,14 +475,14 @@ int uqm_study_uncertainty(struct uqm_study_value *out, struct uqm_study_run *run
                           const struct uqm_study_target *target,
                           const struct uqm_study_measure *measure, size_t set, struct uqm_err *err)
 {
-    const struct question q = { .target = target, .measure = measure, .set = set };
+    const struct uqm_study_question q = { .target = target, .measure = measure, .set = set };
     return value_of(out, run, &q, err);
 }
 
 int uqm_study_score(struct uqm_study_value *out, struct uqm_study_run *run,
                     const struct uqm_study_target *target, size_t set, struct uqm_err *err)
 {
-    const struct question q = { .target = target, .set = set };
+    const struct uqm_study_question q = { .target = target, .set = set };
     return value_of(out, run, &q, err);
 }
 
@@ -504,7 +498,9 @@ static int mean_of(struct uqm_study_value *out, struct uqm_study_value *sets,
     *out = (struct uqm_study_value){ 0 };
     for (size_t k = 0; k < n; k++) {
         struct uqm_study_value v;
-        const struct question q = { .target = target, .measure = measure, .set = first + k };
+        const struct uqm_study_question q = { .target = target,
+                                              .measure = measure,
+                                              .set = first + k };
         int ret = value_of(&v, run, &q, err);
         if (ret == UQM_STUDY_WAITS)
             waits = true;

@@ -33,6 +33,17 @@ struct uqm_study_value {
     uint64_t n_records;
 };
 
+struct uqm_study_question {
+    const struct uqm_study_target *target;
+    const struct uqm_study_measure *measure; /* NULL: a score */
+    size_t set;
+};
+
+struct uqm_study_run;
+/* Find an answer, {"value", "stderr", "samples", ...}; it becomes the caller's. */
+typedef int (*uqm_study_ask_fn)(json_t **answer, struct uqm_study_run *run,
+                                const struct uqm_study_question *question, struct uqm_err *err);
+
 struct uqm_study_set_info {
     struct uqm_xxh3_hex digest; /* of records, pictures, and how they are asked */
     size_t n_records;
@@ -46,7 +57,8 @@ struct uqm_study_run {
     struct uqm_study_cache *cache;
     const char *dir;
     bool dry_run;
-    char device[160]; /* "cpu", or the Vulkan device's name */
+    uqm_study_ask_fn ask; /* uqm_study_ask(), or a test's */
+    char device[160];     /* "cpu", or the Vulkan device's name */
     struct uqm_xxh3_hex models[UQM_STUDY_MAX_MODELS], base, tower; /* content */
     struct uqm_study_set_info sets[UQM_STUDY_MAX_SETS];
     struct uqm_study_method linear; /* without parameters: Algorithm 1's merge */
@@ -59,8 +71,12 @@ struct uqm_study_run {
     size_t n_done, n_cached;
 };
 
+/* By the library's calls: uqm_uq(), uqm_eval(). */
+int uqm_study_ask(json_t **answer, struct uqm_study_run *run,
+                  const struct uqm_study_question *question, struct uqm_err *err);
+
 /* Digests of models and data, the device. The run is zeroed but for study, common, env, cache, dir,
- * dry_run. Errors name the file. To be finished, whatever is returned. */
+ * dry_run, ask. Errors name the file. To be finished, whatever is returned. */
 int uqm_study_run_init(struct uqm_study_run *run, struct uqm_err *err);
 void uqm_study_run_finish(struct uqm_study_run *run);
 
