@@ -138,11 +138,6 @@ static void run_dot_f16(const struct uqm_kernels *k, const struct arrays *x)
 {
     sink = k->dot_f16(x->h, x->b, x->n);
 }
-static void run_dot_bf16(const struct uqm_kernels *k, const struct arrays *x)
-{
-    sink = k->dot_bf16(x->h, x->b, x->n);
-}
-
 static const struct {
     const char *name;
     void (*run)(const struct uqm_kernels *k, const struct arrays *x);
@@ -167,7 +162,6 @@ static const struct {
     { "dropout_f32", run_dropout, 8 },
     { "dot_f32", run_dot_f32, 8 },
     { "dot_f16", run_dot_f16, 6 },
-    { "dot_bf16", run_dot_bf16, 6 },
 };
 
 /*

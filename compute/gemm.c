@@ -11,7 +11,7 @@
 
 enum {
     WIDEN_ELEM = 1 << 16, /* one item of widening */
-    GEMV_COLS = 32,       /* one item of a product with few rows */
+    GEMV_COLS = 16,       /* one item of a product with few rows */
     BLOCK_ELEM = UQM_GEMM_ROWS * UQM_GEMM_COLS,
     /* Of packed products: */
     PACK_ELEM = 1 << 15, /* one item of packing W, at least */
@@ -392,28 +392,29 @@ void uqm_gemm_run(struct uqm_gemm *gemm, const struct uqm_product *product)
         multiply_by_blas(&p);
 }
 
-static float dot(const struct product *p, size_t i, const float *x)
-{
-    const struct uqm_kernels *k = &p->gemm->kernels;
-    const void *w = weights_at(p->of->w, p->of->w_dtype, i * p->of->k);
-    switch (p->of->w_dtype) {
-    case UQM_F16: return k->dot_f16(w, x, p->of->k);
-    case UQM_BF16: return k->dot_bf16(w, x, p->of->k);
-    default: assert(p->of->w_dtype == UQM_F32); return k->dot_f32(w, x, p->of->k);
-    }
-}
-
-/* All rows of x meet a row of W while it is in the cache. */
+/* A few rows of W, straight from where they are stored. */
 static void gemv_item(void *ctx, size_t item, int worker)
 {
     const struct product *p = ctx;
-    (void) worker;
-    size_t col = item * GEMV_COLS, cols = uqm_min_u64(GEMV_COLS, p->of->n - col);
+    const struct uqm_kernels *kernels = &p->gemm->kernels;
+    const size_t col = item * GEMV_COLS, cols = uqm_min_u64(GEMV_COLS, p->of->n - col);
     float v[UQM_GEMV_ROWS][GEMV_COLS];
-
-    for (size_t i = 0; i < cols; i++)
-        for (size_t r = 0; r < p->of->m; r++)
-            v[r][i] = dot(p, col + i, p->of->x + r * p->of->ldx);
+    const struct uqm_dots dots = {
+        .y = v[0],
+        .ldy = GEMV_COLS,
+        .x = p->of->x,
+        .ldx = p->of->ldx,
+        .n_rows = p->of->m,
+        .w = weights_at(p->of->w, p->of->w_dtype, col * p->of->k),
+        .n_cols = cols,
+        .k = p->of->k,
+    };
+    (void) worker;
+    switch (p->of->w_dtype) {
+    case UQM_F16: kernels->dots_f16(&dots); break;
+    case UQM_BF16: kernels->dots_bf16(&dots); break;
+    default: assert(p->of->w_dtype == UQM_F32); kernels->dots_f32(&dots);
+    }
     for (size_t r = 0; r < p->of->m; r++)
         finish_row(p, p->of->y + r * p->of->ldy + col, v[r], p->of->bias ? p->of->bias + col : NULL,
                    cols);

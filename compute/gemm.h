@@ -21,7 +21,7 @@
 #include "compute/threads.h"
 #include "src/base/env.h"
 
-enum { UQM_GEMM_ROWS = 256, UQM_GEMM_COLS = 256, UQM_GEMV_ROWS = 8 };
+enum { UQM_GEMM_ROWS = 256, UQM_GEMM_COLS = 256, UQM_GEMV_ROWS = UQM_DOTS_ROWS };
 
 enum uqm_epilogue {
     UQM_EPI_STORE,      /* y = v */
@@ -58,10 +58,10 @@ struct uqm_product {
 void uqm_gemm_run(struct uqm_gemm *gemm, const struct uqm_product *product);
 
 /*
- * The same for m <= UQM_GEMV_ROWS rows, straight from the stored weights: dot products of each row
- * of W, widened in registers, instead of packing it. For decoding, one token at a time. x needs
- * no rows past m. A row's result depends on that row and the weights alone; it differs from that of
- * uqm_gemm_run by rounding.
+ * The same for m <= UQM_GEMV_ROWS rows, straight from the stored weights: kernels.h's dot products,
+ * which fetch and widen each weight once for all rows, instead of packing W. For decoding, one
+ * token at a time. x needs no rows past m. A row's result depends on that row and the weights
+ * alone; it differs from that of uqm_gemm_run by rounding.
  */
 void uqm_gemv_run(struct uqm_gemm *gemm, const struct uqm_product *product);
 

@@ -42,6 +42,17 @@ struct uqm_product_kernel {
                  size_t k, bool carry);
 };
 
+/* Products of a few rows of x (n_rows, k) with W (n_cols, k): y[r, c] = sum of x[r, j] w[c, j]. */
+enum { UQM_DOTS_ROWS = 8, UQM_DOTS_CHAINS = 16 };
+struct uqm_dots {
+    float *y;
+    size_t ldy;
+    const float *x;
+    size_t ldx, n_rows; /* n_rows at most UQM_DOTS_ROWS */
+    const void *w;      /* packed, at any address */
+    size_t n_cols, k;
+};
+
 struct uqm_merge_kernels;
 
 struct uqm_kernels {
@@ -95,7 +106,15 @@ struct uqm_kernels {
     /* sum of a[i] b[i]; |error| <= (1 + sqrt(n)) 2^-24 sum |a_i b_i| */
     float (*dot_f32)(const float *a, const float *b, size_t n_elem);
     float (*dot_f16)(const uint16_t *a, const float *b, size_t n_elem);
-    float (*dot_bf16)(const uint16_t *a, const float *b, size_t n_elem);
+    /*
+     * W of F32, F16 or BF16; each weight is fetched once for all rows. A result depends on its row
+     * and its column alone and is the same to the bit in all tiers (NaN as NaN): chain l of
+     * UQM_DOTS_CHAINS starts at 0 and takes fma(w[c, j], x[r, j], chain) for j = l, l + 16, ...,
+     * the last round filled up with zeros; then chain l is added to chain l + 8, 4, 2, 1.
+     */
+    void (*dots_f32)(const struct uqm_dots *d);
+    void (*dots_f16)(const struct uqm_dots *d);
+    void (*dots_bf16)(const struct uqm_dots *d);
 };
 
 /* cpu_flags: an argument, so that a test can pick any tier. */

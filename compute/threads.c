@@ -38,7 +38,7 @@ struct uqm_threads {
 
 /* Between the small products of one layer the next job is microseconds away: looking for it that
  * long is cheaper than a sleep. */
-enum { SPINS = 256 };
+enum { SPINS = 1024 };
 
 static void relax(void)
 {

@@ -28,7 +28,9 @@
                              uint32_t threshold, float scale, size_t n_elem);                      \
     float uqm_dot_f32_##t(const float *a, const float *b, size_t n_elem);                          \
     float uqm_dot_f16_##t(const uint16_t *a, const float *b, size_t n_elem);                       \
-    float uqm_dot_bf16_##t(const uint16_t *a, const float *b, size_t n_elem)
+    void uqm_dots_f32_##t(const struct uqm_dots *d);                                               \
+    void uqm_dots_f16_##t(const struct uqm_dots *d);                                               \
+    void uqm_dots_bf16_##t(const struct uqm_dots *d)
 
 #define UQM_TIER_TABLE(t)                                                                          \
     ((struct uqm_kernels){                                                                         \
@@ -52,7 +54,9 @@
         .dropout_f32 = uqm_dropout_f32_##t,                                                        \
         .dot_f32 = uqm_dot_f32_##t,                                                                \
         .dot_f16 = uqm_dot_f16_##t,                                                                \
-        .dot_bf16 = uqm_dot_bf16_##t,                                                              \
+        .dots_f32 = uqm_dots_f32_##t,                                                              \
+        .dots_f16 = uqm_dots_f16_##t,                                                              \
+        .dots_bf16 = uqm_dots_bf16_##t,                                                            \
     })
 
 UQM_DECLARE_TIER(ref);

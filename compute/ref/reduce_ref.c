@@ -72,11 +72,3 @@ float uqm_dot_f16_ref(const uint16_t *a, const float *b, size_t n_elem)
         sum += (double) uqm_f32_of_f16(uqm_get_u16(a, i)) * (double) uqm_get_f32(b, i);
     return (float) sum;
 }
-
-float uqm_dot_bf16_ref(const uint16_t *a, const float *b, size_t n_elem)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n_elem; i++)
-        sum += (double) uqm_f32_of_bf16(uqm_get_u16(a, i)) * (double) uqm_get_f32(b, i);
-    return (float) sum;
-}

@@ -101,7 +101,7 @@ void TIER(softmax_f32)(float *x, float scale, size_t n_elem)
     }
 }
 
-/* One name, three ways to fetch LANES weights. */
+/* One name, two ways to fetch LANES elements. */
 #define DEFINE_DOT(name, type, load, load_n)                                                       \
     float TIER(name)(const type *a, const float *b, size_t n_elem)                                 \
     {                                                                                              \
@@ -125,14 +125,6 @@ static inline vf load_f16_n(const uint16_t *p, size_t i, size_t n)
 {
     return vf_of_f16(vh_load_n(p, i, n));
 }
-static inline vf load_bf16(const uint16_t *p, size_t i)
-{
-    return vf_of_bf16(vh_load(p, i));
-}
-static inline vf load_bf16_n(const uint16_t *p, size_t i, size_t n)
-{
-    return vf_of_bf16(vh_load_n(p, i, n));
-}
 static inline vf load_f32_n(const float *p, size_t i, size_t n)
 {
     return vf_load_n(p, i, n, 0);
@@ -140,4 +132,3 @@ static inline vf load_f32_n(const float *p, size_t i, size_t n)
 
 DEFINE_DOT(dot_f32, float, vf_load, load_f32_n)
 DEFINE_DOT(dot_f16, uint16_t, load_f16, load_f16_n)
-DEFINE_DOT(dot_bf16, uint16_t, load_bf16, load_bf16_n)

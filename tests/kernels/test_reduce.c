@@ -128,8 +128,8 @@ static void dot_products_keep_their_error_budget(void **state)
             memcpy((unsigned char *) a.p + 4 * i, &v[0], 4);
             memcpy((unsigned char *) b.p + 4 * i, &v[1], 4);
         }
-        const enum uqm_dtype dtypes[] = { UQM_F32, UQM_F16, UQM_BF16 };
-        for (size_t d = 0; d < 3; d++) {
+        const enum uqm_dtype dtypes[] = { UQM_F32, UQM_F16 };
+        for (size_t d = 0; d < 2; d++) {
             void *stored = d ? h.p : a.p;
             if (d)
                 uqm_narrow(k, h.p, dtypes[d], a.p, n);
@@ -140,9 +140,7 @@ static void dot_products_keep_their_error_budget(void **state)
                 want += t;
                 sum += fabs(t);
             }
-            float got = d == 0   ? k->dot_f32(stored, b.p, n)
-                        : d == 1 ? k->dot_f16(stored, b.p, n)
-                                 : k->dot_bf16(stored, b.p, n);
+            float got = d == 0 ? k->dot_f32(stored, b.p, n) : k->dot_f16(stored, b.p, n);
             assert_true(fabs((double) got - want) <= (1 + sqrt((double) n)) * 0x1p-24 * sum);
             /* whatever the type, the same sum of the same numbers */
             assert_true(got == k->dot_f32(wide.p, b.p, n));
