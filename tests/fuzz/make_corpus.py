@@ -191,6 +191,10 @@ put("dataset", "nan", '[{"question":"q","A":"x","B":NaN,"answer":NaN}]')
 put("dataset", "no_question", '{"id":"a","choices":["x"],"answer":0}\n')
 put("dataset", "twice", '{"id":"a","question":"q","choices":["x"],"answer":0}\n{"id":"a","question":"q","choices":["x"],"answer":0}\n')
 put("dataset", "outside", '{"id":"a","question":"q","choices":["x"],"answer":7}\n')
+put("dataset_tsv", "rows", "index\tquestion\thint\tA\tB\tanswer\tcategory\timage\n1\tq\t\tx\ty\tB\tc\tAAAA\n2\t\"a \"\"b\"\"\n\tc\"\th\tx\tnan\t\t\t1\n")
+put("dataset_tsv", "quoted", "question\timage\r\nq\t\"QUJD\"\r\n")
+put("dataset_tsv", "open", "question\tA\n\"q\ta\n")
+put("dataset_tsv", "short", "question\tA\nq\n")
 
 # --- pictures: the repository's own ---
 pictures = os.path.join(repo, "tests/golden/pictures")

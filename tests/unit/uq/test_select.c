@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 
+#include "src/format/base64.h"
 #include "tests/unit/uq/workdir.h"
 
 static const char *models[3], *sets[2];
@@ -554,6 +555,52 @@ static void a_picture_that_does_not_decode_is_skipped_and_counted(void **state)
     assert_null(text);
 }
 
+/* One question with a picture, in a table and in lines. */
+static void a_tables_pictures_are_those_of_files(void **state)
+{
+    (void) state;
+    char *line, *bytes, *text, *table;
+    size_t len;
+    double u[2];
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_read_file(&line, &len, sets[0], 1 << 20, &err), err);
+    *strchr(line, '\n') = '\0';
+    json_t *record = json_loads(line, 0, NULL);
+    const char *name = json_string_value(json_object_get(record, "image"));
+    assert_non_null(name);
+    char path[512];
+    snprintf(path, sizeof path, "data/%s", name);
+    assert_ok(uqm_read_file(&bytes, &len, zoo_path(path), 1 << 20, &err), err);
+    char *base64 = uqm_base64_encode(bytes, len);
+    assert_true(
+        asprintf(&table, "index\tquestion\tA\tB\timage\nk\twhich?\tred\tblue\t%s\n", base64) > 0);
+    assert_ok(uqm_write_file(in_workdir("p.png"), bytes, len, &err), err);
+    const char *files[2] = {
+        put_file("both.tsv", table),
+        put_file("both.jsonl", "{\"id\":\"k\",\"image\":\"p.png\",\"question\":\"which?\","
+                               "\"choices\":[\"red\",\"blue\"]}\n"),
+    };
+    for (int i = 0; i < 2; i++) {
+        const struct uqm_uq_params p = {
+            .common = { .memory = UINT64_C(256) << 20 },
+            .questions = { .models = { models + 1, 1 }, .data = { &files[i], 1 } },
+        };
+        assert_ok(uqm_uq(&text, &p, &err), err);
+        json_t *root = json_loads(text, 0, NULL);
+        u[i] = json_number_value(
+            json_object_get(json_array_get(json_object_get(root, "models"), 0), "uq"));
+        json_decref(root);
+        free(text);
+    }
+    assert_true(u[0] > 0);
+    assert_true(u[0] == u[1]);
+    json_decref(record);
+    free(table);
+    free(base64);
+    free(bytes);
+    free(line);
+}
+
 /* The start of a PNG that declares 3000 x 3000 pixels: its size is looked at before anything else.
  */
 static void a_picture_too_large_for_the_memory_is_an_error_not_a_skip(void **state)
@@ -612,6 +659,7 @@ int main(void)
         cmocka_unit_test(a_sweep_that_is_interrupted_ends),
         cmocka_unit_test(what_cannot_be_selected_is_refused_before_anything_is_asked),
         cmocka_unit_test(a_picture_that_does_not_decode_is_skipped_and_counted),
+        cmocka_unit_test(a_tables_pictures_are_those_of_files),
         cmocka_unit_test(a_picture_too_large_for_the_memory_is_an_error_not_a_skip),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -7,7 +7,7 @@ measured through one --state file. The merges that the rules choose are scored b
 What is finished is kept in OUT.json, from which an interrupted study goes on. Prints a Markdown
 table.
 
-    study_stops.py --program build/tools/uqmerge --zoo tests/zoo --out stops.json
+    study-stops.py --program build/tools/uqmerge --zoo tests/zoo --out stops.json
 """
 import argparse
 import json
@@ -22,7 +22,10 @@ RULES = {
     "guard": ["--guard", "0.25"],
     "patience": ["--patience", "1"],
     "min-drop": ["--min-drop", "0.002"],
+    "guard, patience": ["--guard", "0.25", "--patience", "1"],
 }
+COLUMNS = [*RULES, "spread"]
+SPREAD = 0.85  # of a rule that select does not have
 
 
 def run(program, *args):
@@ -70,40 +73,64 @@ def accuracies(options, recipes, scores, scratch):
             scores[text] = model["average"]
 
 
-def study_case(options, models, scores, scratch):
+def select(options, models, flags):
     paths = [os.path.join(options.zoo, "models", name) for name in models]
-    rules = {}
+    return run(options.program, "select", *paths, "--data", *data_of(options.zoo), "--samples",
+               str(options.samples), "--no-write", "--state", options.state, "--threads",
+               str(options.threads), *flags)
+
+
+def choice(result, n, stop):
+    """The first n models, where a rule stopped, and what was asked for it."""
+    steps = result["steps"]
+    return {
+        "selected": result["order"][:n],
+        "stopped_at": stop,
+        "stopped_by": result["stopped_by"],
+        "recipe": steps[n - 1]["recipe"],
+        "samples": sum(s["samples"] for s in steps[1:stop]),
+        "answer_entropy": [s["answer_entropy"] for s in steps[:stop]],
+        "uq": [s["uq"] for s in steps[:stop]],
+    }
+
+
+def spread(result):
+    """The paper's stop, or the first step whose answers spread less over the letters: their entropy
+    over all questions is below SPREAD times the largest so far."""
+    most = 0
+    for step in result["steps"]:
+        if step["answer_entropy"] < SPREAD * most and step["step"] != result["stopped_at"]:
+            return choice(result, step["step"] - 1, step["step"])
+        most = max(most, step["answer_entropy"])
+    return choice(result, len(result["selected"]), result["stopped_at"])
+
+
+def study_case(options, case, scores, scratch):
+    """Add the rules that the case has not been studied under."""
+    rules = case["rules"]
     for rule, flags in RULES.items():
-        result = run(options.program, "select", *paths, "--data", *data_of(options.zoo),
-                     "--samples", str(options.samples), "--no-write", "--state", options.state,
-                     "--threads", str(options.threads), *flags)
-        n = len(result["selected"])
-        rules[rule] = {
-            "selected": result["selected"],
-            "stopped_at": result["stopped_at"],
-            "stopped_by": result["stopped_by"],
-            "recipe": result["steps"][n - 1]["recipe"],
-            "samples": sum(s["samples"] for s in result["steps"][1:]),
-            "answer_entropy": [s["answer_entropy"] for s in result["steps"]],
-            "uq": [s["uq"] for s in result["steps"]],
-        }
+        if rule not in rules:
+            result = select(options, case["models"], flags)
+            case["order"] = result["order"]
+            rules[rule] = choice(result, len(result["selected"]), result["stopped_at"])
+    if "spread" not in rules:
+        rules["spread"] = spread(select(options, case["models"], RULES["paper"]))
     accuracies(options, [r["recipe"] for r in rules.values()], scores, scratch)
     for r in rules.values():
         r["accuracy"] = scores[r["recipe"]]
-    return {"models": models, "order": result["order"], "rules": rules}
 
 
 def cell(rule):
-    stop = rule["stopped_at"] if rule["stopped_at"] is not None else "–"
-    return f"{len(rule['selected'])} | {stop} | {rule['samples']} | {100 * rule['accuracy']:.1f}"
+    stop = f"stop {rule['stopped_at']}" if rule["stopped_at"] is not None else "no stop"
+    return f"{100 * rule['accuracy']:.1f} · {len(rule['selected'])}, {stop} · {rule['samples']}"
 
 
 def table(cases):
-    head = "| models, most uncertain first | " + " | ".join(
-        f"{r}: taken | stop | samples | accuracy" for r in RULES)
-    lines = [head + " |", "|---" + "|---:" * (4 * len(RULES)) + "|"]
+    """Accuracy in percent · models taken, where it stopped · records asked for the steps."""
+    lines = ["| models, most uncertain first | " + " | ".join(COLUMNS) + " |",
+             "|---" * (1 + len(COLUMNS)) + "|"]
     for case in cases:
-        cells = " | ".join(cell(case["rules"][r]) for r in RULES)
+        cells = " | ".join(cell(case["rules"][r]) for r in COLUMNS)
         lines.append(f"| {', '.join(case['order'])} | {cells} |")
     return "\n".join(lines)
 
@@ -111,7 +138,7 @@ def table(cases):
 def summary(cases):
     lines = ["| rule | mean accuracy | mean against the paper's | worst against it | better, worse "
              "by more than 2 points | samples |", "|---|---:|---:|---:|---:|---:|"]
-    for rule in RULES:
+    for rule in COLUMNS:
         score = [100 * c["rules"][rule]["accuracy"] for c in cases]
         gain = [s - 100 * c["rules"]["paper"]["accuracy"] for s, c in zip(score, cases)]
         lines.append(
@@ -138,14 +165,15 @@ def main():
     if os.path.exists(options.out):
         with open(options.out) as f:
             done = json.load(f)
-    cases = cases_of(names_of(options.zoo), options)
+    for models in cases_of(names_of(options.zoo), options)[len(done["cases"]):]:
+        done["cases"].append({"models": models, "rules": {}})
     with tempfile.TemporaryDirectory() as scratch:
-        for models in cases[len(done["cases"]):]:
-            done["cases"].append(study_case(options, models, done["scores"], scratch))
+        for i, case in enumerate(done["cases"]):
+            study_case(options, case, done["scores"], scratch)
             with open(options.out + ".part", "w") as f:
                 json.dump(done, f, indent=1)
             os.replace(options.out + ".part", options.out)
-            print(f"{len(done['cases'])}/{len(cases)} {', '.join(models)}", file=sys.stderr)
+            print(f"{i + 1}/{len(done['cases'])} {', '.join(case['models'])}", file=sys.stderr)
     print(table(done["cases"]))
     print()
     print(summary(done["cases"]))
