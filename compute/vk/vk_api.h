@@ -89,6 +89,7 @@
 #define UQM_VK_OPTIONAL_ENTRIES(X)                                                                 \
     X(CreateDebugUtilsMessengerEXT)                                                                \
     X(DestroyDebugUtilsMessengerEXT)                                                               \
+    X(GetDeviceFaultInfoEXT)                                                                       \
     X(GetMemoryHostPointerPropertiesEXT)                                                           \
     X(GetPhysicalDeviceCooperativeMatrixPropertiesKHR)
 

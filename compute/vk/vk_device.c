@@ -8,6 +8,32 @@
 #include "compute/vk/vk_core.h"
 #include "src/base/hash.h"
 
+/* What the driver knows of the loss, behind what was tried: its words, the first address. */
+static void add_fault(const struct uqm_vk *vk, char *what, size_t size)
+{
+    const struct uqm_vk_core *core = vk->core;
+    VkDeviceFaultCountsEXT counts = { .sType = VK_STRUCTURE_TYPE_DEVICE_FAULT_COUNTS_EXT };
+    VkDeviceFaultAddressInfoEXT address = { 0 };
+    VkDeviceFaultInfoEXT info = { .sType = VK_STRUCTURE_TYPE_DEVICE_FAULT_INFO_EXT };
+    struct uqm_printable text;
+    size_t used = strlen(what);
+    if (!core->info.device_fault || !core->api.GetDeviceFaultInfoEXT ||
+        core->api.GetDeviceFaultInfoEXT(core->device, &counts, NULL) < 0)
+        return;
+    counts.addressInfoCount = counts.addressInfoCount > 0;
+    counts.vendorInfoCount = 0;
+    counts.vendorBinarySize = 0;
+    info.pAddressInfos = &address;
+    if (core->api.GetDeviceFaultInfoEXT(core->device, &counts, &info) < 0)
+        return;
+    const char *words = uqm_printable(&text, info.description, strnlen(info.description, 256));
+    snprintf(what + used, size - used, " (%.100s)", words);
+    used = strlen(what);
+    if (counts.addressInfoCount)
+        snprintf(what + used, size - used, " at %#llx",
+                 (unsigned long long) address.reportedAddress);
+}
+
 int uqm_vk_check(struct uqm_vk *vk, VkResult result, struct uqm_err *err, const char *fmt, ...)
 {
     if (result == VK_SUCCESS)
@@ -29,6 +55,7 @@ int uqm_vk_check(struct uqm_vk *vk, VkResult result, struct uqm_err *err, const 
         vk->lost = true;
         if (vk->core->api.DeviceWaitIdle) /* nothing runs any more: all may be destroyed */
             vk->core->api.DeviceWaitIdle(vk->core->device);
+        add_fault(vk, what, sizeof what);
         snprintf(vk->core->lost_message, sizeof vk->core->lost_message, "%s", what);
     }
     return uqm_fail(err, code, "%s (%.100s): %s: %s", vk->device.id, vk->device.name, what,
@@ -52,6 +79,7 @@ struct features {
     VkPhysicalDeviceSubgroupSizeControlFeatures size_control;
     VkPhysicalDeviceVulkanMemoryModelFeatures memory_model;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR coop;
+    VkPhysicalDeviceFaultFeaturesEXT fault;
 };
 
 /* What kernels may use, and nothing else. */
@@ -74,8 +102,16 @@ static void want_features(struct features *f, const struct uqm_vk_info *info, bo
                   .cooperativeMatrix = VK_TRUE },
     };
     f->base.features.robustBufferAccess = robust && info->robust;
-    if (info->limits.coop_f16)
+    f->fault = (VkPhysicalDeviceFaultFeaturesEXT){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_FEATURES_EXT,
+        .deviceFault = VK_TRUE,
+    };
+    if (info->device_fault)
+        f->float16.pNext = &f->fault;
+    if (info->limits.coop_f16) {
+        f->coop.pNext = f->float16.pNext;
         f->float16.pNext = &f->memory_model;
+    }
     if (info->size_control) {
         f->size_control.pNext = f->float16.pNext;
         f->float16.pNext = &f->size_control;
@@ -118,6 +154,8 @@ static int create_device(struct uqm_vk *vk, struct uqm_err *err)
         extensions[n++] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
     if (info->limits.coop_f16)
         extensions[n++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
+    if (info->device_fault)
+        extensions[n++] = VK_EXT_DEVICE_FAULT_EXTENSION_NAME;
     want_features(&features, info, vk->instance->validating);
     VkDeviceCreateInfo create = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,

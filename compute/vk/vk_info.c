@@ -25,6 +25,7 @@ struct answers {
     VkPhysicalDeviceSubgroupSizeControlFeatures size_control_on;
     VkPhysicalDeviceVulkanMemoryModelFeatures memory_model;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR coop;
+    VkPhysicalDeviceFaultFeaturesEXT fault;
 
     VkExtensionProperties *extensions;
     uint32_t n_extensions;
@@ -87,6 +88,8 @@ static void ask(struct answers *a, const struct uqm_vk_api *api, VkPhysicalDevic
     if (lists(a, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME))
         CHAIN(a->features, a->coop,
               VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR);
+    if (lists(a, VK_EXT_DEVICE_FAULT_EXTENSION_NAME))
+        CHAIN(a->features, a->fault, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_FEATURES_EXT);
     api->GetPhysicalDeviceProperties2(handle, &a->properties);
     api->GetPhysicalDeviceFeatures2(handle, &a->features);
 }
@@ -234,6 +237,7 @@ static void take_limits(struct uqm_vk_info *info, const struct answers *a,
     info->bfloat16 = lists(a, "VK_KHR_shader_bfloat16");
     info->integer_dot =
         lists(a, "VK_KHR_shader_integer_dot_product") || info->api_version >= VK_API_VERSION_1_3;
+    info->device_fault = a->fault.deviceFault;
     info->robust = a->features.features.robustBufferAccess;
 }
 

@@ -25,6 +25,7 @@ struct uqm_vk_info {
     uint64_t local_bytes;                     /* of the largest device-local heap */
     uint64_t max_allocation;                  /* bytes: memory and buffer alike */
     uint64_t non_coherent_atom;               /* bytes */
+    bool device_fault;                        /* it can say why it was lost */
     uint64_t host_import_align;               /* bytes; 0: host memory cannot be imported */
     uint32_t compute_family, transfer_family; /* transfer may be compute's, then with queue 1 */
     uint32_t transfer_queue;                  /* index in its family */

@@ -130,12 +130,13 @@ static const struct shape shapes[] = {
     { 20, 90, 2, 2, 128, true, true, true },    { 9, 9, 2, 2, 24, false, false, false },
     { 1, 700, 4, 4, 128, true, false, true },   { 3, 513, 2, 1, 64, true, true, true },
     { 11, 40, 1, 1, 256, true, false, false },  { 17, 17, 2, 1, 33, false, true, false },
-    { 77, 77, 4, 2, 32, true, true, false },
+    { 77, 77, 4, 2, 32, true, true, false },    { 2, 4097, 2, 1, 32, true, true, false },
+    { 1, 4097, 2, 2, 64, true, false, true },
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes, MAX_D = 256 };
 
 static const struct uqm_device_needs needs = {
-    .tile_bytes = 4096, .tile_elem = 1024, .max_k = 64, .max_kv = 4096
+    .tile_bytes = 4096, .tile_elem = 1024, .max_k = 64, .max_kv = 4097
 };
 
 static void check_prompt(struct vk_fixture *f, const struct prompt *p, size_t s)

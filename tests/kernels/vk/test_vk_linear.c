@@ -203,6 +203,64 @@ static void every_kernel_agrees_with_double(void **state)
     vk_fixture_close(&f);
 }
 
+/* Every kernel in every type, at a shape that fits no tile; the skinny one at every height that it
+ * has a variant for. */
+static void every_kernel_takes_every_type(void **state)
+{
+    (void) state;
+    const struct shape odd = { 17, 70, 68 };
+    struct vk_fixture f;
+    if (!vk_fixture_open(&f, NULL))
+        test_skip("no Vulkan device");
+    vk_fixture_reserve(&f, &needs);
+    for (size_t d = 0; d < 3; d++) {
+        if (vk_left_out(d, 3))
+            continue;
+        struct product p = product_make(&f, odd, dtypes[d], UQM_EPI_STORE, false, true, d + 60);
+        for (size_t turn = 0; turn < 6; turn++)
+            run_kernels(&f, &p, false, turn);
+        product_finish(&f, &p);
+        for (size_t m = 1; m <= 8; m += m < 4 ? 1 : 2) {
+            const struct shape few = { m, 19, 68 };
+            p = product_make(&f, few, dtypes[d], UQM_EPI_STORE, false, m % 2, d + 70);
+            run_kernels(&f, &p, true, 0);
+            product_finish(&f, &p);
+        }
+    }
+    vk_fixture_close(&f);
+}
+
+/* A row with a NaN, one with an infinity: theirs are the only results that show it. */
+static void what_is_no_number_stays_in_its_row(void **state)
+{
+    (void) state;
+    const struct shape s = { 20, 21, 40 };
+    struct vk_fixture f;
+    struct uqm_err err = { 0 };
+    if (!vk_fixture_open(&f, NULL))
+        test_skip("no Vulkan device");
+    vk_fixture_reserve(&f, &needs);
+    for (int skinny = 0; skinny < 2; skinny++) {
+        struct product p = product_make(&f, s, UQM_F16, UQM_EPI_STORE, false, true, 90);
+        struct uqm_linear args = linear_of(&p, skinny);
+        p.x[3 * p.ldx + 17] = NAN;
+        p.x[8 * p.ldx + 39] = INFINITY;
+        assert_ok(f.ops->upload(f.device, args.x, p.x, s.m * p.ldx, &err), err);
+        assert_ok(f.ops->linear(f.device, &args, &err), err);
+        float *got = vk_array_get(&f, &p.dy);
+        for (size_t i = 0; i < s.n; i++) {
+            assert_true(isnan(got[3 * p.ldy + i]));
+            assert_true(!isfinite(got[8 * p.ldy + i]));
+            for (size_t r = 0; r < s.m; r++)
+                if (r != 3 && r != 8)
+                    assert_true(isfinite(got[r * p.ldy + i]));
+        }
+        free(got);
+        product_finish(&f, &p);
+    }
+    vk_fixture_close(&f);
+}
+
 static void every_type_and_epilogue_agrees_with_double(void **state)
 {
     (void) state;
@@ -426,6 +484,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kernel_agrees_with_double),
+        cmocka_unit_test(every_kernel_takes_every_type),
+        cmocka_unit_test(what_is_no_number_stays_in_its_row),
         cmocka_unit_test(every_type_and_epilogue_agrees_with_double),
         cmocka_unit_test(odd_weights_come_through),
         cmocka_unit_test(a_row_does_not_know_its_batch),

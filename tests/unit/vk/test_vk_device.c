@@ -95,6 +95,56 @@ static void staging_is_the_hosts_own_memory_where_the_device_takes_it(void **sta
     unsetenv("UQMERGE_VK_IMPORT");
 }
 
+/* Every kernel's calls, time, work and bytes, by operation and shader. */
+static void kernels_are_timed_one_by_one_when_asked(void **state)
+{
+    enum { M = 40, N = 24, K = 64, N_CALLS = 2 * UQM_VK_N_BATCHES };
+    const struct uqm_device_needs needs = { .tile_bytes = N * K * 4,
+                                            .tile_elem = N * K,
+                                            .max_k = K };
+    static float w[N * K];
+    struct uqm_err err = { 0 };
+    struct fixture f;
+    (void) state;
+    setenv("UQMERGE_VK_PROFILE", "1", 1);
+    open_or_skip(&f, NULL);
+    unsetenv("UQMERGE_VK_PROFILE");
+    if (!f.vk->core->info.timestamp_bits) {
+        fixture_close(&f);
+        test_skip("the device has no timestamps");
+    }
+    assert_ok(f.ops->reserve(f.device, &needs, &err), err);
+    struct uqm_place x = words_of(&f, M * K), y = words_of(&f, M * N), weight = words_of(&f, K);
+    const struct uqm_linear linear = {
+        .y = y, .x = x, .ldy = N, .ldx = K, .m = M, .n = N, .k = K, .w = w, .w_dtype = UQM_F32
+    };
+    const struct uqm_norm norm = {
+        .y = x, .x = x, .weight = weight, .eps = 1e-5f, .n_rows = M, .width = K
+    };
+    for (size_t i = 0; i < N_CALLS; i++) {
+        assert_ok(f.ops->norm(f.device, &norm, &err), err);
+        assert_ok(f.ops->linear(f.device, &linear, &err), err);
+        assert_ok(f.ops->finish(f.device, &err), err);
+    }
+    unsigned found = 0;
+    for (size_t i = 0; i < f.vk->core->n_profile; i++) {
+        const struct uqm_vk_profile *p = &f.vk->core->profile[i];
+        const bool is_linear = strncmp(p->what, "linear gemm_", 12) == 0;
+        if (!is_linear && strncmp(p->what, "rmsnorm norm", 12) != 0)
+            continue;
+        assert_int_equal(p->calls, N_CALLS);
+        assert_true(p->ns > 0 && p->bytes > 0);
+        if (is_linear)
+            assert_int_equal(p->work, (uint64_t) N_CALLS * 2 * M * N * K);
+        found++;
+    }
+    assert_int_equal(found, 2);
+    f.ops->free(f.device, &x.memory);
+    f.ops->free(f.device, &y.memory);
+    f.ops->free(f.device, &weight.memory);
+    fixture_close(&f);
+}
+
 /* A few memories on the device, the same in the host's own arrays, and uploads, copies and
  * downloads between them at random. */
 enum { N_MEMORIES = 4, N_WORDS = 3000, N_STEPS = 400 };
@@ -387,6 +437,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_uploaded_comes_back),
+        cmocka_unit_test(kernels_are_timed_one_by_one_when_asked),
         cmocka_unit_test(staging_is_the_hosts_own_memory_where_the_device_takes_it),
         cmocka_unit_test(uploads_copies_and_downloads_keep_the_order_of_the_calls),
         cmocka_unit_test(small_memories_share_an_allocation),

@@ -274,6 +274,44 @@ static void a_loss_names_what_ran(void **state)
 
 /* ---- pipelines ---- */
 
+static VKAPI_ATTR VkResult VKAPI_CALL tell_fault(VkDevice device, VkDeviceFaultCountsEXT *counts,
+                                                 VkDeviceFaultInfoEXT *info)
+{
+    (void) device;
+    if (!info) {
+        counts->addressInfoCount = 2;
+        counts->vendorInfoCount = 1;
+        counts->vendorBinarySize = 100;
+        return VK_SUCCESS;
+    }
+    assert_int_equal(counts->addressInfoCount, 1);
+    assert_int_equal(counts->vendorInfoCount, 0);
+    assert_int_equal(counts->vendorBinarySize, 0);
+    snprintf(info->description, sizeof info->description, "page\tfault");
+    info->pAddressInfos[0].reportedAddress = 0xABC000;
+    return VK_INCOMPLETE;
+}
+
+static void a_loss_says_what_the_driver_knows(void **state)
+{
+    struct uqm_err err = { 0 };
+    struct fixture f;
+    struct work work;
+    (void) state;
+    if (fixture_try(&f, UINT64_C(1) << 30, NULL, NULL, &err) < 0)
+        test_skip("no Vulkan device");
+    f.vk->core->api.GetDeviceFaultInfoEXT = tell_fault;
+    f.vk->core->info.device_fault = true;
+    assert_ok(allocate(&f, &work, &err), err);
+    uqm_vk_fault_plan("submit-lost:1");
+    assert_true(compute(&f, &work, &err) < 0);
+    assert_non_null(strstr(f.vk->core->lost_message, "page"));
+    assert_null(strchr(f.vk->core->lost_message, '\t'));
+    assert_non_null(strstr(f.vk->core->lost_message, "fault) at 0xabc000"));
+    give_back(&f, &work);
+    fixture_close(&f);
+}
+
 static void pipelines_that_memory_is_short_for_are_made_later(void **state)
 {
     struct fixture f;
@@ -419,6 +457,7 @@ int main(void)
         cmocka_unit_test(submissions_that_memory_is_short_for_are_tried_again),
         cmocka_unit_test(submissions_that_fail_twice_are_an_error_and_the_device_goes_on),
         cmocka_unit_test(a_lost_device_is_renewed_once),
+        cmocka_unit_test(a_loss_says_what_the_driver_knows),
         cmocka_unit_test(a_device_lost_twice_stays_lost),
         cmocka_unit_test(a_loss_names_what_ran),
         cmocka_unit_test(pipelines_that_memory_is_short_for_are_made_later),
