@@ -359,6 +359,12 @@ bool uqm_publish_keep(struct uqm_publish *publish)
     struct uqm_publish *p = publish;
     if (p->done)
         return p->keep = true;
+    if (p->owned && p->journal && uqm_journal_is_spoilt(p->journal))
+        uqm_log(
+            p->env, UQM_LOG_WARN,
+            "%s: dropped, with what was done: the disk may have lost some of it, or an input has "
+            "changed",
+            p->part);
     p->keep = p->owned && p->journal && uqm_journal_n_records(p->journal) > 0 &&
               !uqm_journal_is_spoilt(p->journal);
     if (p->keep)

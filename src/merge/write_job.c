@@ -93,6 +93,7 @@ int uqm_writer_job(struct uqm_job_id *out, const struct uqm_writer *w, struct uq
     struct uqm_job *job = uqm_job_create("merge", UQM_VERSION);
     if (!job)
         return uqm_writer_no_memory(w, err);
+    uqm_job_add_u64(job, (uint64_t) w->params->report); /* what its sums are of */
     uqm_job_add_u64(job, w->plan.n_shards);
     for (size_t s = 0; s < w->plan.n_shards; s++) {
         const struct uqm_shard_plan *shard = &w->plan.shards[s];

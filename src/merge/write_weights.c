@@ -284,11 +284,8 @@ static int end(struct run *r, int why, struct uqm_err *err)
         return why;
     struct uqm_journal *j = uqm_publish_journal(w->publish);
     int ret = tell(r, true, why < 0 ? &aside : err);
-    if (r->sink && uqm_sink_is_spoilt(r->sink)) {
+    if (r->sink && uqm_sink_is_spoilt(r->sink))
         uqm_journal_spoil(j);
-        uqm_log(w->env, UQM_LOG_WARN, "%s: what was written of it is dropped: %s",
-                w->params->out_dir, "the disk may have lost it");
-    }
     if (r->sink)
         uqm_sink_keep_file(r->sink); /* the part folder decides */
     return why < 0 ? why : ret;
