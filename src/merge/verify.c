@@ -11,8 +11,11 @@
 #include <sys/stat.h>
 
 #include "io/stream.h"
+#include "src/archive/archive.h"
+#include "src/archive/archive_verify.h"
 #include "src/base/checked.h"
 #include "src/base/fs.h"
+#include "src/checkpoint/model_file.h"
 #include "src/format/json.h"
 #include "src/merge/verify_impl.h"
 
@@ -307,10 +310,11 @@ static int verify_input_file(struct uqm_verify *v, const char *path,
                              const struct uqm_manifest_file *want)
 {
     struct uqm_file *file = NULL;
-    struct stat st;
-    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+    int ret = uqm_find_model_file(path, NULL, v->err);
+    if (ret == 0)
         return uqm_verify_differs(v, path, NULL, 0, want->bytes, "the input file is missing");
-    int ret = uqm_file_open(&file, v->env, path, v->err);
+    if (ret > 0)
+        ret = uqm_model_file_open(&file, v->env, path, v->err);
     if (ret == UQM_OK && file->size_bytes != want->bytes) {
         ret = uqm_verify_differs(v, path, NULL, 0, want->bytes, "the input file has another size");
     } else if (ret == UQM_OK) {
@@ -329,7 +333,8 @@ static int verify_inputs(struct uqm_verify *v)
 {
     for (size_t k = 0; k < v->m.n_inputs; k++) {
         const struct uqm_manifest_input *in = &v->m.inputs[k];
-        bool lone = uqm_is_file(in->path); /* one weight file rather than a folder */
+        /* one weight file rather than a folder or an archive */
+        bool lone = uqm_is_file(in->path) && !uqm_archive_is_name(in->path);
         for (size_t f = 0; f < in->n_files; f++) {
             char *path = lone ? strdup(in->path) : uqm_path_join(in->path, in->files[f].name);
             int ret = path ? verify_input_file(v, path, &in->files[f]) : uqm_verify_no_memory(v);
@@ -363,8 +368,7 @@ static int verify_manifest(struct uqm_verify *v, bool *trusted)
     if (!path)
         return uqm_verify_no_memory(v);
     if (!uqm_is_dir(v->path))
-        ret = uqm_fail(v->err, UQM_ERR_ARG, "%s: not a folder; archives are not in this version",
-                       v->path);
+        ret = uqm_fail(v->err, UQM_ERR_ARG, "%s: neither a folder nor an archive (.uqz)", v->path);
     else if (!uqm_is_file(path))
         ret = uqm_fail(v->err, UQM_ERR_FORMAT,
                        "%s: holds no %s, so there is nothing to verify it against", v->path,
@@ -412,9 +416,36 @@ static int verify_everything(struct uqm_verify *v)
     return ret == UQM_OK ? uqm_verify_sums(v) : ret;
 }
 
+static int differs_in_archive(void *ctx, const char *file, const char *tensor, uint64_t begin,
+                              uint64_t end, const char *what)
+{
+    return uqm_verify_differs(ctx, file, tensor, begin, end, what);
+}
+
+/* An archive has its own checksums and digests, and no manifest but one that was packed with it. */
+static int verify_archive(struct uqm_verify *v)
+{
+    const struct uqm_verify_params *p = v->params;
+    struct uqm_archive_check check = {
+        .env = v->env, .path = v->path, .differs = differs_in_archive, .ctx = v
+    };
+    if (p->inputs || p->tensors.n > 0 || p->public_key || p->certificate_chain)
+        return uqm_fail(v->err, UQM_ERR_UNSUPPORTED,
+                        "%s: an archive is verified as a whole; unpack it to check inputs, single "
+                        "tensors or a signature",
+                        v->path);
+    int ret = uqm_archive_verify(&check, v->err);
+    v->n_files = check.n_files;
+    v->n_tensors = check.n_tensors;
+    v->n_bytes = check.n_bytes;
+    return ret;
+}
+
 static int run(struct uqm_verify *v)
 {
     const struct uqm_verify_params *p = v->params;
+    if (uqm_archive_is_name(v->path) && !uqm_is_dir(v->path))
+        return verify_archive(v);
     const bool is_signed = p->public_key || p->certificate_chain;
     bool holds = true, trusted;
     int ret = is_signed ? uqm_verify_signature(v, &holds) : UQM_OK;

@@ -227,3 +227,50 @@ put("journal", "short", b"\1" + record(1, bytes(64)) + record(1, bytes(64))[:-3]
 put("journal", "long", b"\1" + record(1, bytes(8)) + struct.pack("<IIQ", 0xffffffff, 1, 1) + bytes(40))
 put("journal", "unhashed", b"\2" + record(1, bytes(8)))
 put("journal", "header", b"\0" + b"UQMJRNL\n" + struct.pack("<II", 1, 0) + bytes(48))
+
+# --- archives: where the index begins, then the index ---
+def text_(s):
+    return struct.pack("<I", len(s)) + s.encode()
+
+
+def archive(files, segments=(), tensors=(), blocks=(), base=("", []), block=1 << 18, end=None):
+    """files: (path, bytes, n_segments, n_tensors); segments: (words, delta, bytes, base_off);
+    blocks: lists of planes (bytes, packed)"""
+    n_leaves = sum((f[1] + (1 << 20) - 1) >> 20 for f in files)
+    ix = struct.pack("<IIIIIIQQ", block, len(base[1]), len(files), len(segments), len(tensors), 0,
+                     len(blocks), n_leaves)
+    ix += text_(base[0])
+    for path, size in base[1]:
+        ix += text_(path) + struct.pack("<Q", size) + bytes(32)
+    for path, size, n_segments, n_tensors in files:
+        ix += text_(path) + struct.pack("<QIII", size, 0, n_segments, n_tensors) + bytes(64)
+    for words, delta, size, off in segments:
+        ix += struct.pack("<IIQQ", words | delta << 8, 0, size, off)
+    for name, dtype, off, size, shape in tensors:
+        ix += text_(name) + text_(dtype) + struct.pack("<QQI", off, size, len(shape))
+        ix += b"".join(struct.pack("<Q", d) for d in shape)
+    for planes in blocks:
+        ix += bytes(16) + b"".join(struct.pack("<I", n | packed << 31) for n, packed in planes)
+    stored = 64 + sum(n for planes in blocks for n, _ in planes)
+    return struct.pack("<Q", stored if end is None else end) + ix + bytes(32 * min(n_leaves, 8))
+
+
+put("archive", "nothing", archive([]))
+put("archive", "empty", archive([("a", 0, 0, 0)]))
+put("archive", "one", archive([("a", 9, 1, 0)], [(1, 0, 9, 0)], [], [[(9, 0)]]))
+put("archive", "folders", archive([("a/b", 0, 0, 0), ("a/c/d", 0, 0, 0)]))
+put("archive", "climbs", archive([("../a", 0, 0, 0)]))
+put("archive", "model", archive(
+    [("config.json", 30, 1, 0), ("m.safetensors", 300000, 2, 2)],
+    [(1, 0, 30, 0), (1, 0, 100, 0), (2, 0, 299900, 0)],
+    [("none", "F32", 100, 0, [0, 3]), ("w", "BF16", 100, 299900, [149950])],
+    [[(20, 1)], [(60, 1)], [(50000, 1), (1 << 17, 0)], [(7, 1), (18878, 0)]]))
+put("archive", "words32", archive([("m", 16, 1, 0)], [(4, 0, 16, 0)], [],
+                                  [[(4, 0), (4, 0), (1, 1), (4, 0)]]))
+put("archive", "delta", archive([("m", 8, 1, 0)], [(2, 1, 8, 92)], [], [[(4, 0), (4, 0)]],
+                                ("base", [("m", 100)])))
+put("archive", "delta_past_base", archive([("m", 8, 1, 0)], [(2, 1, 8, 93)], [], [[(4, 0), (4, 0)]],
+                                          ("base", [("m", 100)])))
+put("archive", "long_plane", archive([("m", 8, 1, 0)], [(2, 0, 8, 0)], [], [[(5, 0), (4, 0)]]))
+put("archive", "huge_segment", archive([("m", 1 << 62, 1, 0)], [(1, 0, 1 << 62, 0)]))
+put("archive", "gap", archive([("a", 9, 1, 0)], [(1, 0, 9, 0)], [], [[(9, 0)]], end=100))
