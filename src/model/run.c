@@ -178,6 +178,16 @@ static int no_room_on_device(const struct uqm_run *run, uint64_t bytes, const ch
                     (double) uqm_run_arena_room(run) / (double) MIB);
 }
 
+/* The --memory with which a network that is given `missing` bytes more would have them: most of
+ * those who give it memory give a share of all. */
+static double memory_that_would_do(const struct uqm_network *net, uint64_t missing)
+{
+    const double limit = (double) net->env->budget.limit_bytes;
+    const double share = (double) net->memory_bytes / limit;
+    const double grow = share >= 0.5 && share < 1.0 ? 1.0 / share : 1.0;
+    return ceil((limit + grow * (double) missing) / (double) MIB) + 1.0;
+}
+
 int uqm_run_no_room(const struct uqm_run *run, uint64_t bytes, const char *what,
                     struct uqm_err *err)
 {
@@ -189,9 +199,10 @@ int uqm_run_no_room(const struct uqm_run *run, uint64_t bytes, const char *what,
                     excess(run->stream_bytes, bytes, uqm_budget_left(run->net->env)));
     return uqm_fail(err, UQM_ERR_NOMEM,
                     "--memory: %s of %s needs %.1f MiB for its activations, but %.1f MiB remain "
-                    "beside the buffers for weights: give at least %.0f MiB more",
+                    "beside the buffers for weights: %.0f MiB are missing, --memory %.0fM would do",
                     what, run->net->source->name, (double) bytes / (double) MIB,
-                    (double) room / (double) MIB, (double) missing / (double) MIB + 1.0);
+                    (double) room / (double) MIB, (double) missing / (double) MIB + 1.0,
+                    memory_that_would_do(run->net, missing));
 }
 
 int uqm_run_take_arena(struct uqm_run *run, uint64_t bytes, const char *what, struct uqm_err *err)

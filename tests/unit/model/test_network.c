@@ -476,9 +476,11 @@ static void too_little_memory_says_how_much_would_do(void **state)
 
     open_network(f, memory, 1);
     assert_fails(uqm_network_logits(f->network, &job, &err), err, UQM_ERR_NOMEM, "--memory");
-    const char *more = strstr(err.msg, "give at least ");
+    static const char mark[] = "beside the buffers for weights: ";
+    const char *more = strstr(err.msg, mark);
     assert_non_null(more);
-    memory += strtoull(more + strlen("give at least "), NULL, 10) * MIB;
+    assert_non_null(strstr(err.msg, "would do"));
+    memory += strtoull(more + strlen(mark), NULL, 10) * MIB;
     open_network(f, memory, 1);
     run(f);
     teardown(f);
