@@ -139,8 +139,12 @@ static void text_at(struct uqm_html *h, const char *class_name, double x, double
 static void begin_figure(struct uqm_html *h, const char *title, int height, int width)
 {
     uqm_html_open(h, "figure");
+    if (width > WIDTH) /* scrolls rather than shrinks */
+        uqm_html_attr(h, "class", "wide");
     uqm_html_element(h, "figcaption", NULL, title);
     uqm_html_open(h, "svg");
+    if (width > WIDTH)
+        uqm_html_attrf(h, "style", "min-width:%dpx;max-width:%dpx", width, width * 3 / 2);
     uqm_html_attr(h, "xmlns", "http://www.w3.org/2000/svg");
     uqm_html_attr(h, "role", "img");
     uqm_html_attrf(h, "viewBox", "0 0 %d %d", width, height);

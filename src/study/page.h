@@ -71,7 +71,7 @@ json_t *uqm_page_work(const struct uqm_page_document *documents, size_t n);
 json_t *uqm_table_new(const char *experiment, const char *title, const char *about);
 void uqm_table_column(json_t *table, const char *key, const char *title, const char *unit,
                       const char *error);
-/* The new row, borrowed from the table. */
+/* The new row, borrowed from the table; NULL: no memory, which jansson's setters accept. */
 json_t *uqm_table_row(json_t *table);
 void uqm_table_note(json_t *table, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct uqm_table_chart {

@@ -25,7 +25,7 @@ const char uqm_page_style[] =
     ".charts{display:grid;gap:1rem 1.5rem;margin:.8rem 0;"
     "grid-template-columns:repeat(auto-fill,minmax(min(21rem,100%),1fr))}\n"
     "figure{margin:0;min-width:0;max-width:34rem}\n"
-    "figure.wide{max-width:none;overflow-x:auto}\n"
+    "figure.wide{max-width:none;overflow-x:auto;grid-column:1/-1}\n"
     "figcaption{font-weight:600;font-size:.9rem;margin-bottom:.2rem}\n"
     "svg{display:block;width:100%;height:auto;font-family:system-ui,sans-serif}\n"
     ".grid{stroke:var(--grid);stroke-width:1}\n"

@@ -32,9 +32,9 @@ json_t *uqm_table_new(const char *experiment, const char *title, const char *abo
                      title, "about", about, "columns", "rows", "charts", "notes");
 }
 
-static void append(json_t *table, const char *list, json_t *item)
+static int append(json_t *table, const char *list, json_t *item)
 {
-    json_array_append_new(json_object_get(table, list), item);
+    return json_array_append_new(json_object_get(table, list), item);
 }
 
 void uqm_table_column(json_t *table, const char *key, const char *title, const char *unit,
@@ -48,8 +48,7 @@ void uqm_table_column(json_t *table, const char *key, const char *title, const c
 json_t *uqm_table_row(json_t *table)
 {
     json_t *row = json_object();
-    append(table, "rows", row);
-    return row;
+    return append(table, "rows", row) == 0 ? row : NULL;
 }
 
 void uqm_table_note(json_t *table, const char *fmt, ...)

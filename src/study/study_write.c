@@ -329,20 +329,23 @@ json_t *uqm_study_work(const struct uqm_study_run *run)
             if (!strcmp(uqm_get_text(entry, "what"), what))
                 break;
         if (k == json_array_size(work)) {
-            entry = json_pack("{s:s, s:f, s:f, s:n}", "what", what, "jobs", 0.0, "seconds", 0.0,
+            entry = json_pack("{s:s, s:i, s:f, s:n}", "what", what, "jobs", 0, "seconds", 0.0,
                               "bytes_read");
-            json_array_append_new(work, entry);
+            if (json_array_append_new(work, entry) < 0)
+                break;
         }
         const double seconds = uqm_get_number(job, "seconds");
         const double read = uqm_get_number(job, "bytes_read");
         const double before = uqm_get_number(entry, "bytes_read");
-        json_object_set_new(entry, "jobs", json_real(uqm_get_number(entry, "jobs") + 1));
+        json_object_set_new(entry, "jobs",
+                            json_integer((json_int_t) uqm_get_number(entry, "jobs") + 1));
         json_object_set_new(
             entry, "seconds",
             json_real(uqm_get_number(entry, "seconds") + (isfinite(seconds) ? seconds : 0)));
         if (isfinite(read))
-            json_object_set_new(entry, "bytes_read",
-                                json_real((isfinite(before) ? before : 0) + read));
+            json_object_set_new(
+                entry, "bytes_read",
+                json_integer((json_int_t) ((isfinite(before) ? before : 0) + read)));
     }
     return json_pack("{s:o}", "work", work);
 }

@@ -190,6 +190,15 @@ holds '[ $status = 0 ] && [ "$(value models.0.datasets.0.skipped)" = 1 ] &&
 refuses 1 cut.png 'with --strict it is an error in a generation set too' \
     eval "$base" --data cut-open.jsonl --strict
 
+# --- experiment
+run experiment "$zoo/study.yml" --out study --dry-run --json
+holds '[ $status = 0 ] && [ "$(value "waiting.#")" = 15 ] && [ "$(value "tables.#")" = 0 ] &&
+    [ "$(value n_jobs.all)" = 150 ] && [ "$(value n_jobs.cached)" = 0 ] && [ ! -e "$work/study" ]' \
+    'a dry run of the whole zoo lists three seeds of ten models on five sets, and writes nothing'
+mkdir "$work/taken" && echo mine > "$work/taken/file"
+refuses 1 "it exists and is no study's folder" 'another folder is not taken for a study' \
+    experiment "$zoo/study.yml" --out taken
+holds '[ "$(ls "$work/taken")" = file ]' 'and is left as it was'
 # --- select
 run select "$zoo/models/reason" "$zoo/models/know" "$zoo/models/chat" --data "$mmb" --samples 4 \
     --repeats 2 --out chosen --json
