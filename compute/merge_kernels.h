@@ -50,6 +50,9 @@ struct uqm_merge_kernels {
     /* keys = bits of |x - base| as f32 */
     void (*delta_keys)(uint32_t *restrict keys, const float *restrict x, const float *restrict base,
                        size_t n_elem);
+    /* The keys that have any of these bits, in order; how many. out: room for n_elem + 16. */
+    size_t (*keys_with_bits)(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bits,
+                             size_t n_elem);
     /* The keys whose upper 16 bits are `bin`, in order; how many. out: room for n_elem + 16. */
     size_t (*keys_in_bin)(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bin,
                           size_t n_elem);

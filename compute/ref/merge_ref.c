@@ -7,6 +7,16 @@ static void delta_keys(uint32_t *restrict keys, const float *restrict x, const f
         keys[e] = uqm_delta_key_1(x[e], base[e]);
 }
 
+static size_t keys_with_bits(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bits,
+                             size_t n_elem)
+{
+    size_t n = 0;
+    for (size_t e = 0; e < n_elem; e++)
+        if (keys[e] & bits)
+            out[n++] = keys[e];
+    return n;
+}
+
 static size_t keys_in_bin(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bin,
                           size_t n_elem)
 {
@@ -69,6 +79,7 @@ static void task_sums(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
 
 const struct uqm_merge_kernels uqm_merge_kernels_ref = {
     .delta_keys = delta_keys,
+    .keys_with_bits = keys_with_bits,
     .keys_in_bin = keys_in_bin,
     .keys_below = keys_below,
     .philox_halves = philox_halves,

@@ -30,6 +30,19 @@ static void delta_keys(uint32_t *restrict keys, const float *restrict x, const f
         keys[e] = uqm_delta_key_1(x[e], base[e]);
 }
 
+static size_t keys_with_bits(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bits,
+                             size_t n_elem)
+{
+    const __m256i mask = _mm256_set1_epi32((int) bits);
+    size_t e = 0, n = 0;
+    for (; e < whole(n_elem); e += EIGHT) {
+        __m256i v = _mm256_loadu_si256((const __m256i *) (const void *) (keys + e));
+        if (!_mm256_testz_si256(v, mask))
+            n += uqm_merge_kernels_ref.keys_with_bits(out + n, keys + e, bits, EIGHT);
+    }
+    return n + uqm_merge_kernels_ref.keys_with_bits(out + n, keys + e, bits, n_elem - e);
+}
+
 static size_t keys_in_bin(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bin,
                           size_t n_elem)
 {
@@ -234,6 +247,7 @@ static void task_sums(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
 
 const struct uqm_merge_kernels TIER(merge_kernels) = {
     .delta_keys = delta_keys,
+    .keys_with_bits = keys_with_bits,
     .keys_in_bin = keys_in_bin,
     .keys_below = keys_below,
     .philox_halves = philox_halves,

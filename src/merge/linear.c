@@ -111,19 +111,6 @@ static void sum_of_lanes(const struct uqm_job *job, const struct uqm_span *span,
 
 enum { AT_ONCE = 512 }; /* sums in f64 stay in the nearest cache */
 
-/* What linear_mix reads from: as stored where that is what the arithmetic sees. */
-static bool is_read_as_stored(const struct uqm_job *job, size_t input)
-{
-    enum uqm_dtype dtype = job->inputs[input].dtype;
-    return job->work != UQM_F64 && dtype != UQM_F64 && (dtype == job->work || job->work == UQM_F32);
-}
-
-static const void *stored_at(const struct uqm_job *job, const struct uqm_span *span, size_t input,
-                             size_t at)
-{
-    return (const char *) span->data[input] + at * (uqm_dtype_bits(job->inputs[input].dtype) / 8);
-}
-
 /* Accurate: multiply, add, divide in f64, rounded once. */
 static void merge_accurate(const struct uqm_job *job, void *dst, const struct uqm_span *span,
                            const struct scratch *s)
@@ -134,7 +121,7 @@ static void merge_accurate(const struct uqm_job *job, void *dst, const struct uq
     for (size_t i = 0; i < job->n_inputs; i++) {
         double w = uqm_job_input_param(job, i, "weight");
         s->inputs[i] = (struct uqm_linear_input){ .dtype = job->inputs[i].dtype, .weight = w };
-        direct = direct && is_read_as_stored(job, i);
+        direct = direct && uqm_job_stored(job, span, i, 0);
         sum += w;
     }
     if (uqm_job_param(job, "normalize") != 0)
@@ -143,7 +130,7 @@ static void merge_accurate(const struct uqm_job *job, void *dst, const struct uq
     for (size_t at = 0, n; at < span->n_elem; at += n) {
         n = span->n_elem - at < AT_ONCE ? span->n_elem - at : AT_ONCE;
         for (size_t i = 0; i < job->n_inputs && direct; i++)
-            s->inputs[i].x = stored_at(job, span, i, at);
+            s->inputs[i].x = uqm_job_stored(job, span, i, at);
         if (direct)
             job->kernels->merge->linear_mix(s->acc64, &mix, n);
         else

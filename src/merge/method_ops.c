@@ -63,6 +63,14 @@ static const void *element(const struct uqm_job *job, const struct uqm_span *spa
     return (const char *) span->data[i] + at * (uqm_dtype_bits(job->inputs[i].dtype) / 8);
 }
 
+const void *uqm_job_stored(const struct uqm_job *job, const struct uqm_span *span, size_t i,
+                           size_t at)
+{
+    enum uqm_dtype dtype = job->inputs[i].dtype;
+    bool is_exact = dtype == job->work || job->work == UQM_F32;
+    return is_exact && dtype != UQM_F64 && job->work != UQM_F64 ? element(job, span, i, at) : NULL;
+}
+
 /* x is f32(narrow(x)) in f32. */
 static void round_to(const struct uqm_kernels *k, float *x, enum uqm_dtype dtype, size_t n,
                      uint16_t *half)

@@ -169,6 +169,10 @@ uint64_t uqm_job_segment_end(const struct uqm_job *job, unsigned pass, unsigned 
 double uqm_job_input_param(const struct uqm_job *job, size_t input, const char *name);
 double uqm_job_param(const struct uqm_job *job, const char *name);
 
+/* Element `at` of input i of the span and those behind it, as they are stored: F32, F16 or BF16;
+ * NULL where the arithmetic sees other values, rounded to the working type, or F64. */
+const void *uqm_job_stored(const struct uqm_job *job, const struct uqm_span *span, size_t i,
+                           size_t at);
 /* dst[e] = f32(work(x)): elements [at, at + n) of input i of the span. work is not F64. half: n
  * uint16_t of scratch. */
 void uqm_job_load_f32(float *dst, const struct uqm_job *job, const struct uqm_span *span, size_t i,

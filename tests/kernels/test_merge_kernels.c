@@ -79,6 +79,25 @@ static void keys_of_a_bin_come_in_their_order(void **state)
         }
 }
 
+static void keys_with_any_of_some_bits_come_in_their_order(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct random r = { 13 };
+    uint32_t keys[N], want[N + GUARD], got[N + GUARD];
+    for (size_t e = 0; e < N; e++)
+        keys[e] = random_u32(&r) & (random_u32(&r) % 9 ? 0x7FFF0000 : 0x7FFFFFFF);
+    for (size_t k = 0; k < t.n; k++)
+        for (size_t l = 0; l < N_LENGTHS; l++) {
+            size_t n = 0;
+            for (size_t e = 0; e < lengths[l]; e++)
+                if (keys[e] & 0xFFFF)
+                    want[n++] = keys[e];
+            assert_int_equal(t.v[k].merge->keys_with_bits(got, keys, 0xFFFF, lengths[l]), n);
+            assert_memory_equal(got, want, n * sizeof *got);
+        }
+}
+
 static void keys_below_a_bound_are_counted(void **state)
 {
     (void) state;
@@ -326,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(magnitudes_agree_to_the_bit),
         cmocka_unit_test(keys_of_a_bin_come_in_their_order),
+        cmocka_unit_test(keys_with_any_of_some_bits_come_in_their_order),
         cmocka_unit_test(keys_below_a_bound_are_counted),
         cmocka_unit_test(philox_halves_are_the_streams_words),
         cmocka_unit_test(halves_below_a_limit_are_kept_and_equal_ones_counted),

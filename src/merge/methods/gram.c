@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "compute/merge_kernels.h"
+
 size_t uqm_vectors_count(const struct uqm_vectors *v)
 {
     return v->with_base ? v->job->n_inputs : v->job->n_others;
@@ -71,10 +73,38 @@ void uqm_gram_add(const struct uqm_vectors *v, const struct uqm_arith *a, double
     }
 }
 
+/* From inputs as they are stored, whose list takes the place of lane 1; false where there are some
+ * that are not, or too many. */
+static bool combine_stored(const struct uqm_arith *a, void *dst, const double *coef,
+                           const struct uqm_span *span, size_t at, size_t n)
+{
+    const struct uqm_job *job = a->job;
+    struct uqm_linear_input *inputs = uqm_lane(a, 1);
+    const struct uqm_linear_mix mix = { .n_inputs = job->n_inputs, .inputs = inputs, .divisor = 1 };
+    double *sum = uqm_lane(a, 0);
+    if (job->n_inputs > UQM_CHUNK * sizeof(double) / sizeof *inputs)
+        return false;
+    for (size_t i = 0; i < job->n_inputs; i++) {
+        if (!uqm_job_stored(job, span, i, at))
+            return false;
+        inputs[i] = (struct uqm_linear_input){ .dtype = job->inputs[i].dtype, .weight = coef[i] };
+    }
+    for (size_t done = 0; done < n; done += UQM_CHUNK) {
+        size_t now = n - done < UQM_CHUNK ? n - done : UQM_CHUNK;
+        for (size_t i = 0; i < job->n_inputs; i++)
+            inputs[i].x = uqm_job_stored(job, span, i, at + done);
+        job->kernels->merge->linear_mix(sum, &mix, now);
+        uqm_arith_store(a, dst, at + done, sum, now);
+    }
+    return true;
+}
+
 void uqm_combine(const struct uqm_arith *a, void *dst, const double *coef,
                  const struct uqm_span *span, size_t at, size_t n)
 {
     double *sum = uqm_lane(a, 0), *x = uqm_lane(a, 1);
+    if (combine_stored(a, dst, coef, span, at, n))
+        return;
     for (size_t done = 0; done < n; done += UQM_CHUNK) {
         size_t now = n - done < UQM_CHUNK ? n - done : UQM_CHUNK;
         uqm_arith_zero(a, sum, now);

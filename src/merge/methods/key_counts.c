@@ -21,23 +21,35 @@ unsigned uqm_key_segments(uint64_t n_elem, uint64_t n_blocks, size_t n_searches)
     return (unsigned) (n > n_blocks ? n_blocks : n);
 }
 
-static uint64_t sum_over(const uint32_t *counts, size_t n_bins, unsigned n_segments, size_t bin)
+/* Counters of one channel: n_segments rows, `stride` apart. */
+struct rows {
+    const uint32_t *counts, *longer; /* longer: keys to be left out, or NULL */
+    size_t stride;
+    unsigned n_segments;
+};
+
+static uint64_t count_in(const struct rows *r, unsigned segment, size_t bin)
+{
+    size_t at = segment * r->stride + bin;
+    return r->counts[at] - (r->longer ? r->longer[at] : 0);
+}
+
+static uint64_t sum_over(const struct rows *r, size_t bin)
 {
     uint64_t sum = 0;
-    for (unsigned s = 0; s < n_segments; s++)
-        sum += counts[s * n_bins + bin];
+    for (unsigned s = 0; s < r->n_segments; s++)
+        sum += count_in(r, s, bin);
     return sum;
 }
 
 /* The bin that holds the k-th largest; *above: how many lie in higher ones. */
-static size_t find_bin(uint64_t *above, const uint32_t *counts, size_t n_bins, unsigned n_segments,
-                       uint64_t k)
+static size_t find_bin(uint64_t *above, const struct rows *r, size_t n_bins, uint64_t k)
 {
     size_t bin = n_bins;
     uint64_t sum = 0, n = 0;
     while (sum < k) {
         assert(bin > 0);
-        n = sum_over(counts, n_bins, n_segments, --bin);
+        n = sum_over(r, --bin);
         sum += n;
     }
     *above = sum - n;
@@ -45,11 +57,11 @@ static size_t find_bin(uint64_t *above, const uint32_t *counts, size_t n_bins, u
 }
 
 /* limit.key is the one of this bin: which segment holds the last of the first `wanted`. */
-static void find_segment(struct uqm_key_search *s, const uint32_t *counts, size_t n_bins,
-                         unsigned n_segments, size_t bin)
+static void find_segment(struct uqm_key_search *s, const struct rows *r, size_t bin)
 {
-    uint64_t total = sum_over(counts, n_bins, n_segments, bin);
+    uint64_t total = sum_over(r, bin);
     assert(s->wanted > 0 && s->wanted <= total);
+    s->is_settled = true;
     s->needs_cut = s->wanted < total;
     s->limit.cut = s->limit.last ? 0 : UINT64_MAX;
     s->segment = 0;
@@ -58,32 +70,38 @@ static void find_segment(struct uqm_key_search *s, const uint32_t *counts, size_
         return;
     if (s->limit.last)
         s->wanted = total - s->wanted;
-    while (s->before + counts[s->segment * n_bins + bin] < s->wanted)
-        s->before += counts[s->segment++ * n_bins + bin];
+    while (s->before + count_in(r, s->segment, bin) < s->wanted)
+        s->before += count_in(r, s->segment++, bin);
 }
 
 void uqm_key_search_coarse(struct uqm_key_search *search, enum uqm_key_kind kind,
-                           const uint32_t *counts, unsigned n_segments)
+                           const uint32_t *counts, const uint32_t *longer, size_t stride,
+                           unsigned n_segments)
 {
     struct uqm_key_search *s = search;
-    size_t bin = find_bin(&s->above, counts, UQM_COARSE_BINS, n_segments, s->k);
+    struct rows r = { counts, NULL, stride, n_segments };
+    const struct rows of_longer = { longer, NULL, stride, n_segments };
+    size_t bin = find_bin(&s->above, &r, UQM_COARSE_BINS, s->k);
     s->coarse = (uint32_t) bin;
-    if (kind == UQM_KEY_WIDE)
+    uint64_t wanted = s->k - s->above, larger = longer ? sum_over(&of_longer, bin) : 0;
+    if (kind == UQM_KEY_WIDE && (!longer || wanted <= larger))
         return;
-    s->limit.key = kind == UQM_KEY_OF_BF16 ? (uint32_t) bin << 16
-                                           : uqm_bits_of_f32(uqm_f32_of_f16((uint16_t) bin));
-    s->wanted = s->k - s->above;
-    find_segment(s, counts, UQM_COARSE_BINS, n_segments, bin);
+    s->limit.key = kind == UQM_KEY_OF_F16 ? uqm_bits_of_f32(uqm_f32_of_f16((uint16_t) bin))
+                                          : (uint32_t) bin << 16;
+    s->wanted = wanted - larger;
+    r.longer = longer;
+    find_segment(s, &r, bin);
 }
 
 void uqm_key_search_fine(struct uqm_key_search *search, const uint32_t *counts, unsigned n_segments)
 {
     struct uqm_key_search *s = search;
+    const struct rows r = { counts, NULL, UQM_FINE_BINS, n_segments };
     uint64_t above;
-    size_t bin = find_bin(&above, counts, UQM_FINE_BINS, n_segments, s->k - s->above);
+    size_t bin = find_bin(&above, &r, UQM_FINE_BINS, s->k - s->above);
     s->limit.key = s->coarse << 16 | (uint32_t) bin;
     s->wanted = s->k - s->above - above;
-    find_segment(s, counts, UQM_FINE_BINS, n_segments, bin);
+    find_segment(s, &r, bin);
 }
 
 void uqm_key_search_cut(struct uqm_key_search *search, uint64_t first,

@@ -8,8 +8,11 @@
  *
  * One or two counting passes give limit.key: the upper 15 bits of the key, then, in the bin that
  * turned out to hold it, the lower 16. Where all keys are those of 16-bit floats (`narrow`) one
- * pass is enough. The last pass that counts does so in segments of the tensor; limit.cut then lies
- * in a segment that is known, and a pass over that one alone finds it.
+ * pass is enough; and where most are, because differences of 16-bit floats mostly have few bits:
+ * the pass then counts aside, bin by bin, the keys that have any of their lower 16 (`longer`), and
+ * if the one looked for is not among its bin's, which are the largest there, it is the one without.
+ * The last pass that counts does so in segments of the tensor; limit.cut then lies in a segment
+ * that is known, and a pass over that one alone finds it.
  */
 #ifndef UQM_MERGE_KEY_COUNTS_H
 #define UQM_MERGE_KEY_COUNTS_H
@@ -61,6 +64,7 @@ struct uqm_key_search {
     unsigned segment; /* holds the last of them ... */
     uint64_t before;  /* ... behind this many in earlier segments */
     bool needs_cut;
+    bool is_settled; /* limit.key is found */
 };
 
 /* How many segments, for this many searches: bounded so that their counters stay within 24 MiB. */
@@ -76,10 +80,12 @@ static inline uint32_t uqm_key_bin(enum uqm_key_kind kind, uint32_t key)
     return uqm_f16_of_f32(uqm_f32_of_bits(key)); /* exact */
 }
 
-/* After the coarse pass. counts: n_segments rows of UQM_COARSE_BINS, the search's channel's. For
- * narrow kinds the key is found; else `coarse` and `above` are. */
+/* After the coarse pass. counts: n_segments rows, `stride` apart, of UQM_COARSE_BINS, the search's
+ * channel's; longer: likewise, or NULL. For narrow kinds the key is found, with `longer` mostly;
+ * else `coarse` and `above` are. */
 void uqm_key_search_coarse(struct uqm_key_search *search, enum uqm_key_kind kind,
-                           const uint32_t *counts, unsigned n_segments);
+                           const uint32_t *counts, const uint32_t *longer, size_t stride,
+                           unsigned n_segments);
 /* After the fine pass. counts: n_segments rows of UQM_FINE_BINS, of the keys in bin `coarse`. */
 void uqm_key_search_fine(struct uqm_key_search *search, const uint32_t *counts,
                          unsigned n_segments);

@@ -27,6 +27,21 @@ enum uqm_key_kind uqm_task_key_kind(const struct uqm_job *job)
     return UQM_KEY_WIDE;
 }
 
+bool uqm_task_counts_longer(const struct uqm_job *job)
+{
+    bool all = uqm_task_is_direct(job) && uqm_task_key_kind(job) == UQM_KEY_WIDE;
+    for (size_t i = 0; i < job->n_inputs; i++)
+        all = all && uqm_dtype_bits(job->inputs[i].dtype) == 16;
+    return all;
+}
+
+size_t uqm_task_row(const struct uqm_job *job, unsigned pass)
+{
+    if (pass == UQM_TASK_FINE)
+        return UQM_FINE_BINS;
+    return uqm_task_counts_longer(job) ? 2 * UQM_COARSE_BINS : UQM_COARSE_BINS;
+}
+
 /* The thresholds that have to be looked for: at most two an input. searches may be NULL. */
 size_t uqm_task_list_searches(struct uqm_key_search *searches, const struct uqm_job *job)
 {
@@ -65,8 +80,8 @@ void uqm_task_start_sparse(struct uqm_sparse *sparse, const struct uqm_job *job,
 unsigned uqm_task_segments(const struct uqm_job *job, unsigned pass)
 {
     size_t n = uqm_task_list_searches(NULL, job);
-    bool last = pass == UQM_TASK_FINE ||
-                (pass == UQM_TASK_COARSE && uqm_task_key_kind(job) != UQM_KEY_WIDE);
+    bool last = pass == UQM_TASK_FINE || uqm_task_key_kind(job) != UQM_KEY_WIDE ||
+                uqm_task_counts_longer(job);
     if (n == 0 || pass > UQM_TASK_FINE)
         return 1;
     return last ? uqm_key_segments(job->n_elem, job->n_blocks, n)
@@ -89,7 +104,8 @@ bool uqm_task_is_sums(const struct uqm_job *job, unsigned pass)
 size_t uqm_task_counts_bytes(const struct uqm_job *job)
 {
     size_t n = uqm_task_list_searches(NULL, job);
-    size_t coarse = job->n_inputs * uqm_task_segments(job, UQM_TASK_COARSE) * UQM_COARSE_BINS;
+    size_t coarse = job->n_inputs * uqm_task_segments(job, UQM_TASK_COARSE) *
+                    uqm_task_row(job, UQM_TASK_COARSE);
     size_t fine = n * uqm_task_segments(job, UQM_TASK_FINE) * UQM_FINE_BINS;
     if (n == 0)
         return 0;
@@ -123,7 +139,7 @@ size_t uqm_task_result_bytes(const struct uqm_job *job)
 size_t uqm_task_tally_bytes(const struct uqm_job *job)
 {
     size_t n = uqm_task_list_searches(NULL, job);
-    size_t coarse = job->n_inputs * UQM_COARSE_BINS, fine = n * UQM_FINE_BINS;
+    size_t coarse = job->n_inputs * uqm_task_row(job, UQM_TASK_COARSE), fine = n * UQM_FINE_BINS;
     if (n == 0)
         return 0;
     return sizeof(uint32_t) *

@@ -14,7 +14,7 @@ enum { UQM_TASK_COARSE, UQM_TASK_FINE, UQM_TASK_TIES };
 struct uqm_task_work {
     size_t n_searches;
     struct uqm_key_search *searches;
-    uint32_t *counts;       /* coarse: [input][segment][bin]; fine: [search][segment][bin] */
+    uint32_t *counts;       /* [input, or search when fine][segment][uqm_task_row()] */
     double *before, *after; /* [n_inputs] */
 };
 
@@ -49,6 +49,11 @@ bool uqm_task_is_drawn(const struct uqm_job *job);
 /* From f32 elements by the kernels of compute/merge_kernels.h; else lane by lane. */
 bool uqm_task_is_direct(const struct uqm_job *job);
 enum uqm_key_kind uqm_task_key_kind(const struct uqm_job *job);
+/* Whether the coarse pass counts keys with more than their upper 16 bits aside, as key_counts.h
+ * says: from stored floats of 16 bits. */
+bool uqm_task_counts_longer(const struct uqm_job *job);
+/* Counters of one input, or search, in one segment of a pass that counts. */
+size_t uqm_task_row(const struct uqm_job *job, unsigned pass);
 /* The thresholds that have to be looked for: at most two an input. searches may be NULL. */
 size_t uqm_task_list_searches(struct uqm_key_search *searches, const struct uqm_job *job);
 /* Limits of an input as far as they are known from the plan. */

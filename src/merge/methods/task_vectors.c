@@ -283,7 +283,10 @@ static void pass_blocks(const struct uqm_job *job, const struct uqm_job_state *s
     if (uqm_task_is_sums(job, pass) || pass == UQM_TASK_COARSE)
         return;
     if (pass == UQM_TASK_FINE) {
-        *n = uqm_task_key_kind(job) == UQM_KEY_WIDE ? job->n_blocks : 0;
+        bool all = true;
+        for (size_t k = 0; k < w.n_searches; k++)
+            all = all && w.searches[k].is_settled;
+        *n = all ? 0 : job->n_blocks;
         return;
     }
     const struct uqm_key_search *s = &w.searches[pass - UQM_TASK_TIES];
@@ -311,12 +314,18 @@ static void count_coarse(struct uqm_task_scratch *s, const struct uqm_job *job,
     enum uqm_key_kind kind = uqm_task_key_kind(job);
     for (size_t k = 0; k < w->n_searches; k++) {
         size_t i = w->searches[k].channel;
-        uint32_t *counts = tally + i * UQM_COARSE_BINS;
+        uint32_t *counts = tally + i * uqm_task_row(job, UQM_TASK_COARSE);
+        uint32_t *longer = counts + UQM_COARSE_BINS;
         if (k > 0 && w->searches[k - 1].channel == i)
             continue;
         load_keys(s, job, span, i, at, n);
         for (size_t e = at; e < at + n; e++)
             counts[uqm_key_bin(kind, s->keys[e])]++;
+        if (!uqm_task_counts_longer(job))
+            continue;
+        size_t n_found = job->kernels->merge->keys_with_bits(s->found, s->keys + at, 0xFFFF, n);
+        for (size_t e = 0; e < n_found; e++)
+            longer[s->found[e] >> 16]++;
     }
 }
 
@@ -327,8 +336,9 @@ static void count_fine(struct uqm_task_scratch *s, const struct uqm_job *job,
     for (size_t k = 0; k < w->n_searches; k++) {
         const struct uqm_key_search *search = &w->searches[k];
         uint32_t *counts = tally + k * UQM_FINE_BINS;
-        if (k == 0 || w->searches[k - 1].channel != search->channel)
-            load_keys(s, job, span, search->channel, at, n);
+        if (search->is_settled)
+            continue;
+        load_keys(s, job, span, search->channel, at, n);
         size_t n_found =
             job->kernels->merge->keys_in_bin(s->found, s->keys + at, search->coarse, n);
         for (size_t e = 0; e < n_found; e++)
@@ -419,7 +429,7 @@ static void gather(const struct uqm_job *job, struct uqm_job_state *state, unsig
     const uint32_t *from = tally;
     if (uqm_task_is_sums(job, pass) || pass > UQM_TASK_FINE)
         return;
-    size_t n_bins = pass == UQM_TASK_COARSE ? UQM_COARSE_BINS : UQM_FINE_BINS;
+    size_t n_bins = uqm_task_row(job, pass);
     size_t rows = pass == UQM_TASK_COARSE ? job->n_inputs : w.n_searches;
     size_t n = uqm_task_segments(job, pass);
     for (size_t r = 0; r < rows; r++) {
@@ -443,12 +453,15 @@ static void begin(const struct uqm_job *job, struct uqm_job_state *state)
 static void search_counts(const struct uqm_job *job, struct uqm_task_work *w, unsigned pass)
 {
     unsigned n = uqm_task_segments(job, pass);
+    size_t row = uqm_task_row(job, pass);
+    bool has_longer = uqm_task_counts_longer(job);
     for (size_t k = 0; k < w->n_searches; k++) {
         struct uqm_key_search *s = &w->searches[k];
+        const uint32_t *counts = w->counts + s->channel * n * row;
         if (pass == UQM_TASK_COARSE)
-            uqm_key_search_coarse(s, uqm_task_key_kind(job),
-                                  w->counts + s->channel * n * UQM_COARSE_BINS, n);
-        else
+            uqm_key_search_coarse(s, uqm_task_key_kind(job), counts,
+                                  has_longer ? counts + UQM_COARSE_BINS : NULL, row, n);
+        else if (!s->is_settled)
             uqm_key_search_fine(s, w->counts + k * n * UQM_FINE_BINS, n);
     }
     memset(w->counts, 0, uqm_task_counts_bytes(job));
