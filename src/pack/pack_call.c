@@ -56,7 +56,7 @@ static json_t *describe(const struct uqm_pack_params *params, const struct uqm_p
     struct uqm_env *env = plan->env;
     double ratio = plan->n_bytes ? (double) result->archive_bytes / (double) plan->n_bytes : 1.0;
     return json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:f, s:s?, s:I, s:I, s:I, s:f, s:I, s:s, s:b}", "archive",
+        "{s:s, s:I, s:I, s:I, s:I, s:f, s:s?, s:I, s:I, s:I, s:f, s:I, s:s, s:b, s:b}", "archive",
         params->archive, "files", (json_int_t) ix->n_files, "tensors", (json_int_t) ix->n_tensors,
         "bytes", (json_int_t) plan->n_bytes, "archive_bytes", (json_int_t) result->archive_bytes,
         "ratio", ratio, "base", ix->n_base_files ? ix->base_path : NULL, "delta_bytes",
@@ -64,7 +64,54 @@ static json_t *describe(const struct uqm_pack_params *params, const struct uqm_p
         "bytes_written", (json_int_t) atomic_load(&env->bytes_written), "seconds",
         uqm_pack_seconds_since(start), "peak_memory", (json_int_t) uqm_pack_peak_memory(), "io",
         atomic_load(&env->io_used) == UQM_IO_URING ? "uring" : "pread", "direct",
-        atomic_load(&env->direct_used) != 0);
+        atomic_load(&env->direct_used) != 0, "resumed", result->resumed_bytes > 0);
+}
+
+/* Everything that the archive's bytes depend on. */
+static int identify(struct uqm_job_id *id, const struct uqm_pack_plan *plan, struct uqm_err *err)
+{
+    const struct uqm_archive_index *ix = &plan->index;
+    struct uqm_job *job = uqm_job_create("pack", UQM_VERSION);
+    if (!job)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory to pack it", plan->dir);
+    uqm_job_add_u64(job, ix->n_files);
+    for (size_t i = 0; i < ix->n_files; i++) {
+        const struct stat *st = &plan->stats[i];
+        uqm_job_add_text(job, ix->files[i].path);
+        uqm_job_add_u64(job, (uint64_t) st->st_size);
+        uqm_job_add_u64(job, (uint64_t) st->st_ino);
+        uqm_job_add_u64(job, ix->files[i].executable);
+        uqm_job_add(job, &st->st_mtim, sizeof st->st_mtim);
+        uqm_job_add(job, &st->st_ctim, sizeof st->st_ctim);
+    }
+    uqm_job_add_text(job, ix->base_path);
+    for (size_t i = 0; i < ix->n_base_files; i++) {
+        uqm_job_add_text(job, ix->base_files[i].path);
+        uqm_job_add_file(job, plan->base_files[i]);
+    }
+    for (size_t i = 0; i < ix->n_segments; i++) {
+        uqm_job_add_u64(job, ix->segments[i].n_bytes);
+        uqm_job_add_u64(job, (uint64_t) ix->segments[i].words * 2 + ix->segments[i].is_delta);
+    }
+    *id = uqm_job_id(job);
+    uqm_job_destroy(&job);
+    return UQM_OK;
+}
+
+/* An earlier run came as far as naming it. */
+static int take_size(struct uqm_pack_result *result, const char *path, struct uqm_err *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return uqm_fail_errno(err, "%s", path);
+    result->archive_bytes = (uint64_t) st.st_size;
+    return UQM_OK;
+}
+
+/* What the same command can go on from. */
+static bool may_go_on(int ret)
+{
+    return ret == UQM_ERR_INTERRUPTED || ret == UQM_ERR_IO || ret == UQM_ERR_NOMEM;
 }
 
 static int write_archive(struct uqm_pack_result *result, const struct uqm_pack_params *params,
@@ -72,18 +119,26 @@ static int write_archive(struct uqm_pack_result *result, const struct uqm_pack_p
 {
     struct uqm_publish *publish = NULL;
     struct uqm_threads *threads = NULL;
-    const struct uqm_publish_params target = { .target = params->archive,
-                                               .is_file = true,
-                                               .overwrite = params->overwrite };
-    int ret = uqm_publish_begin(&publish, plan->env, &target, err);
+    struct uqm_job_id job;
+    const struct uqm_publish_params target = {
+        .target = params->archive, .is_file = true, .overwrite = params->overwrite, .job = &job
+    };
+    int ret = identify(&job, plan, err);
+    if (ret == UQM_OK)
+        ret = uqm_publish_begin(&publish, plan->env, &target, err);
     if (ret == UQM_OK)
         ret = uqm_threads_create(&threads, plan->env->n_threads, err);
-    if (ret == UQM_OK)
+    if (ret == UQM_OK && uqm_publish_is_done(publish)) {
+        ret = take_size(result, params->archive, err);
+    } else if (ret == UQM_OK) {
         ret = uqm_pack_hash_base(plan, err);
-    if (ret == UQM_OK)
-        ret = uqm_pack_write(result, plan, publish, threads, err);
+        if (ret == UQM_OK)
+            ret = uqm_pack_write(result, plan, publish, threads, err);
+    }
     if (ret == UQM_OK)
         ret = uqm_publish_commit(publish, err);
+    if (may_go_on(ret) && publish)
+        uqm_publish_keep(publish);
     uqm_threads_destroy(&threads);
     uqm_publish_end(&publish);
     return ret;

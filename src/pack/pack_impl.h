@@ -24,6 +24,7 @@ struct uqm_pack {
     struct uqm_env *env;
     struct uqm_pack_plan *plan;
     struct uqm_threads *threads;
+    struct uqm_journal *journal;     /* NULL: none */
     struct uqm_block_codec **codecs; /* one a thread */
     struct uqm_sink *sink;
     struct uqm_stream *stream;
@@ -40,8 +41,11 @@ struct uqm_pack {
     size_t hash_file; /* files before it are done */
     uint64_t hash_at; /* bytes of it */
     struct uqm_err hash_failure;
-    uint64_t done_bytes, out_bytes; /* of the plan's files; of the archive */
-    uint64_t n_done;                /* blocks that are in the archive */
+    uint64_t done_bytes, out_bytes;     /* of the plan's files; of the archive */
+    uint64_t n_done;                    /* blocks that are in the archive */
+    uint64_t noted_blocks, noted_bytes; /* blocks in the journal; done_bytes then */
+    size_t noted_files;                 /* digests in the journal */
+    uint64_t resumed_bytes;             /* done_bytes of earlier runs */
 };
 
 /* Whether `at` is a block, after skipping to the next file that has one. */
@@ -61,5 +65,10 @@ int uqm_pack_hash_bytes(struct uqm_pack *p, size_t file, const void *data, size_
                         struct uqm_err *err);
 /* Files without bytes, from hash_file on: their digests. */
 int uqm_pack_pass_empty(struct uqm_pack *p, struct uqm_err *err);
+
+/* pack_resume.c: open the sink, and go on from what the journal says or begin. */
+int uqm_pack_resume(struct uqm_pack *p, const char *path, uint64_t sink_bytes, struct uqm_err *err);
+/* Sync, and note in the journal what is on the disk; all: nothing is written any more. */
+int uqm_pack_note(struct uqm_pack *p, bool all, struct uqm_err *err);
 
 #endif

@@ -12,6 +12,8 @@ enum {
     LEAST_SINK_BYTES = 512 << 10,
     LEAST_BATCH = 2,
 };
+/* How much of the files goes between two notes in the journal. */
+#define NOTE_BYTES (UINT64_C(256) << 20)
 
 uint64_t uqm_pack_most_bytes(const struct uqm_pack_plan *plan)
 {
@@ -143,6 +145,8 @@ static int write_blocks(struct uqm_pack *p, struct uqm_err *err)
         uqm_pack_release(p);
         if (ret == UQM_OK)
             ret = close_files(p, err);
+        if (ret == UQM_OK && p->journal && p->done_bytes - p->noted_bytes >= NOTE_BYTES)
+            ret = uqm_pack_note(p, false, err);
     }
     return ret == UQM_OK ? uqm_pack_pass_empty(p, err) : ret;
 }
@@ -174,28 +178,40 @@ static int write_index(struct uqm_pack *p, struct uqm_err *err)
     return ret;
 }
 
+/* Interrupted, or the disk is full: what was written is noted, so that the next run goes on. */
+static void leave(struct uqm_pack *p)
+{
+    struct uqm_err ignored = { 0 };
+    if (!p->sink || !p->journal)
+        return;
+    if (!uqm_sink_is_spoilt(p->sink))
+        uqm_pack_note(p, true, &ignored);
+    if (uqm_sink_is_spoilt(p->sink))
+        uqm_journal_spoil(p->journal);
+    uqm_sink_keep_file(p->sink);
+}
+
 int uqm_pack_write(struct uqm_pack_result *result, struct uqm_pack_plan *plan,
                    struct uqm_publish *publish, struct uqm_threads *threads, struct uqm_err *err)
 {
-    struct uqm_pack p = { .env = plan->env, .plan = plan, .threads = threads };
+    struct uqm_pack p = {
+        .env = plan->env, .plan = plan, .threads = threads, .journal = uqm_publish_journal(publish)
+    };
     uint64_t stream_bytes = 0, sink_bytes = 0;
     int ret = divide_memory(&p, &stream_bytes, &sink_bytes, err);
     if (ret == UQM_OK)
         ret = get_ready(&p, stream_bytes, err);
     if (ret == UQM_OK)
-        ret = uqm_sink_create_at_most(&p.sink, p.env, uqm_publish_path(publish),
-                                      uqm_pack_most_bytes(plan), sink_bytes, err);
-    if (ret == UQM_OK) {
-        uint8_t header[UQM_ARCHIVE_HEADER_BYTES];
-        uqm_archive_header_put(header);
-        ret = write_out(&p, header, sizeof header, err);
-    }
+        ret = uqm_pack_resume(&p, uqm_publish_path(publish), sink_bytes, err);
+    result->resumed_bytes = p.resumed_bytes;
     if (ret == UQM_OK)
         ret = write_blocks(&p, err);
     if (ret == UQM_OK)
         ret = write_index(&p, err);
     if (ret == UQM_OK)
         ret = uqm_sink_finish(p.sink, NULL, err);
+    if (ret < 0)
+        leave(&p);
     result->archive_bytes = p.out_bytes;
     let_go(&p);
     return ret;

@@ -8,10 +8,12 @@
 
 struct uqm_pack_result {
     uint64_t archive_bytes;
+    uint64_t resumed_bytes; /* of the files, that an earlier run had packed */
 };
 
 /*
- * Write the archive to uqm_publish_path(), finished and synced. Fills in what of the plan's index
+ * Write the archive to uqm_publish_path(), finished and synced. Goes on from
+ * what the publish's journal says, and keeps it. Fills in what of the plan's index
  * was open: digests and blocks. What is written depends on the plan and the files alone.
  */
 int uqm_pack_write(struct uqm_pack_result *result, struct uqm_pack_plan *plan,

@@ -342,6 +342,79 @@ static void another_base_is_noticed_before_a_wrong_byte_is_handed_out(void **sta
     assert_int_equal(access(in_dir("tuned-5"), F_OK), -1);
 }
 
+/* --- going on --- */
+
+struct stopping {
+    volatile int cancel;
+    uint64_t after_bytes;
+};
+
+/* Interrupts once so many bytes are packed. */
+static void stop(void *ctx, const struct uqm_progress *progress)
+{
+    struct stopping *s = ctx;
+    if (strcmp(progress->stage, "packing") == 0 && progress->done >= s->after_bytes)
+        s->cancel = 1;
+}
+
+static int pack_until(const char *archive, uint64_t after_bytes, json_t **out, struct uqm_err *err)
+{
+    struct stopping s = { .after_bytes = after_bytes };
+    char *text = NULL;
+    const struct uqm_pack_params params = {
+        .common = { .n_threads = 2,
+                    .memory = 64 << 20,
+                    .progress = stop,
+                    .ctx = &s,
+                    .cancel = &s.cancel },
+        .dir = in_dir("big"),
+        .archive = archive,
+    };
+    int ret = uqm_pack(&text, &params, err);
+    *out = parse_result(text);
+    return ret;
+}
+
+static void an_interrupted_pack_goes_on_and_ends_in_the_same_bytes(void **state)
+{
+    (void) state;
+    enum { N = 8 << 20 };
+    uint8_t *w = make_weights(UQM_BF16, N, 77, 0.02);
+    put_small_model("big", w, N);
+    put_file(in_dir("big/a.empty"), "", 0);
+    put_file(in_dir("big/z.bytes"), w, 3000001);
+    free(w);
+    pack(in_dir("big"), in_dir("big.uqz"), &plain);
+    for (int damage = 0; damage < 3; damage++) {
+        struct uqm_err err = { 0 };
+        json_t *result = NULL;
+        unsigned n_stops = 0, n_resumed = 0;
+        int ret;
+        do {
+            uint64_t upto = n_stops < 4 ? (n_stops + 1) * (UINT64_C(9) << 19) : UINT64_MAX;
+            ret = pack_until(in_dir("parts.uqz"), upto, &result, &err);
+            if (ret < 0)
+                assert_int_equal(ret, UQM_ERR_INTERRUPTED);
+            assert_int_equal(access(in_dir("parts.uqz"), F_OK), ret < 0 ? -1 : 0);
+            n_resumed += json_is_true(json_object_get(result, "resumed"));
+            if (ret < 0 && damage) { /* of what the journal says is there, a byte is not */
+                int fd = open(in_dir(".parts.uqz.part/out"), O_RDWR);
+                if (fd >= 0) {
+                    assert_int_equal(pwrite(fd, "\x5A\xA5\x5A", 3, damage == 1 ? 100 : 6000000), 3);
+                    close(fd);
+                }
+            }
+            json_decref(result);
+        } while (ret < 0 && n_stops++ < 20);
+        assert_ok(ret, err);
+        assert_int_equal(n_stops, 4);
+        assert_int_equal(n_resumed, damage == 1 ? 0 : 1);
+        assert_same_file(in_dir("parts.uqz"), in_dir("big.uqz"));
+        assert_int_equal(access(in_dir(".parts.uqz.part"), F_OK), -1);
+        unlink(in_dir("parts.uqz"));
+    }
+}
+
 /* --- reading --- */
 
 static void every_range_of_a_packed_file_is_that_of_the_file(void **state)
@@ -418,6 +491,7 @@ int main(void)
         cmocka_unit_test(a_flipped_byte_anywhere_is_found_and_never_reaches_a_folder),
         cmocka_unit_test(a_delta_needs_its_base_and_finds_it),
         cmocka_unit_test(another_base_is_noticed_before_a_wrong_byte_is_handed_out),
+        cmocka_unit_test(an_interrupted_pack_goes_on_and_ends_in_the_same_bytes),
         cmocka_unit_test(every_range_of_a_packed_file_is_that_of_the_file),
         cmocka_unit_test(an_archive_is_the_checkpoint_that_was_packed),
     };
