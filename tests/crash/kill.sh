@@ -70,8 +70,8 @@ arguments() { # command folder
     many) echo "merge a.yml b.yml $2/out --out-shard-size 20M" ;;
     select) echo "select m1 m2 --data $zoo/data/heldin/mmb.jsonl --samples 1 --repeats 2
         --out $2/out" ;;
-    pack) echo "pack m1 $2/out" ;;
-    unpack) echo "unpack packed $2/out" ;;
+    pack) echo "pack m1 $2/out.uqz" ;;
+    unpack) echo "unpack packed.uqz $2/out" ;;
     esac
 }
 
@@ -94,12 +94,19 @@ check_name() { # command
             [ ! -e run/out/$name ] || same whole-$1/out/$name run/out/$name || return 1
         done ;;
     overwrite) same whole-$1/out run/out || same whole-merge/out run/out ;;
-    *) [ ! -e run/out ] || same whole-$1/out run/out ;;
+    *) [ ! -e "$(result $1 run)" ] || is_done $1 ;;
+    esac
+}
+
+result() { # command folder
+    case $1 in
+    pack) echo "$2/out.uqz" ;;
+    *) echo "$2/out" ;;
     esac
 }
 
 is_done() { # command
-    same whole-$1/out run/out
+    same "$(result $1 whole-$1)" "$(result $1 run)"
 }
 
 # --- one command ---
@@ -201,7 +208,7 @@ done
 started=$(now)
 for command in "$@"; do
     [ $command != overwrite ] || [ -d whole-merge ] || whole merge
-    [ $command != unpack ] || [ -e packed ] || "$uqmerge" pack m1 packed -q
+    [ $command != unpack ] || [ -e packed.uqz ] || "$uqmerge" pack m1 packed.uqz -q > stdout
     if whole $command; then
         kill_and_resume $command
     else
