@@ -180,6 +180,20 @@ put("spm_model", "twice", spm(base + letters + letters[:1]))
 put("spm_model", "user", spm(base + letters + [piece("<image>", 0, 4), piece("unused", 0, 5)]))
 put("spm_model", "cut", spm(base + letters)[:700])
 
+# --- files of several recipes, and texts that are edited ---
+leaf = "merge_method: linear\nname: %s\nmodels:\n  - {model: %s, parameters: {weight: 1}}\n"
+put("recipe_stream", "two", leaf % ("a", "x") + "---\n" + leaf.replace("name: %s\n", "") % "a")
+put("recipe_stream", "named", leaf % ("a", "x") + "---\n" + leaf % ("b", "a"))
+put("recipe_stream", "cycle", leaf % ("a", "b") + "---\n" + leaf % ("b", "a"))
+put("recipe_stream", "twice", leaf % ("a", "x") + "---\n" + leaf % ("a", "y"))
+put("recipe_stream", "alone", leaf.replace("name: %s\n", "") % "x")
+put("recipe_stream", "empty", "---\n---\n")
+put("json_edit", "tokenizer", '{"added_tokens": [{"id": 3, "content": "<x>"}, {"id": 1e0}],\n "model": {"vocab": {"a": 0, "\\u00e9": 1}}}')
+put("json_edit", "numbers", '{"a": 1e400, "vocab": [-0.0, 99999999999999999999], "model": "\\ud83d\\ude00"}')
+put("json_edit", "twice", '{"a": [], "a": {}, "model" : [ ] }')
+put("json_edit", "deep", '{"a": ' + "[" * 40 + "]" * 40 + "}")
+put("json_edit", "cut", '{"a": {"b": "\\u12')
+
 # --- question sets ---
 lines = open(os.path.join(zoo, "data/heldin/mmb.jsonl")).read().splitlines()[:3]
 put("dataset", "mc", "\n".join(lines) + "\n")
