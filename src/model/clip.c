@@ -9,34 +9,22 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "src/base/checked.h"
-#include "src/model/blocks.h"
+#include "src/model/clip.h"
 #include "src/model/recover.h"
 
 #define TOWER "vision_tower.vision_model."
 
-static size_t patch_elem(const struct uqm_vision_config *c)
-{
-    return 3 * (size_t) c->patch_size * c->patch_size;
-}
-
-static size_t n_patches(const struct uqm_vision_config *c)
-{
-    const size_t side = c->image_size / c->patch_size;
-    return side * side;
-}
-
 size_t uqm_clip_rows(const struct uqm_vision_config *config)
 {
-    return 1 + n_patches(config);
+    return 1 + uqm_clip_n_patches(config);
 }
 
 size_t uqm_network_feature_rows(const struct uqm_model_config *config)
 {
     return config->has_vision
-               ? n_patches(&config->vision) + (config->vision.keep_class_token ? 1 : 0)
+               ? uqm_clip_n_patches(&config->vision) + (config->vision.keep_class_token ? 1 : 0)
                : 0;
 }
 
@@ -124,16 +112,8 @@ struct clip {
     struct uqm_row_writer positions; /* rows of the position embedding on their way */
     struct uqm_attend *attention;    /* one a picture */
     uint32_t *rows;                  /* one a row of the batch */
-    /* The host's part: pictures come in so many at a time. */
-    size_t n_at_once, first_loaded;
-    float *pixels;        /* one picture a thread */
-    float *patches;       /* n_at_once pictures */
-    struct uqm_err *errs; /* n_at_once */
-    void *host;
-    size_t host_bytes;
+    struct uqm_clip_pictures pictures;
 };
-
-enum { PICTURES_A_THREAD = 4 };
 
 /* Words of the arena for n pictures, and where its parts begin. */
 struct clip_plan {
@@ -144,93 +124,12 @@ static struct clip_plan plan_images(const struct uqm_vision_config *c, size_t n)
 {
     const uint64_t rows = uqm_padded_rows(n * uqm_clip_rows(c));
     const uint64_t per_row =
-        uqm_max_u64(3 * (uint64_t) c->hidden, uqm_max_u64(c->inner, patch_elem(c)));
+        uqm_max_u64(3 * (uint64_t) c->hidden, uqm_max_u64(c->inner, uqm_clip_patch_elem(c)));
     struct clip_plan p = { .normed = uqm_part_words(rows * c->hidden) };
     p.region = 2 * p.normed;
     p.index = p.region + uqm_part_words(rows * per_row);
     p.total = p.index + uqm_part_words(rows);
     return p;
-}
-
-static size_t pixel_elem(const struct uqm_vision_config *c)
-{
-    return 3 * (size_t) c->image_size * c->image_size;
-}
-
-static int take_host(struct clip *clip, struct uqm_network *net, struct uqm_err *err)
-{
-    const struct uqm_vision_config *c = clip->config;
-    const size_t n_threads = (size_t) uqm_threads_count(net->machine->threads);
-    const size_t patches = n_patches(c) * patch_elem(c);
-
-    clip->n_at_once = (size_t) uqm_min_u64(PICTURES_A_THREAD * n_threads, clip->job->n_images);
-    clip->errs = calloc(clip->n_at_once, sizeof *clip->errs);
-    if (!clip->errs)
-        return uqm_fail(err, UQM_ERR_NOMEM, "the vision tower: no memory for %zu pictures",
-                        clip->n_at_once);
-    clip->host_bytes =
-        (n_threads * pixel_elem(c) + clip->n_at_once * patches) * sizeof *clip->pixels;
-    int ret = uqm_budget_alloc(&clip->host, net->env, clip->host_bytes, 64, "the pictures", err);
-    clip->pixels = clip->host;
-    clip->patches = clip->pixels + (clip->host ? n_threads * pixel_elem(c) : 0);
-    return ret;
-}
-
-/* The stride of the convolution is its width: its input is each patch once, (channel, y, x). */
-static void gather_patches(float *dst, const float *pixels, const struct uqm_vision_config *c)
-{
-    const size_t side = c->image_size, p = c->patch_size;
-    for (size_t py = 0; py < side / p; py++)
-        for (size_t px = 0; px < side / p; px++)
-            for (size_t row = 0; row < 3 * p; row++, dst += p) {
-                const size_t channel = row / p, y = py * p + row % p;
-                memcpy(dst, pixels + (channel * side + y) * side + px * p, p * sizeof *dst);
-            }
-}
-
-static void load_image(void *ctx, size_t item, int worker)
-{
-    struct clip *clip = ctx;
-    const struct uqm_vision_config *c = clip->config;
-    const size_t image = clip->first + clip->first_loaded + item;
-    float *pixels = clip->pixels + (size_t) worker * pixel_elem(c);
-
-    if (uqm_check_cancel(clip->run->net->env, &clip->errs[item]) < 0)
-        return;
-    if (clip->job->pixels(clip->job->ctx, image, pixels, &clip->errs[item]) < 0) {
-        if (clip->errs[item].code == UQM_OK)
-            clip->errs[item].code = UQM_ERR_FORMAT;
-        return;
-    }
-    gather_patches(clip->patches + item * n_patches(c) * patch_elem(c), pixels, c);
-}
-
-/* Pixels of some pictures, side by side, to region; the error reported is the first in order. */
-static int load_some(struct clip *clip, size_t n, struct uqm_err *err)
-{
-    const size_t n_elem = n_patches(clip->config) * patch_elem(clip->config);
-    struct uqm_device *device = clip->run->device;
-    assert(clip->errs);
-    memset(clip->errs, 0, n * sizeof *clip->errs);
-    uqm_parallel(clip->run->net->machine->threads, n, load_image, clip);
-    for (size_t i = 0; i < n; i++)
-        if (clip->errs[i].code != UQM_OK) {
-            if (err)
-                *err = clip->errs[i];
-            return (int) clip->errs[i].code;
-        }
-    return device->ops->upload(device, uqm_place_add(clip->region, clip->first_loaded * n_elem),
-                               clip->patches, n * n_elem, err);
-}
-
-static int load_images(struct clip *clip, struct uqm_err *err)
-{
-    int ret = UQM_OK;
-    for (size_t i = 0; ret == UQM_OK && i < clip->n_images; i += clip->n_at_once) {
-        clip->first_loaded = i;
-        ret = load_some(clip, (size_t) uqm_min_u64(clip->n_at_once, clip->n_images - i), err);
-    }
-    return ret;
 }
 
 /* hidden = or += the rows of x that source() tells for each row. */
@@ -349,13 +248,14 @@ static int embed(struct clip *clip, struct uqm_err *err)
         .y = clip->normed,
         .x = clip->region,
         .ldy = c->hidden,
-        .ldx = patch_elem(c),
-        .m = clip->n_images * n_patches(c),
+        .ldx = uqm_clip_patch_elem(c),
+        .m = clip->n_images * uqm_clip_n_patches(c),
         .n = c->hidden,
-        .k = patch_elem(c),
+        .k = uqm_clip_patch_elem(c),
         .epilogue = UQM_EPI_STORE,
     };
-    int ret = load_images(clip, err);
+    int ret = uqm_clip_pictures_load(&clip->pictures, clip->run->device, clip->region, clip->first,
+                                     clip->n_images, err);
     if (ret == UQM_OK)
         ret = uqm_weights_linear(clip->weights, &convolution, err);
     if (ret == UQM_OK)
@@ -520,7 +420,7 @@ static int attempt(struct clip *clip, struct uqm_network *net, const struct uqm_
     const struct uqm_run_needs needs = {
         .max_kv = uqm_clip_rows(c),
         .stage_elem = uqm_clip_rows(c) * c->hidden,
-        .other_bytes = clip->host_bytes,
+        .other_bytes = clip->pictures.block_bytes,
     };
     int ret = uqm_run_init(clip->run, net, schedule, &needs, err);
     if (ret == UQM_OK)
@@ -531,12 +431,6 @@ static int attempt(struct clip *clip, struct uqm_network *net, const struct uqm_
     clip->attention = NULL;
     clip->rows = NULL;
     return ret;
-}
-
-static void clip_finish(struct clip *clip, struct uqm_network *net)
-{
-    free(clip->errs);
-    uqm_budget_free(&clip->host, net->env, clip->host_bytes);
 }
 
 int uqm_network_vision(struct uqm_network *network, const struct uqm_vision_job *job,
@@ -554,12 +448,12 @@ int uqm_network_vision(struct uqm_network *network, const struct uqm_vision_job 
     struct clip clip = { .run = &run, .config = c, .job = job };
     int ret = uqm_clip_schedule(&schedule, c, err);
     if (ret == UQM_OK)
-        ret = take_host(&clip, network, err);
+        ret = uqm_clip_pictures_init(&clip.pictures, network, job, err);
     if (ret == UQM_OK)
         do
             ret = attempt(&clip, network, &schedule, err);
         while (ret < 0 && uqm_recover(&clip.recovery, network->machine, ret, err));
-    clip_finish(&clip, network);
+    uqm_clip_pictures_finish(&clip.pictures);
     uqm_schedule_finish(&schedule);
     return ret;
 }

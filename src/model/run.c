@@ -184,7 +184,7 @@ static double memory_that_would_do(const struct uqm_network *net, uint64_t missi
 {
     const double limit = (double) net->env->budget.limit_bytes;
     const double share = (double) net->memory_bytes / limit;
-    const double grow = share >= 0.5 && share < 1.0 ? 1.0 / share : 1.0;
+    const double grow = share >= 0.25 && share < 1.0 ? 1.0 / share : 1.0;
     return ceil((limit + grow * (double) missing) / (double) MIB) + 1.0;
 }
 
