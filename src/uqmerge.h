@@ -164,6 +164,23 @@ struct uqm_unpack_params {
 /* Restore every file of an archive, each proven by its SHA-256. */
 UQM_API int uqm_unpack(char **json, const struct uqm_unpack_params *params, struct uqm_err *err);
 
+enum uqm_convert_to { UQM_TO_HF, UQM_TO_LLAVA, UQM_TO_GGUF };
+
+struct uqm_convert_params {
+    struct uqm_common common;
+    const char *in, *out; /* as in a merge; OUT must not exist, unless overwrite */
+    enum uqm_convert_to to;
+    const char *dtype;        /* NULL: as stored; "float16", "bfloat16", "float32", "float64" */
+    uint64_t out_shard_bytes; /* as in a merge */
+    bool overwrite;
+};
+/*
+ * Write a checkpoint anew as safetensors: files of PyTorch, or in other shards, or of another type.
+ * This version stays within a layout: between LLaVA's own and Hugging Face's, and to GGUF, it is
+ * UQM_ERR_UNSUPPORTED. All that uqm_merge() promises holds; *json is as there.
+ */
+UQM_API int uqm_convert(char **json, const struct uqm_convert_params *params, struct uqm_err *err);
+
 struct uqm_verify_params {
     struct uqm_common common;
     const char *path;

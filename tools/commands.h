@@ -10,7 +10,8 @@
 #include "tools/text.h"
 
 extern const struct cli_command cmd_inspect, cmd_diff, cmd_merge, cmd_verify, cmd_ask, cmd_uq,
-    cmd_select, cmd_eval, cmd_devices, cmd_report, cmd_sign, cmd_experiment, cmd_pack, cmd_unpack;
+    cmd_select, cmd_eval, cmd_devices, cmd_report, cmd_sign, cmd_convert, cmd_experiment, cmd_pack,
+    cmd_unpack;
 
 enum { PRINT_TENSORS = 1, PRINT_ALL = 2 };
 

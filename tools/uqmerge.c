@@ -5,13 +5,11 @@
 #include "tools/commands.h"
 
 static const struct cli_command *const commands[] = {
-    &cmd_inspect, &cmd_diff, &cmd_merge,  &cmd_verify, &cmd_sign,       &cmd_pack,   &cmd_unpack,
-    &cmd_ask,     &cmd_uq,   &cmd_select, &cmd_eval,   &cmd_experiment, &cmd_report, &cmd_devices,
+    &cmd_inspect, &cmd_diff, &cmd_merge,      &cmd_verify, &cmd_sign,
+    &cmd_convert, &cmd_pack, &cmd_unpack,     &cmd_ask,    &cmd_uq,
+    &cmd_select,  &cmd_eval, &cmd_experiment, &cmd_report, &cmd_devices,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
-
-/* The contract's other commands: refused by name, not advertised. */
-static const char *const absent[] = { "convert" };
 
 static void help(FILE *out)
 {
@@ -38,11 +36,6 @@ static const struct cli_command *find(const char *name)
 static int no_such_command(const char *name)
 {
     struct uqm_err err;
-    for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) {
-        if (strcmp(name, absent[i]) == 0)
-            return session_refuse(
-                cli_fail(&err, UQM_ERR_UNSUPPORTED, "%s: is not in this version", name), &err);
-    }
     const char *best = "";
     size_t best_distance = SIZE_MAX;
     for (int i = 0; i < N_COMMANDS; i++) {

@@ -4,7 +4,7 @@ set -u
 . "$UQM_TESTS/cli/lib.sh"
 
 prints help.txt 'the commands are listed' --help
-for command in inspect diff merge verify sign ask uq select eval experiment report devices; do
+for command in inspect diff merge verify sign convert ask uq select eval experiment report devices; do
     prints "help-$command.txt" "$command has a help text" "$command" --help
 done
 prints help-merge.txt 'help wins over mistakes beside it' merge --memroy --help
@@ -65,9 +65,8 @@ refuses 1 'answer: not a result that a report can show' 'report refuses what it 
     report answer.json --out p.html
 holds '[ ! -e "$work/p.html" ]' 'a refused report leaves no page'
 
-for command in convert; do
-    refuses 1 "$command: is not in this version" "$command is known and absent" "$command" x
-done
+refuses 2 'convert: --to: is required' 'convert wants a layout' convert a b
+refuses 1 '--to gguf is not in this version' 'GGUF is known and absent' convert a b --to gguf
 refuses 1 'did you mean ties' 'an unknown merge method is refused' \
     select m --data d --no-write --merge tiez
 refuses 2 '--guard: 2 is not within' 'a guard above one is refused' \

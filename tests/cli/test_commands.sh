@@ -61,6 +61,17 @@ holds '[ $status = 0 ] && [ "$(value method)" = linear ] && [ "$(value tensors)"
 run verify two
 holds '[ $status = 0 ]' 'verify accepts it'
 keys=$UQM_TESTS/data/signature/keys
+run convert "$zoo/models-original/llava-mini-know" own --to llava
+holds '[ $status = 0 ] && [ -f "$work/own/model.safetensors" ] && [ ! -e "$work/own/README.md" ]' \
+    'convert makes safetensors of PyTorch shards'
+run verify own --inputs
+holds '[ $status = 0 ]' 'which verify accepts'
+run diff "$zoo/models-original/llava-mini-know" own --json
+holds '[ "$(value changed)" = 0 ] && [ "$(value identical)" = 67 ] && [ "$(value "only_b.#")" = 0 ]' \
+    'and whose tensors are those of the shards'
+refuses 1 'from the layout llava-hf to llava is not in this version' \
+    'convert names layouts that it does not know the way between' convert "$base" other --to llava
+holds '[ ! -e "$work/other" ]' 'and leaves nothing'
 run verify two --tensor language_model.lm_head.weight
 holds '[ $status = 0 ] && grep -q "1 tensors" "$work/stdout"' 'verify --tensor checks one'
 refuses 1 'has no tensor' 'verify --tensor names one that is not there' verify two --tensor x

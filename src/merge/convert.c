@@ -1,0 +1,117 @@
+/* uqm_convert(): a passthrough merge of one model, which plans and writes it as any other. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/checkpoint/checkpoint.h"
+#include "src/format/json.h"
+#include "src/merge/open.h"
+#include "src/merge/plan.h"
+#include "src/merge/write.h"
+
+struct convert {
+    struct uqm_env env;
+    const struct uqm_convert_params *params;
+    struct uqm_recipe *recipe;
+    struct uqm_source *source;
+    struct uqm_threads *threads;
+};
+
+static int no_memory(const struct convert *c, struct uqm_err *err)
+{
+    return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory to convert it", c->params->in);
+}
+
+/* Between LLaVA's own layout and Hugging Face's lies more than names: configs, vocabularies and
+ * processors differ. Within one, tensors keep their spelling. */
+static int check_layouts(struct convert *c, struct uqm_err *err)
+{
+    const struct uqm_convert_params *p = c->params;
+    const struct uqm_checkpoint_params open = { .path = p->in };
+    struct uqm_checkpoint *cp = NULL;
+    if (p->to == UQM_TO_GGUF)
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED, "--to gguf is not in this version");
+    int ret = uqm_checkpoint_open(&cp, &c->env, &open, err);
+    if (ret < 0)
+        return ret;
+    bool is_llava = cp->layout == UQM_LAYOUT_LLAVA, to_llava = p->to == UQM_TO_LLAVA;
+    if (is_llava != to_llava && (is_llava || cp->layout == UQM_LAYOUT_LLAVA_HF))
+        ret = uqm_fail(err, UQM_ERR_UNSUPPORTED,
+                       "%s: from the layout %s to %s is not in this version, which converts files "
+                       "to safetensors within a layout",
+                       p->in, uqm_layout_name(cp->layout),
+                       uqm_layout_name(to_llava ? UQM_LAYOUT_LLAVA : UQM_LAYOUT_LLAVA_HF));
+    else if (is_llava != to_llava)
+        ret = uqm_fail(err, UQM_ERR_ARG, "%s: a model of the layout %s has no LLaVA layout", p->in,
+                       uqm_layout_name(cp->layout));
+    uqm_checkpoint_close(&cp);
+    return ret;
+}
+
+static int warn(void *ctx, const char *line)
+{
+    struct uqm_env *env = ctx;
+    return uqm_warn(env, NULL, "%s", line);
+}
+
+/* JSON's strings are YAML's. */
+static int make_recipe(struct convert *c, struct uqm_err *err)
+{
+    const struct uqm_convert_params *p = c->params;
+    json_t *path = json_string(p->in);
+    char *quoted = path ? json_dumps(path, JSON_ENCODE_ANY) : NULL, *text = NULL;
+    int ret = UQM_OK;
+    if (!path)
+        ret = uqm_fail(err, UQM_ERR_UNSUPPORTED, "a path that is not UTF-8, or no memory");
+    else if (!quoted || asprintf(&text, "merge_method: passthrough\nmodels:\n  - model: %s\n%s%s%s",
+                                 quoted, p->dtype ? "dtype: " : "", p->dtype ? p->dtype : "",
+                                 p->dtype ? "\n" : "") < 0)
+        ret = no_memory(c, err);
+    else
+        ret = uqm_recipe_parse(&c->recipe, text, strlen(text), "convert", warn, &c->env, err);
+    free(text);
+    free(quoted);
+    json_decref(path);
+    return ret;
+}
+
+static int run(json_t **result, struct convert *c, struct uqm_err *err)
+{
+    const struct uqm_convert_params *p = c->params;
+    const struct uqm_open_params open = { .most_tower_bytes = 0 };
+    const struct uqm_write_params write = {
+        .out_dir = p->out,
+        .overwrite = p->overwrite,
+        .shard_bytes = p->out_shard_bytes,
+        .no_model_card = true,
+        .allow_nan = true, /* what is there goes over */
+        .report = UQM_REPORT_OFF,
+    };
+    int ret = uqm_env_init(&c->env, &p->common, err);
+    if (ret == UQM_OK)
+        ret = check_layouts(c, err);
+    if (ret == UQM_OK)
+        ret = make_recipe(c, err);
+    if (ret == UQM_OK)
+        ret = uqm_recipe_open(&c->source, &c->env, c->recipe, &open, err);
+    if (ret == UQM_OK)
+        ret = uqm_threads_create(&c->threads, c->env.n_threads, err);
+    if (ret == UQM_OK)
+        ret = uqm_merge_write(result, &c->env, c->threads, c->source, c->recipe, &write, err);
+    return ret;
+}
+
+UQM_API int uqm_convert(char **json, const struct uqm_convert_params *params, struct uqm_err *err)
+{
+    struct convert c = { .params = params };
+    json_t *result = NULL;
+    *json = NULL;
+    int ret = run(&result, &c, err);
+    if (ret == UQM_OK && !(*json = uqm_json_dump(result)))
+        ret = no_memory(&c, err);
+    json_decref(result);
+    uqm_source_destroy(&c.source);
+    uqm_threads_destroy(&c.threads);
+    uqm_recipe_free(&c.recipe);
+    return ret;
+}
