@@ -215,9 +215,9 @@ run select "$zoo/models/reason" "$zoo/models/know" "$zoo/models/chat" --data "$m
     --repeats 2 --out chosen --json
 holds '[ $status = 0 ] && [ "$(value "order.#")" = 3 ] && [ "$(value "selected.#")" -ge 1 ] &&
     [ "$(value out)" = chosen ] && [ "$(value steps.0.step)" = 1 ]' 'select decides and writes'
+cp "$work/stdout" "$work/chosen.json"
 run verify chosen
 holds '[ $status = 0 ]' 'verify accepts what it wrote'
-cp "$work/stdout" "$work/chosen.json"
 run report chosen.json chosen/uqmerge.report.json --out page.html
 holds '[ $status = 0 ] && grep -q "Algorithm 1, step by step" "$work/page.html" &&
     grep -q "layer 5</th>" "$work/page.html" && grep -q "^</html>\|</html>$" "$work/page.html"' \
