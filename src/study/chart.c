@@ -13,7 +13,7 @@ enum {
     ROW = 20,
     TOP = 8,
     AXIS = 38, /* below the last row */
-    LABEL_COLUMNS = 20,
+    LABEL_COLUMNS = 18,
 };
 
 static size_t width_of(size_t utf8_len)
@@ -171,9 +171,10 @@ static void draw_axis(struct uqm_html *h, const struct uqm_row_chart *c, const s
     }
     char what[200];
     const char *unit = uqm_unit_title(c->unit);
-    snprintf(what, sizeof what, "%s%s%s%s%s", c->axis ? c->axis : "",
+    const bool stops = c->stop_row > 0 && c->stop_row <= c->n && c->stop;
+    snprintf(what, sizeof what, "%s%s%s%s%s%s%s", c->axis ? c->axis : "",
              c->axis && unit[0] ? ", " : "", unit, c->error ? "; bars: " : "",
-             c->error ? c->error : "");
+             c->error ? c->error : "", stops ? "; dashed: " : "", stops ? c->stop : "");
     text_at(h, "tick", (PLOT + PLOT_END) / 2.0, bottom + 28, what);
 }
 
@@ -183,7 +184,6 @@ static void draw_stop(struct uqm_html *h, const struct uqm_row_chart *c)
         return;
     double y = y_of(c->stop_row - 1) - ROW / 2.0;
     line(h, "stop", 4, y, PLOT_END, y);
-    text_at(h, "stopword", PLOT_END, y - 2, c->stop ? c->stop : "stop");
 }
 
 static void draw_line(struct uqm_html *h, const struct uqm_row_chart *c, const struct axis *a)

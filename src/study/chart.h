@@ -31,8 +31,8 @@ struct uqm_row_chart {
     size_t n;
     bool line;        /* join the values: rows are steps */
     bool bars;        /* bars from zero */
-    size_t stop_row;  /* from 1; 0: none. A rule before that row, with ... */
-    const char *stop; /* ... this word */
+    size_t stop_row;  /* from 1; 0: none. A dashed rule before it, and ... */
+    const char *stop; /* ... these words below the axis */
 };
 
 /* A <figure>; of more than UQM_CHART_MAX_ROWS rows, or without a value, a sentence that says so. */

@@ -245,7 +245,7 @@ static void show_chart(struct uqm_html *h, const json_t *table, const json_t *ch
             .line = is_set(chart, "line"),
             .bars = is_set(chart, "bars"),
             .stop_row = stop >= 1 && stop <= (double) n ? (size_t) stop : 0,
-            .stop = "Algorithm 1 stops",
+            .stop = "the stop",
         };
         uqm_chart_rows(h, &c);
     }
