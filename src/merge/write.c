@@ -155,10 +155,12 @@ static int plan_all(struct uqm_writer *w, size_t n, struct uqm_err *err)
     return ret == UQM_OK ? uqm_writers_divide_memory(w, n, err) : ret;
 }
 
-/* What the same command can go on from: it was not what it was asked to do that failed. */
+/* What the same command can go on from: it was not what it was asked to do that failed, but where
+ * (one of several targets is in the way), with what, or when. */
 static bool may_go_on(int ret)
 {
-    return ret == UQM_ERR_INTERRUPTED || ret == UQM_ERR_IO || ret == UQM_ERR_NOMEM;
+    return ret == UQM_ERR_INTERRUPTED || ret == UQM_ERR_IO || ret == UQM_ERR_NOMEM ||
+           ret == UQM_ERR_ARG;
 }
 
 static int write_all(struct uqm_writer *w, size_t n, struct uqm_share **share, struct uqm_err *err)
