@@ -15,7 +15,8 @@
 
 struct uqm_publish {
     struct uqm_env *env;
-    struct uqm_publish_params params; /* but for target and job */
+    struct uqm_publish_params params; /* but for the target */
+    struct uqm_job_id job;
     char *target, *parent, *part, *out, *journal_path;
     struct uqm_journal *journal;
     int part_fd; /* of the folder; holds the lock */
@@ -256,6 +257,10 @@ int uqm_publish_begin(struct uqm_publish **out, struct uqm_env *env,
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", params->target);
     p->env = env;
     p->params = *params;
+    if (params->job) {
+        p->job = *params->job;
+        p->params.job = &p->job;
+    }
     p->part_fd = -1;
     ret = make_paths(p, params->target)
               ? take(p, params, err)
