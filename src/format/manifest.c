@@ -34,7 +34,10 @@ static json_t *dump_file(const struct uqm_manifest_file *f, const char *digest_k
 /* Steals the item; false when either is missing. */
 static bool append(json_t *array, json_t *item)
 {
-    return array && item && json_array_append_new(array, item) == 0;
+    if (array)
+        return item && json_array_append_new(array, item) == 0;
+    json_decref(item);
+    return false;
 }
 
 static json_t *dump_inputs(const struct uqm_manifest *m)
