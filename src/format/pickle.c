@@ -332,6 +332,20 @@ static int do_reduce(struct uqm_pk *m)
     return uqm_pk_call(m, callee->global, args->items);
 }
 
+/* A state becomes attributes, and one of such a name a method that the next BUILD would call. */
+static int check_state(struct uqm_pk *m, const struct uqm_pk_items *state)
+{
+    struct uqm_printable shown;
+    for (size_t i = 0; i < state->n; i += 2) {
+        const struct uqm_pk_value *key = uqm_pk_at(m, state->v[i]);
+        if (key->kind == UQM_PK_STRING && key->len >= 2 && memcmp(key->s, "__", 2) == 0)
+            return uqm_pk_fail(m, UQM_ERR_FORMAT,
+                               "BUILD: the state sets %s, which no state dict needs; not read",
+                               uqm_printable(&shown, key->s, key->len));
+    }
+    return UQM_OK;
+}
+
 /* OrderedDict attributes (_metadata of a state dict): dropped. */
 static int do_build(struct uqm_pk *m)
 {
@@ -345,7 +359,7 @@ static int do_build(struct uqm_pk *m)
     if (state->kind != UQM_PK_DICT)
         return uqm_pk_fail(m, UQM_ERR_FORMAT, "BUILD: the state is %s",
                            uqm_pk_kind_name(state->kind));
-    return UQM_OK;
+    return check_state(m, state->items);
 }
 
 static int do_long1(struct uqm_pk *m)

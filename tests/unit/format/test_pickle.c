@@ -1,37 +1,6 @@
 #include "src/format/pickle.h"
+#include "tests/unit/format/pickle_maker.h"
 #include "tests/unit/test.h"
-
-/* Pieces of pickles, as torch.save writes them. */
-#define PROTO    "\x80\x02"
-#define STOP     "."
-#define G(m, n)  "c" m "\n" n "\n"
-#define STR4(s)  "U\x04" s
-#define STORAGE7 "U\x07storage"
-#define V2       G("torch._utils", "_rebuild_tensor_v2")
-#define HOOKS    G("collections", "OrderedDict") ")R"
-/* The persistent id of storage "0": class, numel as an instruction that pushes an int. */
-#define ID(class, numel)                                                                           \
-    "(" STORAGE7 G("torch", class) "U\x01"                                                         \
-                                   "0"                                                             \
-                                   "U\x03"                                                         \
-                                   "cpu" numel "tQ"
-/* A tensor of ids, offset, size, stride, each as instructions. */
-#define TENSOR(id, offset, size, stride) V2 "(" id offset size stride "\x89" HOOKS "tR"
-/* int instructions */
-#define I1(byte) "K" byte
-#define MINUS_1  "J\xff\xff\xff\xff"
-#define POW_31   "\x8a\x05\x00\x00\x00\x80\x00"
-#define POW_63_1 "\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f"
-#define T1(a)    a "\x85"
-#define T2(a, b) a b "\x86"
-/* {"w": value} */
-#define DICT(value)                                                                                \
-    PROTO "}"                                                                                      \
-          "U\x01"                                                                                  \
-          "w" value "s" STOP
-#define GOOD                                                                                       \
-    TENSOR(ID("HalfStorage", I1("\x06")), I1("\x00"), T2(I1("\x02"), I1("\x03")),                  \
-           T2(I1("\x03"), I1("\x01")))
 
 struct pickle_case {
     const char *bytes;
@@ -283,7 +252,6 @@ static void other_ways_to_call_are_refused(void **state)
 static void allowed_calls_take_exactly_their_arguments(void **state)
 {
     (void) state;
-#define ID6 ID("HalfStorage", I1("\x06"))
     static const struct pickle_case cases[] = {
         REFUSE(PROTO G("collections", "OrderedDict") "]\x85R" STOP, "OrderedDict with arguments"),
         REFUSE(DICT(V2 "U\x01x\x85R"), "with 1 arguments"),
