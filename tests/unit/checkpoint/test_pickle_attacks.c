@@ -29,7 +29,7 @@ struct attack {
 #define BESIDE(value) PROTO "}(" S("\x01", "w") GOOD KEY value "u" STOP
 #define ALONE(value)  PROTO "}" KEY value "s" STOP
 #define ID_ARGS       S("\x02", "id") "\x85"
-#define WOULD_RUN     "is not one a state dict needs; this file would run code in torch.load; not read"
+#define WOULD_RUN     "is not one a state dict needs; this file would run code in torch.load"
 
 /* module.name("id"). */
 #define RUN(m, n)                                                                                  \
@@ -212,10 +212,11 @@ static const struct attack machine[] = {
     DICT(TENSOR("(" STORAGE7 G("torch", "HalfStorage") S(n, key) S("\x03", "cpu") I1("\x06") "tQ", \
                 I1("\0"), T1(I1("\x06")), T1(I1("\x01"))))
 #define NO_RECORD(name, n, key) REFUSE(name, KEYED(n, key), "is no record's name")
-#define NUMEL(n)                DICT(TENSOR(ID("HalfStorage", n), I1("\0"), T1(I1("\x06")), T1(I1("\x01"))))
-#define OFFSET(n)               DICT(TENSOR(ID6, n, T1(I1("\x06")), T1(I1("\x01"))))
-#define SIZE(n)                 DICT(TENSOR(ID6, I1("\0"), T1(n), T1(I1("\x01"))))
-#define STRIDE(n)               DICT(TENSOR(ID6, I1("\0"), T1(I1("\x06")), T1(n)))
+
+#define NUMEL(n)  DICT(TENSOR(ID("HalfStorage", n), I1("\0"), T1(I1("\x06")), T1(I1("\x01"))))
+#define OFFSET(n) DICT(TENSOR(ID6, n, T1(I1("\x06")), T1(I1("\x01"))))
+#define SIZE(n)   DICT(TENSOR(ID6, I1("\0"), T1(n), T1(I1("\x01"))))
+#define STRIDE(n) DICT(TENSOR(ID6, I1("\0"), T1(I1("\x06")), T1(n)))
 
 static const struct attack storage[] = {
     NO_RECORD("storage key ../x", "\x04", "../x"),
