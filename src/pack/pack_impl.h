@@ -44,6 +44,7 @@ struct uqm_pack {
     uint64_t done_bytes, out_bytes;     /* of the plan's files; of the archive */
     uint64_t n_done;                    /* blocks that are in the archive */
     uint64_t noted_blocks, noted_bytes; /* blocks in the journal; done_bytes then */
+    uint64_t noted_ns;                  /* when that was */
     size_t noted_files;                 /* digests in the journal */
     uint64_t resumed_bytes;             /* done_bytes of earlier runs */
 };
@@ -70,5 +71,7 @@ int uqm_pack_pass_empty(struct uqm_pack *p, struct uqm_err *err);
 int uqm_pack_resume(struct uqm_pack *p, const char *path, uint64_t sink_bytes, struct uqm_err *err);
 /* Sync, and note in the journal what is on the disk; all: nothing is written any more. */
 int uqm_pack_note(struct uqm_pack *p, bool all, struct uqm_err *err);
+/* Whether a journal is kept and as much was read, or so long passed, that it is time for that. */
+bool uqm_pack_is_due(const struct uqm_pack *p);
 
 #endif

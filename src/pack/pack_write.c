@@ -12,8 +12,6 @@ enum {
     LEAST_SINK_BYTES = 512 << 10,
     LEAST_BATCH = 2,
 };
-/* How much of the files goes between two notes in the journal. */
-#define NOTE_BYTES (UINT64_C(256) << 20)
 
 uint64_t uqm_pack_most_bytes(const struct uqm_pack_plan *plan)
 {
@@ -145,7 +143,7 @@ static int write_blocks(struct uqm_pack *p, struct uqm_err *err)
         uqm_pack_release(p);
         if (ret == UQM_OK)
             ret = close_files(p, err);
-        if (ret == UQM_OK && p->journal && p->done_bytes - p->noted_bytes >= NOTE_BYTES)
+        if (ret == UQM_OK && uqm_pack_is_due(p))
             ret = uqm_pack_note(p, false, err);
     }
     return ret == UQM_OK ? uqm_pack_pass_empty(p, err) : ret;
