@@ -101,6 +101,7 @@ void uqm_file_close(struct uqm_file **file)
         close(f->fd);
     if (f->direct_fd >= 0)
         close(f->direct_fd);
+    uqm_record_check_destroy(&f->records);
     free(f->name);
     free(f);
     *file = NULL;

@@ -7,6 +7,7 @@
 
 #include <sys/stat.h>
 
+#include "io/record_check.h"
 #include "src/base/env.h"
 
 struct uqm_file;
@@ -33,6 +34,7 @@ struct uqm_file {
     /* As it was at open; a made file's device and inode are its alone, its times those of the file
      * that it is made of. */
     struct stat stat;
+    struct uqm_record_check *records; /* NULL, or checksums that a stream checks; the file's */
 };
 
 /*

@@ -278,6 +278,16 @@ static void hand_out(struct uqm_stream *s, struct uqm_view *view)
     };
 }
 
+static int check_record(const struct slot *slot, struct uqm_err *err)
+{
+    const struct uqm_piece *p = &slot->piece;
+    const uint8_t *data = (const uint8_t *) slot->op.buf + slot->skip;
+    if (!p->file->records)
+        return UQM_OK;
+    return uqm_record_check_feed(p->file->records, p->file->name, data, p->n_bytes, p->off_bytes,
+                                 err);
+}
+
 static int next_view(struct uqm_stream *s, struct uqm_view *view, struct uqm_err *err)
 {
     for (;;) {
@@ -302,6 +312,9 @@ static int next_view(struct uqm_stream *s, struct uqm_view *view, struct uqm_err
             *err = head->failure;
             return err->code;
         }
+        ret = check_record(head, err);
+        if (ret < 0)
+            return ret;
         hand_out(s, view);
         return 1;
     }

@@ -71,6 +71,7 @@ struct uqm_common {
     const char *device; /* NULL, "auto", "cpu", "vulkan", "vulkan:N", "vulkan:PART-OF-NAME" */
     uint64_t seed;
     bool strict;         /* warnings become errors */
+    bool ignore_crc;     /* read PyTorch files whose checksums are wrong */
     uint64_t sync_bytes; /* written output that an interruption may cost, so that the same call goes
                             on from there; 0: 256 MiB, and never more than some seconds of it */
     uqm_log_fn log;

@@ -78,6 +78,10 @@ const struct cli_option cli_run_options[] = {
       .set = cli_set_true,
       .field = COMMON(uqm.strict),
       .help = "warnings become errors" },
+    { .name = "ignore-crc",
+      .set = cli_set_true,
+      .field = COMMON(uqm.ignore_crc),
+      .help = "read PyTorch files whose checksums are wrong" },
     { 0 },
 };
 

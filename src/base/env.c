@@ -46,6 +46,7 @@ int uqm_env_init(struct uqm_env *env, const struct uqm_common *common, struct uq
         .direct = common->direct,
         .seed = common->seed,
         .strict = common->strict,
+        .ignore_crc = common->ignore_crc,
         .sync_bytes = common->sync_bytes ? common->sync_bytes : 256 * MIB,
     };
     if (common->n_threads < 0 || common->n_threads > 1024)

@@ -30,6 +30,7 @@ struct uqm_env {
     enum uqm_direct direct;
     uint64_t seed;
     bool strict;
+    bool ignore_crc;     /* checksums of PyTorch's records are not looked at */
     uint64_t sync_bytes; /* written output that an interruption may cost */
     struct uqm_budget budget;
     _Atomic uint64_t bytes_read; /* weight bytes asked of the disk, for the result's JSON */

@@ -150,6 +150,18 @@ static int take_tensors(struct uqm_loading *ld, size_t file, struct torch_file *
     return UQM_OK;
 }
 
+/* The checksums of the storages, for whoever streams the file. */
+static int remember_checksums(struct torch_file *t)
+{
+    const struct uqm_zip_record *r = t->zip.records;
+    int ret = uqm_record_check_create(&t->file->records, t->zip.n_records, &t->inner);
+    for (size_t i = 0; ret >= 0 && i < t->zip.n_records; i++)
+        if (strncmp(r[i].name, "data/", 5) == 0)
+            ret = uqm_record_check_add(t->file->records, r[i].name, r[i].begin, r[i].n_bytes,
+                                       r[i].crc, &t->inner);
+    return ret;
+}
+
 int uqm_load_torch(struct uqm_loading *ld, size_t file, struct uqm_err *err)
 {
     struct torch_file t = { .file = ld->cp->files[file] };
@@ -158,13 +170,18 @@ int uqm_load_torch(struct uqm_loading *ld, size_t file, struct uqm_err *err)
         return err ? err->code : UQM_ERR_IO;
     if (legacy)
         return uqm_load_torch_legacy(ld, file, err);
-    t.input = (struct uqm_zip_input){ read_input, &t, t.file->size_bytes };
+    t.input = (struct uqm_zip_input){ .read = read_input,
+                                      .ctx = &t,
+                                      .size_bytes = t.file->size_bytes,
+                                      .ignore_crc = ld->env->ignore_crc };
 
     int ret = uqm_torch_zip_open(&t.zip, &t.input, &t.inner);
     if (ret >= 0)
         ret = check_byte_order(&t);
     if (ret >= 0)
         ret = read_pickle(&t);
+    if (ret >= 0 && !ld->env->ignore_crc)
+        ret = remember_checksums(&t);
     if (ret >= 0)
         ret = take_tensors(ld, file, &t, err);
     else if (!t.named)

@@ -513,10 +513,10 @@ int uqm_torch_zip_read(uint8_t **out, const struct uqm_zip_record *record,
         return uqm_fail(err, UQM_ERR_NOMEM, "record %s: no memory for %zu bytes", record->name,
                         len);
     int ret = input->read(input->ctx, bytes, len, record->begin, err);
-    if (ret >= 0 && uqm_crc32(0, bytes, len) != record->crc)
+    if (ret >= 0 && !input->ignore_crc && uqm_crc32(0, bytes, len) != record->crc)
         ret = uqm_fail(err, UQM_ERR_FORMAT,
                        "record %s: its CRC-32 is not the one the archive gives: damaged, or "
-                       "written without checksums; save it again",
+                       "written without checksums; --ignore-crc reads it all the same",
                        record->name);
     if (ret < 0)
         free(bytes);

@@ -18,6 +18,7 @@ struct uqm_zip_input {
     int (*read)(void *ctx, void *buf, size_t len, uint64_t off_bytes, struct uqm_err *err);
     void *ctx;
     uint64_t size_bytes;
+    bool ignore_crc;
 };
 
 struct uqm_zip_record {
@@ -43,7 +44,8 @@ void uqm_torch_zip_finish(struct uqm_torch_zip *zip);
 /* NULL when there is none of this name. */
 const struct uqm_zip_record *uqm_torch_zip_find(const struct uqm_torch_zip *zip, const char *name);
 
-/* A whole record of at most max_bytes, its CRC-32 checked. *out is malloc'ed and the caller's. */
+/* A whole record of at most max_bytes, its CRC-32 checked unless the input says not to. *out is
+ * malloc'ed and the caller's. */
 int uqm_torch_zip_read(uint8_t **out, const struct uqm_zip_record *record,
                        const struct uqm_zip_input *input, size_t max_bytes, struct uqm_err *err);
 

@@ -274,6 +274,44 @@ static void a_pickle_that_fails_its_crc_is_refused(void **state)
     assert_open_fails(below(&folder, "x.bin"), UQM_ERR_FORMAT, "record data.pkl: its CRC-32");
 }
 
+/* The digest reads the one tensor front to back, in tiles. */
+static int read_all(const struct zip_maker *m, bool ignore_crc, struct uqm_err *err)
+{
+    struct uqm_checkpoint_params params = { .path = below(&folder, "x.bin") };
+    struct uqm_env *env = test_env(TEST_MEMORY, 1);
+    struct uqm_checkpoint *cp = NULL;
+    struct uqm_xxh3_hex digest;
+    env->ignore_crc = ignore_crc;
+    put_file(params.path, m->bytes, m->n);
+    int ret = uqm_checkpoint_open(&cp, env, &params, err);
+    if (ret == UQM_OK)
+        ret = uqm_checkpoint_part_digest(&digest, cp, cp->source.tensors[0].part, err);
+    uqm_checkpoint_close(&cp);
+    return ret;
+}
+
+static void weights_that_fail_their_crc_are_refused_unless_told_otherwise(void **state)
+{
+    struct zip_maker bad_weights = { 0 }, bad_both = { .crc_change = 1 }, good = { 0 };
+    struct uqm_err err = { 0 };
+    size_t entry;
+    (void) state;
+    add_pickle(&bad_weights, "x/data.pkl");
+    bad_weights.crc_change = 1;
+    zip_add(&bad_weights, "x/data/0", "0123456789ab", 12);
+    zip_finish(&bad_weights);
+    make_good(&bad_both, &entry);
+    zip_finish(&bad_both);
+    make_good(&good, &entry);
+    zip_finish(&good);
+    assert_ok(read_all(&good, false, &err), err);
+    assert_fails(read_all(&bad_weights, false, &err), err, UQM_ERR_FORMAT,
+                 "x.bin: record data/0: its CRC-32 is not the one the archive gives");
+    assert_fails(read_all(&bad_both, false, &err), err, UQM_ERR_FORMAT, "x.bin: record data.pkl");
+    assert_ok(read_all(&bad_weights, true, &err), err);
+    assert_ok(read_all(&bad_both, true, &err), err);
+}
+
 static void a_file_under_another_kinds_name_is_refused(void **state)
 {
     static const char tensors[] = "\x3a\0\0\0\0\0\0\0{\"w\":{\"dtype\":\"U8\",\"shape\":[4],"
@@ -328,6 +366,7 @@ int main(void)
         cmocka_unit_test(a_second_archive_behind_the_first_is_refused),
         cmocka_unit_test(more_entries_than_a_checkpoint_has_are_refused),
         cmocka_unit_test(a_pickle_that_fails_its_crc_is_refused),
+        cmocka_unit_test(weights_that_fail_their_crc_are_refused_unless_told_otherwise),
         cmocka_unit_test(a_file_under_another_kinds_name_is_refused),
     };
     struct CMUnitTest tests[N_OF(changes) + N_OF(extras) + N_OF(others)] = { 0 };

@@ -17,7 +17,7 @@ static int read_memory(void *ctx, void *buf, size_t len, uint64_t off_bytes, str
 static int open_bytes(struct uqm_torch_zip *zip, const void *bytes, size_t len, struct uqm_err *err)
 {
     struct memory m = { bytes, len };
-    struct uqm_zip_input in = { read_memory, &m, len };
+    struct uqm_zip_input in = { .read = read_memory, .ctx = &m, .size_bytes = len };
     return uqm_torch_zip_open(zip, &in, err);
 }
 
@@ -48,7 +48,7 @@ static void records_are_found_below_the_root(void **state)
         zip_add_usual(&m);
         zip_finish(&m);
         struct memory mem = { m.bytes, m.n };
-        struct uqm_zip_input in = { read_memory, &mem, m.n };
+        struct uqm_zip_input in = { .read = read_memory, .ctx = &mem, .size_bytes = m.n };
         assert_ok(uqm_torch_zip_open(&zip, &in, &err), err);
         assert_int_equal(zip.n_records, 4);
         const struct uqm_zip_record *r = uqm_torch_zip_find(&zip, "data/1");
@@ -85,7 +85,7 @@ static void a_damaged_record_is_not_read(void **state)
     zip_add_usual(&m);
     zip_finish(&m);
     struct memory mem = { m.bytes, m.n };
-    struct uqm_zip_input in = { read_memory, &mem, m.n };
+    struct uqm_zip_input in = { .read = read_memory, .ctx = &mem, .size_bytes = m.n };
     assert_ok(uqm_torch_zip_open(&zip, &in, &err), err);
     assert_fails(uqm_torch_zip_read(&bytes, uqm_torch_zip_find(&zip, "data.pkl"), &in, 99, &err),
                  err, UQM_ERR_FORMAT, "record data.pkl: its CRC-32");
