@@ -21,7 +21,7 @@ static void add_text(struct uqm_xxh3 *h, const char *text)
 
 static int add_file(struct uqm_xxh3 *h, const char *path, struct uqm_err *err)
 {
-    static _Thread_local uint8_t buf[CHUNK];
+    static _Thread_local _Alignas(64) uint8_t buf[CHUNK];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return uqm_fail_errno(err, "%s", path);
