@@ -171,14 +171,16 @@ struct uqm_convert_params {
     struct uqm_common common;
     const char *in, *out; /* as in a merge; OUT must not exist, unless overwrite */
     enum uqm_convert_to to;
+    const char *vision_tower; /* of a LLaVA in its own layout; NULL: its own, or beside it */
     const char *dtype;        /* NULL: as stored; "float16", "bfloat16", "float32", "float64" */
     uint64_t out_shard_bytes; /* as in a merge */
     bool overwrite;
 };
 /*
- * Write a checkpoint anew as safetensors: files of PyTorch, or in other shards, or of another type.
- * This version stays within a layout: between LLaVA's own and Hugging Face's, and to GGUF, it is
- * UQM_ERR_UNSUPPORTED. All that uqm_merge() promises holds; *json is as there.
+ * Write a checkpoint anew as safetensors: files of PyTorch, or in other shards, or of another type,
+ * or of LLaVA's own layout in Hugging Face's and back: names, vocabulary, configs, processor and
+ * tokenizer, with the vision tower in the checkpoint. To GGUF it is UQM_ERR_UNSUPPORTED. All that
+ * uqm_merge() promises holds; *json is as there.
  */
 UQM_API int uqm_convert(char **json, const struct uqm_convert_params *params, struct uqm_err *err);
 

@@ -2,6 +2,7 @@
 
 struct options {
     struct cli_common common;
+    const char *vision_tower;
     int to, dtype;
     bool has_to, overwrite;
     uint64_t shard_bytes;
@@ -26,8 +27,14 @@ static const struct cli_option table[] = {
       .set = set_to,
       .field = 0,
       .choices = layouts,
-      .help = "the layout that OUT is to have. This version stays within one: hf of a model of "
-              "transformers, llava of one in LLaVA's own layout" },
+      .help = "the layout that OUT is to have: hf, as transformers has it, or LLaVA's own. A LLaVA "
+              "goes from one to the other, other models stay in theirs. gguf is not in this "
+              "version" },
+    { .name = "vision-tower",
+      .value = "DIR",
+      .set = cli_set_text,
+      .field = FIELD(vision_tower),
+      .help = "the CLIP folder of a model that does not carry its own" },
     { .name = "dtype",
       .value = "TYPE",
       .set = cli_set_choice,
@@ -62,6 +69,7 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
         .in = args->v[0],
         .out = args->v[1],
         .to = (enum uqm_convert_to) o->to,
+        .vision_tower = o->vision_tower,
         .dtype = o->dtype > 0 ? dtypes[o->dtype] : NULL,
         .out_shard_bytes = o->shard_bytes,
         .overwrite = o->overwrite,

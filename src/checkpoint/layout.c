@@ -122,3 +122,22 @@ const char *uqm_layout_canonical(struct uqm_arena *arena, const char *name, enum
         return name;
     return uqm_arena_printf(arena, "%s%s", r->to, after(name, r->from));
 }
+
+const char *uqm_layout_spell(struct uqm_arena *arena, const char *canonical, enum uqm_layout layout)
+{
+    static const struct {
+        const char *canonical, *llava;
+    } parts[] = {
+        { LANGUAGE "model.", "model." },
+        { LANGUAGE "lm_head.", "lm_head." },
+        { ADAPTER "linear_1.", "model.mm_projector.0." },
+        { ADAPTER "linear_2.", "model.mm_projector.2." },
+        { VISION, "model.vision_tower.vision_tower.vision_model." },
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && layout == UQM_LAYOUT_LLAVA; i++) {
+        const char *rest = after(canonical, parts[i].canonical);
+        if (rest)
+            return uqm_arena_printf(arena, "%s%s", parts[i].llava, rest);
+    }
+    return canonical;
+}

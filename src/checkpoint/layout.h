@@ -23,6 +23,11 @@ enum uqm_layout uqm_layout_of_names(const char *const *names, size_t n);
 const char *uqm_layout_canonical(struct uqm_arena *arena, const char *name, enum uqm_part *part,
                                  int *layer);
 
+/* The way back: how LLAVA_HF or LLAVA spells the tensor of a canonical name, in the arena or
+ * `canonical` itself, as for names of neither. NULL: no memory. */
+const char *uqm_layout_spell(struct uqm_arena *arena, const char *canonical,
+                             enum uqm_layout layout);
+
 /* Tensors that no network reads and no merge averages: rotary_emb.inv_freq, position_ids. */
 bool uqm_layout_is_buffer(const char *name);
 

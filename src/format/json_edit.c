@@ -1,6 +1,8 @@
 #include "src/format/json_edit.h"
 
 #include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/format/json_pull.h"
@@ -106,4 +108,32 @@ char *uqm_json_quote(const char *text, size_t len)
     char *quoted = s ? json_dumps(s, JSON_ENCODE_ANY) : NULL;
     json_decref(s);
     return quoted;
+}
+
+int uqm_json_set(char **text, size_t *len, const char *key, const char *value, const char *where,
+                 struct uqm_err *err)
+{
+    struct uqm_json_span span, member;
+    int ret = uqm_json_find(&span, &member, *text, *len, key, where, err);
+    if (ret < 0 || (ret == 0 && !value))
+        return ret;
+    char *made = NULL;
+    int n;
+    if (ret > 0) {
+        if (!value)
+            span = member;
+        n = asprintf(&made, "%.*s%s%s", (int) span.begin, *text, value ? value : "",
+                     *text + span.end);
+    } else {
+        const char *inside = *text + strcspn(*text, "{") + 1;
+        bool alone = inside[strspn(inside, " \t\r\n")] == '}';
+        n = asprintf(&made, "%.*s\n  \"%s\": %s%s%s", (int) (inside - *text), *text, key, value,
+                     alone ? "" : ",", inside);
+    }
+    if (n < 0)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", where);
+    free(*text);
+    *text = made;
+    *len = (size_t) n;
+    return UQM_OK;
 }

@@ -20,6 +20,11 @@ struct uqm_json_span {
 int uqm_json_find(struct uqm_json_span *value, struct uqm_json_span *member, const char *text,
                   size_t len, const char *key, const char *where, struct uqm_err *err);
 
+/* Replace the member's value in a malloc'ed text, or put the member in front; value NULL: take it
+ * out. *text is another one then, its length follows. */
+int uqm_json_set(char **text, size_t *len, const char *key, const char *value, const char *where,
+                 struct uqm_err *err);
+
 /* Called for every element of an array, every member of an object: its text (of a member with the
  * key), its key, and the number that its member "id" holds, or UINT64_MAX. < 0 ends the walk. */
 typedef int (*uqm_json_item_fn)(void *ctx, const struct uqm_json_span *item, const char *key,

@@ -340,11 +340,14 @@ static int parse_llava_hf(struct uqm_model_config *out, const struct doc *d)
     return ret;
 }
 
-/* The tower's own config: CLIPVisionModel's, or CLIPModel's with the vision half inside. */
-static int parse_tower(struct uqm_vision_config *v, const struct uqm_config_texts *texts,
-                       struct uqm_err *err)
+/* The tower's own config: CLIPVisionModel's, or CLIPModel's with the vision half inside. Without
+ * one, the model's own vision_config. */
+static int parse_tower(struct uqm_vision_config *v, const struct doc *own,
+                       const struct uqm_config_texts *texts, struct uqm_err *err)
 {
     struct doc tower;
+    if (!texts->vision_config)
+        return parse_vision(v, own);
     int ret =
         open_doc(&tower, texts->where, "(vision tower)/config.json", texts->vision_config, err);
     if (ret == UQM_OK) {
@@ -363,6 +366,7 @@ static int parse_flat(struct uqm_model_config *out, const struct doc *d,
                       const struct uqm_config_texts *texts)
 {
     const char *tower = NULL, *model_type = "llama";
+    const struct doc own = inner_doc(d, "vision_config");
     uint32_t mm_hidden = 0;
 
     int ret = uqm_json_string(&model_type, d->object, "model_type", false, d->where, d->err);
@@ -372,11 +376,11 @@ static int parse_flat(struct uqm_model_config *out, const struct doc *d,
         ret = parse_text(&out->text, d, true);
     if (ret == UQM_OK)
         ret = uqm_json_string(&tower, d->object, "mm_vision_tower", false, d->where, d->err);
-    if (ret < 0 || !tower || !texts->vision_config)
+    if (ret < 0 || !tower || (!texts->vision_config && !own.object))
         return ret; /* no tower at hand: the language model alone */
 
     out->has_vision = true;
-    ret = parse_tower(&out->vision, texts, d->err);
+    ret = parse_tower(&out->vision, &own, texts, d->err);
     if (ret == UQM_OK)
         ret = one_of(d, "mm_projector_type", "linear", "mlp2x_gelu", NULL);
     if (ret == UQM_OK)

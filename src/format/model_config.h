@@ -1,7 +1,8 @@
 /*
  * What config.json (and preprocessor_config.json, tokenizer_config.json, generation_config.json)
  * say of a LLaVA model, in either layout: llava-hf (text_config, vision_config) or LLaVA's own
- * (one flat object, the vision tower's config in a folder of its own). Pure: text in, struct out.
+ * (one flat object; the vision tower's config in a folder of its own, or, where a conversion put
+ * the tower into the checkpoint, in a vision_config). Pure: text in, struct out.
  */
 #ifndef UQM_FORMAT_MODEL_CONFIG_H
 #define UQM_FORMAT_MODEL_CONFIG_H

@@ -15,6 +15,8 @@ struct convert {
     struct uqm_recipe *recipe;
     struct uqm_source *source;
     struct uqm_threads *threads;
+    bool relayout; /* OUT has another layout than IN: */
+    enum uqm_layout layout;
 };
 
 static int no_memory(const struct convert *c, struct uqm_err *err)
@@ -22,8 +24,8 @@ static int no_memory(const struct convert *c, struct uqm_err *err)
     return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory to convert it", c->params->in);
 }
 
-/* Between LLaVA's own layout and Hugging Face's lies more than names: configs, vocabularies and
- * processors differ. Within one, tensors keep their spelling. */
+/* Whether names and files change: from LLaVA's own layout to Hugging Face's, or back. Within one,
+ * tensors keep their spelling. */
 static int check_layouts(struct convert *c, struct uqm_err *err)
 {
     const struct uqm_convert_params *p = c->params;
@@ -34,16 +36,19 @@ static int check_layouts(struct convert *c, struct uqm_err *err)
     int ret = uqm_checkpoint_open(&cp, &c->env, &open, err);
     if (ret < 0)
         return ret;
-    bool is_llava = cp->layout == UQM_LAYOUT_LLAVA, to_llava = p->to == UQM_TO_LLAVA;
-    if (is_llava != to_llava && (is_llava || cp->layout == UQM_LAYOUT_LLAVA_HF))
-        ret = uqm_fail(err, UQM_ERR_UNSUPPORTED,
-                       "%s: from the layout %s to %s is not in this version, which converts files "
-                       "to safetensors within a layout",
-                       p->in, uqm_layout_name(cp->layout),
-                       uqm_layout_name(to_llava ? UQM_LAYOUT_LLAVA : UQM_LAYOUT_LLAVA_HF));
-    else if (is_llava != to_llava)
+    bool is_llava = cp->layout == UQM_LAYOUT_LLAVA, is_hf = cp->layout == UQM_LAYOUT_LLAVA_HF;
+    c->layout = p->to == UQM_TO_LLAVA ? UQM_LAYOUT_LLAVA : UQM_LAYOUT_LLAVA_HF;
+    c->relayout = (is_llava || is_hf) && cp->layout != c->layout;
+    if (p->to == UQM_TO_LLAVA && !is_llava && !is_hf)
         ret = uqm_fail(err, UQM_ERR_ARG, "%s: a model of the layout %s has no LLaVA layout", p->in,
                        uqm_layout_name(cp->layout));
+    else if (c->relayout && !cp->config_text)
+        ret = uqm_fail(err, UQM_ERR_FORMAT,
+                       "%s: without config.json there is none to make for the layout %s", p->in,
+                       uqm_layout_name(c->layout));
+    else if (p->vision_tower && !c->relayout)
+        ret = uqm_fail(err, UQM_ERR_ARG,
+                       "%s: --vision-tower: within a layout the tower stays where it is", p->in);
     uqm_checkpoint_close(&cp);
     return ret;
 }
@@ -78,7 +83,7 @@ static int make_recipe(struct convert *c, struct uqm_err *err)
 static int run(json_t **result, struct convert *c, struct uqm_err *err)
 {
     const struct uqm_convert_params *p = c->params;
-    const struct uqm_open_params open = { .most_tower_bytes = 0 };
+    struct uqm_open_params open = { .vision_tower = p->vision_tower };
     const struct uqm_write_params write = {
         .out_dir = p->out,
         .overwrite = p->overwrite,
@@ -92,6 +97,8 @@ static int run(json_t **result, struct convert *c, struct uqm_err *err)
         ret = check_layouts(c, err);
     if (ret == UQM_OK)
         ret = make_recipe(c, err);
+    open.need_vision = open.relayout = c->relayout;
+    open.layout = c->layout;
     if (ret == UQM_OK)
         ret = uqm_recipe_open(&c->source, &c->env, c->recipe, &open, err);
     if (ret == UQM_OK)

@@ -4,12 +4,15 @@
 #define UQM_MERGE_OPEN_H
 
 #include "src/checkpoint/digest_cache.h"
+#include "src/checkpoint/layout.h"
 #include "src/format/recipe_stream.h"
 
 struct uqm_open_params {
     const char *vision_tower; /* NULL: the model's own */
     bool need_vision;
     bool allow_crimes;
+    bool relayout;             /* the recipe's one input, a LLaVA, is brought into ... */
+    enum uqm_layout layout;    /* ... this layout, LLAVA_HF or LLAVA, from the other */
     bool truncate_embeddings;  /* cut vocabularies to the shortest input's */
     uint64_t most_tower_bytes; /* vision towers of more than this in all are taken to agree, unread;
                                   0: no limit */

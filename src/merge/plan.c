@@ -4,6 +4,7 @@
 
 #include "src/merge/chat_template.h"
 #include "src/merge/method_ops.h"
+#include "src/merge/relayout.h"
 #include "src/merge/vocab_rows.h"
 
 const char *uqm_fate_name(enum uqm_fate fate)
@@ -25,6 +26,7 @@ static void destroy_source(struct uqm_source *source)
     uqm_plan_jobs_finish(rs); /* while the shapes are there, which are the checkpoints' */
     uqm_source_destroy(&rs->vocab_rows);
     uqm_vocab_plan_free(&rs->vocab);
+    uqm_relayout_destroy(&rs->relayout);
     free(rs->chat_template);
     for (size_t k = 0; k < rs->n_inputs; k++)
         uqm_checkpoint_close(&rs->inputs[k].checkpoint);
@@ -47,9 +49,12 @@ struct uqm_recipe_source *uqm_recipe_source_of(struct uqm_source *source)
     return source->ops == &recipe_ops ? (struct uqm_recipe_source *) source : NULL;
 }
 
-static int plan_vocabulary(struct uqm_recipe_source *rs, struct uqm_err *err)
+static int plan_vocabulary(struct uqm_recipe_source *rs, const struct uqm_open_params *params,
+                           struct uqm_err *err)
 {
-    int ret = uqm_vocab_plan_create(&rs->vocab, rs, err);
+    int ret = params->relayout
+                  ? uqm_relayout_create(&rs->relayout, &rs->vocab, rs, params->layout, err)
+                  : uqm_vocab_plan_create(&rs->vocab, rs, err);
     if (ret == UQM_OK && rs->vocab)
         ret = uqm_vocab_rows_create(&rs->vocab_rows, rs, err);
     return ret == UQM_OK ? uqm_chat_template_choose(&rs->chat_template, rs, err) : ret;
@@ -82,11 +87,13 @@ int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct u
 
     int ret = uqm_plan_open_inputs(rs, params, err);
     if (ret == UQM_OK)
-        ret = plan_vocabulary(rs, err);
+        ret = plan_vocabulary(rs, params, err);
     if (ret == UQM_OK) {
         rs->source.home = rs->inputs[rs->home].checkpoint->source.home;
         ret = uqm_plan_match(rs, params, err);
     }
+    if (ret == UQM_OK && rs->relayout)
+        ret = uqm_relayout_tensors(rs, err);
     if (ret == UQM_OK)
         ret = uqm_plan_inner_link(rs, err);
     if (ret == UQM_OK)

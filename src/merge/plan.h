@@ -111,6 +111,7 @@ typedef void (*uqm_merged_fn)(void *ctx, const struct uqm_range *range,
                               const struct uqm_seen *parts, const void *out);
 
 struct uqm_vocab_plan;
+struct uqm_relayout;
 
 struct uqm_recipe_source {
     struct uqm_source source; /* first */
@@ -122,6 +123,7 @@ struct uqm_recipe_source {
     size_t *input_of; /* [recipe->n_models]: two spellings of one folder are one input */
     struct uqm_vocab_plan *vocab;  /* the output's vocabulary; NULL: rows stay what they are */
     struct uqm_source *vocab_rows; /* ... and the parts that are rebuilt to it */
+    struct uqm_relayout *relayout; /* the output has another layout than the one input; or NULL */
     char *chat_template;           /* the output's, if the recipe speaks of it; else NULL */
     size_t n_slices;
     struct uqm_plan_slice *slices; /* of all modules, in the recipe's order */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/merge/config_patch.h"
+#include "src/merge/relayout.h"
 #include "src/merge/vocab_plan.h"
 
 /* An encoder is counted apart where a decoder stands beside it. */
@@ -100,7 +101,8 @@ static bool has_head(const struct uqm_recipe_source *rs)
 
 int uqm_plan_config(char **out, const struct uqm_recipe_source *rs, struct uqm_err *err)
 {
-    const char *text = rs->inputs[rs->home].checkpoint->config_text;
+    const char *text = rs->relayout ? uqm_relayout_config(rs->relayout)
+                                    : rs->inputs[rs->home].checkpoint->config_text;
     struct uqm_arena arena = { 0 };
     *out = NULL;
     if (!text)

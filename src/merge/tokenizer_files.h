@@ -8,7 +8,7 @@
 
 #include "src/merge/vocab_plan.h"
 
-enum { UQM_TOKENIZER_FILES_MOST = 4 };
+enum { UQM_TOKENIZER_FILES_MOST = 5 };
 
 struct uqm_tokenizer_file {
     const char *name;

@@ -84,7 +84,8 @@ static int check_inputs_unchanged(const struct uqm_recipe_source *rs, struct uqm
     int ret = UQM_OK;
     for (size_t k = 0; k < rs->n_inputs && ret == UQM_OK; k++) {
         const struct uqm_checkpoint *cp = rs->inputs[k].checkpoint;
-        for (size_t f = 0; f < cp->n_own_files && ret == UQM_OK; f++)
+        size_t n = rs->relayout ? cp->n_files : cp->n_own_files; /* the tower comes along */
+        for (size_t f = 0; f < n && ret == UQM_OK; f++)
             ret = uqm_file_check_unchanged(cp->files[f], err);
         if (ret == UQM_OK && rs->inputs[k].inner)
             ret = check_inputs_unchanged(uqm_recipe_source_of(rs->inputs[k].inner), err);

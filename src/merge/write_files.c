@@ -10,6 +10,7 @@
 #include "src/base/fs.h"
 #include "src/checkpoint/model_file.h"
 #include "src/format/json.h"
+#include "src/merge/relayout.h"
 #include "src/merge/tokenizer_files.h"
 #include "src/merge/writer.h"
 
@@ -136,6 +137,8 @@ static int each_tokenizer_file(struct uqm_writer *w, companion_fn fn, void *ctx,
 {
     struct uqm_tokenizer_files made = { 0 };
     int ret = uqm_tokenizer_files_make(&made, w->rs, err);
+    if (ret == UQM_OK && w->rs->relayout)
+        ret = uqm_relayout_tokenizer(&made, w->rs, err);
     for (size_t i = 0; i < COUNT(tokenizer_files) && ret == UQM_OK; i++) {
         const struct uqm_tokenizer_file *f = uqm_tokenizer_files_find(&made, tokenizer_files[i]);
         struct companion c = { tokenizer_files[i], made.home, NULL, 0 };
@@ -154,9 +157,17 @@ static int each_tokenizer_file(struct uqm_writer *w, companion_fn fn, void *ctx,
 static int one_companion(struct uqm_writer *w, const char *name, companion_fn fn, void *ctx,
                          struct uqm_err *err)
 {
-    const struct companion c = { name, w->rs->source.home, NULL, 0 };
-    int ret = home_has(c.home, name, err);
-    return ret > 0 ? fn(w, &c, ctx, err) : ret;
+    struct companion c = { name, w->rs->source.home, NULL, 0 };
+    char *made = NULL;
+    int ret = w->rs->relayout ? uqm_relayout_file(&made, w->rs, name, err) : UQM_RELAYOUT_AS_IT_IS;
+    if (ret == UQM_RELAYOUT_AS_IT_IS)
+        ret = home_has(c.home, name, err);
+    c.text = made;
+    c.text_len = made ? strlen(made) : 0;
+    if (ret > 0)
+        ret = fn(w, &c, ctx, err);
+    free(made);
+    return ret;
 }
 
 /* fn for each file that goes along, in an order that is always the same. */

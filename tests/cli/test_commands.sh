@@ -69,8 +69,14 @@ holds '[ $status = 0 ]' 'which verify accepts'
 run diff "$zoo/models-original/llava-mini-know" own --json
 holds '[ "$(value changed)" = 0 ] && [ "$(value identical)" = 67 ] && [ "$(value "only_b.#")" = 0 ]' \
     'and whose tensors are those of the shards'
-refuses 1 'from the layout llava-hf to llava is not in this version' \
-    'convert names layouts that it does not know the way between' convert "$base" other --to llava
+run convert "$base" own-base --to llava
+holds '[ $status = 0 ] && grep -q "1024 rows of the vocabulary become 1000" "$work/stderr"' \
+    'convert brings a model into the other layout, and says which rows that costs'
+run convert own-base hf-base --to hf -q
+holds '[ $status = 0 ] && [ ! -s "$work/stderr" ]' 'and back'
+refuses 1 '--vision-tower: within a layout' 'a tower is of no use within a layout' \
+    convert "$base" other --to hf --vision-tower "$zoo/models-original/clip-mini"
+refuses 1 'gguf is not in this version' 'convert names what it does not write' convert "$base" other --to gguf
 holds '[ ! -e "$work/other" ]' 'and leaves nothing'
 run verify two --tensor language_model.lm_head.weight
 holds '[ $status = 0 ] && grep -q "1 tensors" "$work/stdout"' 'verify --tensor checks one'
@@ -132,6 +138,13 @@ picture=$(ls "$zoo"/data/images/*.png | head -n 1)
 run ask "$base" --image "$picture" --prompt 'What is this?' --max-tokens 4 --logits --json
 holds '[ $status = 0 ] && [ "$(value tokens)" -le 4 ] && [ "$(value "top.#")" -gt 0 ]' \
     'ask answers in JSON, with the first logits'
+top=$(value top.0.id) first=$(value top.0.logit) second=$(value top.1.logit) answer=$(value answer)
+for model in own-base hf-base; do
+    run ask $model --image "$picture" --prompt 'What is this?' --max-tokens 4 --logits --json
+    holds '[ "$(value top.0.id)" = "$top" ] && [ "$(value top.0.logit)" = "$first" ] &&
+        [ "$(value top.1.logit)" = "$second" ] && [ "$(value answer)" = "$answer" ]' \
+        "and the same of the model in the layout of $model"
+done
 run ask "$work/two.yml" --prompt 'What colour is the sky?' --max-tokens 2
 holds '[ $status = 0 ] && [ -s "$work/stdout" ]' 'ask takes a recipe, and no picture'
 head -c 500 "$picture" > "$work/cut.png"
