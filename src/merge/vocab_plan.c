@@ -106,6 +106,7 @@ static int take_home_tokens(struct making *m, const struct uqm_vocab *home, uint
         if (home->v[i].id < p->first_stripped)
             ret = uqm_vocabulary_add(p->out, &home->v[i], err);
     p->n_home = p->out->n;
+    p->out->n_own = home->n_own; /* none of them is stripped; some are defined as added ones too */
     p->changed = uqm_arena_alloc(&p->arena, p->n_home + 1, sizeof *p->changed);
     m->next_id = uqm_vocabulary_next_id(p->out);
     return ret == UQM_OK && !p->changed ? no_memory(m, err) : ret;

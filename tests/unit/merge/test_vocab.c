@@ -329,6 +329,22 @@ static void the_tokenizer_of_the_output_has_all_tokens(void **state)
     test_rm(dir);
 }
 
+/* LLaMA's are: the model's own <unk>, <s>, </s>, said once more to be special. */
+static void a_new_token_takes_no_number_of_a_vocabulary_that_has_special_ones(void **state)
+{
+    (void) state;
+    char *dir = start();
+    write_text(in_dir(dir, "a/tokenizer.json"), "{\"added_tokens\":[" SPECIAL(0, "<s>") "]," MODEL(
+                                                    "\"<s>\":0,\"x\":1,\"y\":2,\"z\":3") "}");
+    merge_ok(dir, "merge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}]\n"
+                  "tokenizer: {source: base, tokens: {new: {source: {kind: zero}}}}\n");
+    json_t *doc = output_json(dir, "tokenizer.json"), *list = json_object_get(doc, "added_tokens");
+    assert_int_equal(json_array_size(list), 2);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(list, 1), "id")), 4);
+    json_decref(doc);
+    test_rm(dir);
+}
+
 static void tokens_without_a_row_are_stripped(void **state)
 {
     (void) state;
@@ -432,6 +448,7 @@ int main(void)
         cmocka_unit_test(tokens_say_where_rows_come_from),
         cmocka_unit_test(padding_rows_are_the_mean_of_the_real_ones),
         cmocka_unit_test(the_tokenizer_of_the_output_has_all_tokens),
+        cmocka_unit_test(a_new_token_takes_no_number_of_a_vocabulary_that_has_special_ones),
         cmocka_unit_test(tokens_without_a_row_are_stripped),
         cmocka_unit_test(chat_templates_are_chosen_and_written),
         cmocka_unit_test(sentencepiece_gets_its_tokens_beside_it),
