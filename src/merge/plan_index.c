@@ -103,20 +103,20 @@ static int by_layer(const void *a, const void *b)
 /* Note a layer of the stack that the tensor's name begins with. */
 static bool note_layer(struct share *s, const char *name, const struct uqm_layer_name *at)
 {
-    struct stack *k = s->stacks, *end = k + s->n_stacks;
-    while (k < end &&
-           (k->prefix_len != at->prefix_len || memcmp(k->name, name, at->prefix_len) != 0))
-        k++;
-    if (k == end && s->n_stacks == MOST_STACKS)
+    size_t n = 0;
+    while (n < s->n_stacks && (s->stacks[n].prefix_len != at->prefix_len ||
+                               memcmp(s->stacks[n].name, name, at->prefix_len) != 0))
+        n++;
+    if (n == MOST_STACKS)
         return true; /* enough to know that they are many */
-    if (k == end) {
+    if (n == s->n_stacks) {
         struct stack *grown = realloc(s->stacks, (s->n_stacks + 1) * sizeof *grown);
         if (!grown)
             return false;
         s->stacks = grown;
-        k = &grown[s->n_stacks++];
-        *k = (struct stack){ name, at->prefix_len, 0 };
+        grown[s->n_stacks++] = (struct stack){ name, at->prefix_len, 0 };
     }
+    struct stack *k = &s->stacks[n];
     if (at->layer >= k->n_layers)
         k->n_layers = at->layer + 1;
     return true;
