@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const char *const keys[] = { "a", "added_tokens", "model", "vocab" };
     char *text = malloc(size + 1);
     FUZZ_CHECK(text);
-    memcpy(text, data, size);
+    if (size > 0)
+        memcpy(text, data, size);
     text[size] = 0;
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
         struct uqm_json_span value = { 0 }, member = { 0 };
