@@ -191,7 +191,7 @@ static void a_disk_without_o_direct_will_do_unless_it_was_asked_for(void **state
 
 /* --- inputs that change --- */
 
-static enum { CUT_SHORT, REPLACED, WRITTEN, TOUCHED } change;
+static enum change { CUT_SHORT, REPLACED, WRITTEN, TOUCHED } change;
 static int n_reports;
 
 static void change_input(void *ctx, const struct uqm_progress *p)
@@ -238,7 +238,7 @@ static void an_input_that_changes_meanwhile_is_named_and_nothing_else_is(void **
     const char *path = in_dir(m.dir, "b/model.safetensors");
     assert_ok(uqm_read_file(&text, &len, path, 1 << 20, &err), err);
     for (int i = 0; i < 4; i++) {
-        change = i;
+        change = (enum change) i;
         assert_true(in_a_child(with_an_input_that_changes));
         path = in_dir(m.dir, "b/model.safetensors");
         unlink(path);

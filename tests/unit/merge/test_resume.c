@@ -269,7 +269,7 @@ static void bytes_that_changed_on_the_disk_are_found_and_all_is_made_anew(void *
     static const off_t places[] = { 9, 2000, 20000 };
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         struct call c;
-        char *dir = stopped(&c), byte;
+        char *dir = stopped(&c), byte = 0;
         int fd = open(in_dir(dir, ".out.part/out/model-00001-of-00002.safetensors"), O_RDWR);
         assert_true(fd >= 0 && pread(fd, &byte, 1, places[i]) == 1);
         byte ^= 4;
