@@ -6,6 +6,8 @@
 #ifndef UQM_FORMAT_YAML_H
 #define UQM_FORMAT_YAML_H
 
+#include <stdio.h>
+
 #include "src/base/arena.h"
 #include "src/base/err.h"
 
@@ -43,5 +45,8 @@ enum uqm_yaml_type uqm_yaml_type_of(const struct uqm_yaml_node *scalar);
 bool uqm_yaml_double(double *out, const struct uqm_yaml_node *scalar);
 /* true/false, yes/no, on/off, 1/0, quoted or not; 1.0 and 0.0. */
 bool uqm_yaml_bool(bool *out, const struct uqm_yaml_node *scalar);
+
+/* `text` as a double-quoted scalar; failures are the stream's. */
+void uqm_yaml_put_quoted(FILE *f, const char *text);
 
 #endif

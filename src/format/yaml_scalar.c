@@ -193,3 +193,17 @@ bool uqm_yaml_bool(bool *out, const struct uqm_yaml_node *scalar)
     *out = v == 1;
     return true;
 }
+
+void uqm_yaml_put_quoted(FILE *f, const char *text)
+{
+    fputc('"', f);
+    for (const unsigned char *p = (const unsigned char *) text; *p; p++) {
+        if (*p == '"' || *p == '\\')
+            fprintf(f, "\\%c", *p);
+        else if (*p < 0x20 || *p == 0x7f)
+            fprintf(f, "\\x%02x", *p);
+        else
+            fputc(*p, f);
+    }
+    fputc('"', f);
+}

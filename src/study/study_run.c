@@ -9,6 +9,7 @@
 
 #include "src/base/fs.h"
 #include "src/format/json.h"
+#include "src/format/yaml.h"
 #include "src/study/study_digest.h"
 
 /* Raised by a change of the program that changes answers. */
@@ -161,26 +162,13 @@ static json_t *target_key(const struct uqm_study_run *run, const struct uqm_stud
                      "seed", (json_int_t) run->study->seeds[0]);
 }
 
-static void put_quoted(FILE *f, const char *text)
-{
-    fputc('"', f);
-    for (const unsigned char *p = (const unsigned char *) text; *p; p++) {
-        if (*p == '"' || *p == '\\')
-            fprintf(f, "\\%c", *p);
-        else if (*p < 0x20 || *p == 0x7f)
-            fprintf(f, "\\x%02x", *p);
-        else
-            fputc(*p, f);
-    }
-    fputs("\"\n", f);
-}
-
 static int put_real(FILE *f, const char *path, struct uqm_err *err)
 {
     char *real = realpath(path, NULL);
     if (!real)
         return uqm_fail_errno(err, "%s", path);
-    put_quoted(f, real);
+    uqm_yaml_put_quoted(f, real);
+    fputc('\n', f);
     free(real);
     return UQM_OK;
 }

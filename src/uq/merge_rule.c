@@ -109,27 +109,12 @@ void uqm_merge_rule_finish(struct uqm_merge_rule *rule)
 
 /* ---- the recipe ---- */
 
-/* A YAML double-quoted scalar. */
-static void put_quoted(FILE *f, const char *text)
-{
-    fputc('"', f);
-    for (const unsigned char *p = (const unsigned char *) text; *p; p++) {
-        if (*p == '"' || *p == '\\')
-            fprintf(f, "\\%c", *p);
-        else if (*p < 0x20 || *p == 0x7f)
-            fprintf(f, "\\x%02x", *p);
-        else
-            fputc(*p, f);
-    }
-    fputc('"', f);
-}
-
 static void put_models(FILE *f, const char *const *models, size_t n, bool with_weights)
 {
     fputs("models:\n", f);
     for (size_t i = 0; i < n; i++) {
         fputs("  - model: ", f);
-        put_quoted(f, models[i]);
+        uqm_yaml_put_quoted(f, models[i]);
         fputs(with_weights ? "\n    parameters:\n      weight: 1.0\n" : "\n", f);
     }
 }
@@ -151,7 +136,7 @@ static void put_recipe(FILE *f, const struct uqm_merge_rule *rule, const char *c
     }
     if (rule->base && m != linear) {
         fputs("base_model: ", f);
-        put_quoted(f, rule->base);
+        uqm_yaml_put_quoted(f, rule->base);
         fputc('\n', f);
     }
 }
