@@ -1,12 +1,13 @@
 /*
  * The network's speed, one JSON line a case: pictures and prompts a second on a model of the zoo;
- * one decoder layer at 7B shapes beside sgemm on the same products; decoding at these shapes beside
- * reading as much memory; and a pass over a checkpoint's layers, read from the disk, beside its
- * computing and its reading alone.
+ * one decoder layer at 7B shapes and a whole prompt through some of them beside sgemm on the same
+ * products; decoding at these shapes beside reading as much memory; and a pass over a checkpoint's
+ * layers, read from the disk, beside its computing and its reading alone.
  *
  *     bench_uq [--model DIR] [--prompts 680] [--tokens 120] [--pictures 680] [--memory-mib 512]
- *              [--layer-tokens 650] [--decode-prompts 1] [--checkpoint DIR] [--stream-prompts 1]
- *              [--stream-tokens 96] [--threads 0] [--device auto] [--rounds 3] [--only CASE]
+ *              [--layer-tokens 650] [--prefill-layers 4] [--prefill-tokens 512]
+ *              [--decode-prompts 1] [--checkpoint DIR] [--stream-prompts 1] [--stream-tokens 96]
+ *              [--threads 0] [--device auto] [--rounds 3] [--only CASE]
  *
  * --model and --checkpoint (of 7B shapes: uqm-make-checkpoint; read past the page cache) ask for
  * their cases. gflops counts the products and attention's two, of the rows that are asked for;
@@ -48,7 +49,7 @@ static double last_layer_flop(const struct uqm_text_config *c, double tokens)
     return 2 * tokens * c->hidden * 2 * kv;
 }
 
-static double prompt_flop(const struct uqm_text_config *c, double tokens)
+double prompt_flop(const struct uqm_text_config *c, double tokens)
 {
     return (c->n_layers - 1) * layer_flop(c, tokens) + last_layer_flop(c, tokens);
 }
@@ -126,7 +127,7 @@ struct spent time_logits(struct uqm_network *network, struct questions *q,
         .features = give_features,
         .logits = drop_logits,
         .ctx = q,
-        .tokens = tokens,
+        .tokens = q->whole_vocabulary ? NULL : tokens,
         .n_tokens = 6,
         .wish = wish,
     };
@@ -279,6 +280,9 @@ int main(int argc, char **argv)
         bench_model(&s, argc, argv, model, only);
     if (is_asked(only, "layer_7b"))
         bench_layer(&s, count_option(argc, argv, "--layer-tokens", 650));
+    if (is_asked(only, "prefill_7b"))
+        bench_prefill(&s, (uint32_t) bench_option(argc, argv, "--prefill-layers", 4),
+                      count_option(argc, argv, "--prefill-tokens", 512));
     if (is_asked(only, "decode_7b"))
         bench_decoding(&s, count_option(argc, argv, "--decode-prompts", 1));
     if (checkpoint && is_asked(only, "streaming"))
