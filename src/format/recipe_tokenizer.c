@@ -158,6 +158,16 @@ static int read_tokens(struct uqm_recipe_parse *p, const struct uqm_yaml_node *n
 
 /* --- the three keys --- */
 
+/* A model may be written model:NAME, as mergekit before 0.0.5 wanted it. */
+static int read_tokenizer_source(struct uqm_recipe_parse *p, const struct uqm_yaml_node *node)
+{
+    static const char prefix[] = "model:";
+    struct uqm_yaml_node name = *node;
+    if (node->kind == UQM_YAML_SCALAR && strncmp(node->text, prefix, strlen(prefix)) == 0)
+        name.text += strlen(prefix);
+    return read_source(p, &name, "tokenizer_source");
+}
+
 static int read_tokenizer(struct uqm_recipe_parse *p, const struct uqm_yaml_node *node)
 {
     static const char *const keys[] = { "source", "tokens", "pad_to_multiple_of" };
@@ -218,7 +228,7 @@ int uqm_recipe_read_tokenizer(struct uqm_recipe_parse *p, const struct uqm_yaml_
                                "only one of tokenizer_source, tokenizer can be there");
     if (node) {
         p->recipe->tokenizer.line = node->line;
-        ret = tokenizer ? read_tokenizer(p, tokenizer) : read_source(p, source, "tokenizer_source");
+        ret = tokenizer ? read_tokenizer(p, tokenizer) : read_tokenizer_source(p, source);
     }
     return ret == UQM_OK ? read_chat_template(p, root) : ret;
 }

@@ -16,7 +16,7 @@
 #include "src/merge/methods/gram.h"
 #include "src/merge/methods/methods.h"
 
-enum { MOST_ITERATIONS = 1000, PASSES_BEFORE = 2, PASSES_A_STEP = 3 };
+enum { MOST_ITERATIONS = 100000, PASSES_BEFORE = 2, PASSES_A_STEP = 3 };
 #ifndef UQM_KARCHER_KEPT_BYTES /* of m; a test has less */
 #define UQM_KARCHER_KEPT_BYTES (64U << 20)
 #endif
