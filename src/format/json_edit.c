@@ -39,7 +39,11 @@ int uqm_json_find(struct uqm_json_span *value, struct uqm_json_span *member, con
         ret = uqm_json_pull_skip(&r);
         if (ret < 0)
             break;
-        if (!found && uqm_text_is(&name, key)) {
+        if (uqm_text_is(&name, key)) {
+            if (found) { /* readers differ in which one they take */
+                ret = uqm_json_pull_fail(&r, "%s stands there twice", key);
+                break;
+            }
             found = true;
             *value = (struct uqm_json_span){ at, r.at };
             if (member)

@@ -15,7 +15,7 @@ struct uqm_json_span {
 /*
  * The member of the text's object, which is checked to be JSON throughout. *value: its value;
  * *member (or NULL): what has to go with it when it is taken out, a comma included. 1: it is there;
- * 0: it is not. `where` opens messages.
+ * 0: it is not. UQM_ERR_FORMAT: no JSON object, or it is there twice. `where` opens messages.
  */
 int uqm_json_find(struct uqm_json_span *value, struct uqm_json_span *member, const char *text,
                   size_t len, const char *key, const char *where, struct uqm_err *err);

@@ -23,6 +23,27 @@ static int see(void *ctx, const struct uqm_json_span *item, const char *key, siz
     return UQM_OK;
 }
 
+/* What is put in is found there, and what is taken out is not. */
+static void change(const char *text, size_t size, const char *key)
+{
+    static const char value[] = "[\"new\"]";
+    struct uqm_err err = { 0 };
+    struct uqm_json_span at = { 0 };
+    char *changed = malloc(size + 1);
+    size_t len = size;
+    FUZZ_CHECK(changed);
+    memcpy(changed, text, size + 1);
+    int ret = uqm_json_set(&changed, &len, key, value, "tokenizer.json", &err);
+    FUZZ_CHECK(ret == UQM_OK && strlen(changed) == len);
+    FUZZ_CHECK(uqm_json_find(&at, NULL, changed, len, key, "tokenizer.json", &err) == 1);
+    FUZZ_CHECK(at.end - at.begin == strlen(value) &&
+               memcmp(changed + at.begin, value, strlen(value)) == 0);
+    ret = uqm_json_set(&changed, &len, key, NULL, "tokenizer.json", &err);
+    FUZZ_CHECK(ret == UQM_OK && strlen(changed) == len);
+    FUZZ_CHECK(uqm_json_find(&at, NULL, changed, len, key, "tokenizer.json", &err) == 0);
+    free(changed);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const keys[] = { "a", "added_tokens", "model", "vocab" };
@@ -37,6 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         int ret = uqm_json_find(&value, &member, text, size, keys[k], "tokenizer.json", &err);
         if (ret < 0)
             fuzz_check_refusal(ret, &err);
+        else
+            change(text, size, keys[k]);
         if (ret <= 0)
             continue;
         FUZZ_CHECK(member.begin < value.begin && value.begin < value.end &&

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Make tests/fuzz/corpus from scratch: small inputs of every kind, sound and broken.
+"""Make the inputs of tests/fuzz/corpus that are not files of other programs: small inputs of every kind, sound and broken.
 usage: make_corpus.py REPOSITORY"""
-import json, os, pickle, shutil, struct, sys, zipfile, zlib
+import json, os, pickle, struct, sys, zipfile, zlib
 
 repo = sys.argv[1]
 root = os.path.join(repo, "tests/fuzz/corpus")
 zoo = os.path.join(repo, "tests/zoo")
-shutil.rmtree(root, ignore_errors=True)
 
 
 def put(target, name, data):
@@ -241,6 +240,16 @@ put("journal", "short", b"\1" + record(1, bytes(64)) + record(1, bytes(64))[:-3]
 put("journal", "long", b"\1" + record(1, bytes(8)) + struct.pack("<IIQ", 0xffffffff, 1, 1) + bytes(40))
 put("journal", "unhashed", b"\2" + record(1, bytes(8)))
 put("journal", "header", b"\0" + b"UQMJRNL\n" + struct.pack("<II", 1, 0) + bytes(48))
+
+# --- vocabularies: which main file, then three files with a byte 0 between them ---
+bpe = '{"added_tokens": [{"id": 2, "content": "<s>", "special": true}], "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]}}'
+put("vocabulary", "bpe", b"0" + bpe.encode())
+put("vocabulary", "unigram", b'0{"model": {"type": "Unigram", "vocab": [["<unk>", 0.0], ["a", -1.5], ["\\u2581b", -2e0]]}}')
+put("vocabulary", "old", b'1{"a": 0, "b": 1}\0{"<pad>": 2, "a": 7}\0{"added_tokens_decoder": {"3": {"content": "<x>", "lstrip": true}}}')
+put("vocabulary", "decoder", b"0" + bpe.encode() + b'\0{}\0{"added_tokens_decoder": {"2": {"content": "<s>"}, "x": {"content": "y"}}}')
+put("vocabulary", "twice", b'1{"a": 0, "a": 1}')
+put("vocabulary", "high", b'1{"a": 16777216}')
+put("vocabulary", "scoreless", b'0{"model": {"vocab": [[]]}}')
 
 # --- archives: where the index begins, then the index ---
 def text_(s):
