@@ -279,11 +279,13 @@ struct uqm_select_params {
     bool overwrite;
     double min_drop;
     int patience;
-    double guard;     /* stop before a model whose uncertainty is below this times the current
-                         merge's, and at a step whose answers have collapsed; 0: off */
-    double confident; /* in (0, 1): ask a step's records only until its comparison with the best
-                         is decided at this level; 0: ask all */
-    int window;       /* steps that are measured in one sweep over the inputs; 0: 1 */
+    double guard;      /* stop before a model whose uncertainty is below this times the current
+                          merge's, and at a step whose answers have collapsed; 0: off */
+    double min_spread; /* stop before a step whose answers, put together, have less than this times
+                         the largest entropy of the steps before it; 0: off */
+    double confident;  /* in (0, 1): ask a step's records only until its comparison with the best
+                          is decided at this level; 0: ask all */
+    int window;        /* steps that are measured in one sweep over the inputs; 0: 1 */
     const char *state_path; /* NULL: beside out_dir */
 };
 /* UQ-Merge, Algorithm 1. An interrupted call goes on from the last finished model or step. */

@@ -9,7 +9,7 @@ struct options {
     struct uq_options uq;
     const char *out, *merge, *base, *state, *report;
     int order, patience, window;
-    double min_drop, guard, confident;
+    double min_drop, guard, min_spread, confident;
     bool no_write, all_steps, overwrite;
 };
 
@@ -67,6 +67,15 @@ static const struct cli_option table[] = {
       .help = "stop before a model whose own uncertainty is below R times the merge's, and at a "
               "merge whose answers do not depend on the question; 0 (off) is the default, 0.25 a "
               "good value" },
+    { .name = "min-spread",
+      .value = "R",
+      .set = cli_set_double,
+      .min = 0,
+      .max = 1,
+      .field = FIELD(min_spread),
+      .help = "stop before a merge whose answers spread less over the letters: their entropy over "
+              "all questions is below R times the largest of the steps before; 0 (off) is the "
+              "default, 0.85 a good value" },
     { .name = "confident",
       .value = "ALPHA",
       .set = set_alpha,
@@ -140,6 +149,7 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
         .min_drop = o->min_drop,
         .patience = o->patience,
         .guard = o->guard,
+        .min_spread = o->min_spread,
         .confident = o->confident,
         .window = o->window,
         .state_path = o->state,

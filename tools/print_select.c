@@ -65,6 +65,7 @@ void print_select(FILE *out, const json_t *r, unsigned flags)
     if (json_is_integer(stop))
         fprintf(out, "stopped at    step %lld%s\n", (long long) json_integer_value(stop),
                 strcmp(by, "guard") == 0      ? ", by the guard"
+                : strcmp(by, "spread") == 0   ? ", whose answers spread too little over the letters"
                 : strcmp(by, "collapse") == 0 ? ", whose answers do not depend on the question"
                                               : "");
     else

@@ -23,9 +23,10 @@ RULES = {
     "patience": ["--patience", "1"],
     "min-drop": ["--min-drop", "0.002"],
     "guard, patience": ["--guard", "0.25", "--patience", "1"],
+    "spread": ["--min-spread", "0.85"],
+    "guard, spread": ["--guard", "0.25", "--min-spread", "0.85"],
+    "spread, patience": ["--min-spread", "0.85", "--patience", "1"],
 }
-COLUMNS = [*RULES, "spread"]
-SPREAD = 0.85  # of a rule that select does not have
 
 
 def run(program, *args):
@@ -76,8 +77,8 @@ def accuracies(options, recipes, scores, scratch):
 def select(options, models, flags):
     paths = [os.path.join(options.zoo, "models", name) for name in models]
     return run(options.program, "select", *paths, "--data", *data_of(options.zoo), "--samples",
-               str(options.samples), "--no-write", "--state", options.state, "--threads",
-               str(options.threads), *flags)
+               str(options.samples), "--seed", str(options.data_seed), "--order", options.order,
+               "--no-write", "--state", options.state, "--threads", str(options.threads), *flags)
 
 
 def choice(result, n, stop):
@@ -94,17 +95,6 @@ def choice(result, n, stop):
     }
 
 
-def spread(result):
-    """The paper's stop, or the first step whose answers spread less over the letters: their entropy
-    over all questions is below SPREAD times the largest so far."""
-    most = 0
-    for step in result["steps"]:
-        if step["answer_entropy"] < SPREAD * most and step["step"] != result["stopped_at"]:
-            return choice(result, step["step"] - 1, step["step"])
-        most = max(most, step["answer_entropy"])
-    return choice(result, len(result["selected"]), result["stopped_at"])
-
-
 def study_case(options, case, scores, scratch):
     """Add the rules that the case has not been studied under."""
     rules = case["rules"]
@@ -113,8 +103,6 @@ def study_case(options, case, scores, scratch):
             result = select(options, case["models"], flags)
             case["order"] = result["order"]
             rules[rule] = choice(result, len(result["selected"]), result["stopped_at"])
-    if "spread" not in rules:
-        rules["spread"] = spread(select(options, case["models"], RULES["paper"]))
     accuracies(options, [r["recipe"] for r in rules.values()], scores, scratch)
     for r in rules.values():
         r["accuracy"] = scores[r["recipe"]]
@@ -127,10 +115,10 @@ def cell(rule):
 
 def table(cases):
     """Accuracy in percent · models taken, where it stopped · records asked for the steps."""
-    lines = ["| models, most uncertain first | " + " | ".join(COLUMNS) + " |",
-             "|---" * (1 + len(COLUMNS)) + "|"]
+    lines = ["| models, most uncertain first | " + " | ".join(RULES) + " |",
+             "|---" * (1 + len(RULES)) + "|"]
     for case in cases:
-        cells = " | ".join(cell(case["rules"][r]) for r in COLUMNS)
+        cells = " | ".join(cell(case["rules"][r]) for r in RULES)
         lines.append(f"| {', '.join(case['order'])} | {cells} |")
     return "\n".join(lines)
 
@@ -138,7 +126,7 @@ def table(cases):
 def summary(cases):
     lines = ["| rule | mean accuracy | mean against the paper's | worst against it | better, worse "
              "by more than 2 points | samples |", "|---|---:|---:|---:|---:|---:|"]
-    for rule in COLUMNS:
+    for rule in RULES:
         score = [100 * c["rules"][rule]["accuracy"] for c in cases]
         gain = [s - 100 * c["rules"]["paper"]["accuracy"] for s, c in zip(score, cases)]
         lines.append(
@@ -157,6 +145,8 @@ def main():
     parser.add_argument("--subsets", type=int, default=20)
     parser.add_argument("--size", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1, help="of the subsets")
+    parser.add_argument("--data-seed", type=int, default=0, help="of records and perturbations")
+    parser.add_argument("--order", default="uq-desc", help="as select's")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
     options.state = options.out + ".state"

@@ -13,13 +13,14 @@ static void judge(struct uqm_algorithm_result *result, const struct uqm_algorith
                   size_t t, int *n_failed)
 {
     struct uqm_algorithm_step *now = &result->steps[t - 1];
-    const bool refused = params->guards && now->collapsed && result->best > 0;
-    now->improved = !refused && now->drop > params->min_drop;
+    const bool collapsed = params->guards && now->collapsed && result->best > 0;
+    const bool narrowed = now->narrowed && result->best > 0;
+    now->improved = !collapsed && !narrowed && now->drop > params->min_drop;
     if (now->improved) {
         result->best = t;
         *n_failed = 0;
-    } else if (refused) {
-        stop(result, t, UQM_STOP_COLLAPSE);
+    } else if (collapsed || narrowed) {
+        stop(result, t, collapsed ? UQM_STOP_COLLAPSE : UQM_STOP_SPREAD);
     } else if (++*n_failed > params->patience) {
         stop(result, t, UQM_STOP_VALUE);
     }

@@ -16,6 +16,8 @@ struct uqm_algorithm_step {
     double drop;    /* by which it lies below the best step's; +Inf where that is none, NaN where
                        the step has no value */
     bool collapsed; /* the answers hardly depend on the question */
+    bool narrowed;  /* its answers spread too little over the letters: it is not taken, unless there
+                       is nothing before it */
     bool improved;  /* it became the best; never after the stop. Set by the algorithm */
 };
 
@@ -34,7 +36,13 @@ struct uqm_algorithm_params {
     bool (*guards)(void *ctx, size_t t, size_t best);
 };
 
-enum uqm_stop { UQM_STOP_NONE, UQM_STOP_VALUE, UQM_STOP_GUARD, UQM_STOP_COLLAPSE };
+enum uqm_stop {
+    UQM_STOP_NONE,
+    UQM_STOP_VALUE,
+    UQM_STOP_GUARD,
+    UQM_STOP_COLLAPSE,
+    UQM_STOP_SPREAD,
+};
 
 struct uqm_algorithm_result {
     struct uqm_algorithm_step *steps; /* room for n; the caller's */

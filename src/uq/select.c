@@ -72,11 +72,43 @@ static bool guards(void *ctx, size_t t, size_t best)
     return true;
 }
 
+/* How the answers of step t spread over the letters, and the most that any step before it did. */
+static double spread_of(const struct uqm_select *s, size_t t)
+{
+    return uqm_measure_answer_entropy(&s->steps[t - 1].measure);
+}
+
+static double most_spread(const struct uqm_select *s, size_t t)
+{
+    double most = 0;
+    for (size_t i = 1; i < t; i++)
+        most = fmax(most, spread_of(s, i));
+    return most;
+}
+
+/* Whether --min-spread refuses step t. A race may have asked only few of its records, whose answers
+ * spread less than those of all: then the rest is asked first. */
+static int look_at_spread(struct uqm_algorithm_step *out, struct uqm_select *s, size_t t,
+                          struct uqm_err *err)
+{
+    const double bound = s->params->min_spread * most_spread(s, t);
+    int ret = UQM_OK;
+    if (spread_of(s, t) < bound && s->steps[t - 1].decided)
+        ret = uqm_select_race_on(s, t, err);
+    out->narrowed = ret == UQM_OK && spread_of(s, t) < bound;
+    if (out->narrowed)
+        uqm_log(&s->call.env, UQM_LOG_INFO,
+                "step %zu: the entropy of its answers over all questions is %.3f, below %g of the "
+                "largest before, %.3f",
+                t, spread_of(s, t), s->params->min_spread, most_spread(s, t));
+    return ret;
+}
+
 /* What may be wrong with a step that looks good. */
 static int warn_of_step(const struct uqm_select *s, size_t t, size_t best,
                         const struct uqm_algorithm_step *now, struct uqm_err *err)
 {
-    const double entropy = uqm_measure_answer_entropy(&s->steps[t - 1].measure);
+    const double entropy = spread_of(s, t), most = most_spread(s, t);
     int ret = UQM_OK;
     if (now->collapsed)
         ret = uqm_warn(&s->call.env, err,
@@ -84,6 +116,12 @@ static int warn_of_step(const struct uqm_select *s, size_t t, size_t best,
                        "(entropy of its answers over all questions %.3f); its uncertainty says "
                        "nothing",
                        t, s->ordered_names[t - 1], entropy);
+    else if (entropy < UQM_NARROW_BELOW * most)
+        ret = uqm_warn(&s->call.env, err,
+                       "step %zu (+ %s): the merge's answers spread less over the letters than "
+                       "before (entropy over all questions %.3f, at most %.3f): it may have become "
+                       "over-confident; --min-spread %g stops before it",
+                       t, s->ordered_names[t - 1], entropy, most, UQM_NARROW_BELOW);
     if (ret < 0 || best == 0)
         return ret;
     const double own = own_uncertainty(s, t), merge = s->steps[best - 1].measure.model.mean;
@@ -140,6 +178,8 @@ static int step(void *ctx, struct uqm_algorithm_step *out, size_t t, size_t best
     struct uqm_select *s = ctx;
     struct uqm_select_step *now = &s->steps[t - 1];
     int ret = measure_step(s, t, best, err);
+    if (ret == UQM_OK)
+        ret = look_at_spread(out, s, t, err);
     if (ret < 0)
         return ret;
     fill_step(out, s, t, best);

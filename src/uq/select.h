@@ -8,6 +8,8 @@
 
 /* A model whose own uncertainty is below this times the current merge's is warned of. */
 #define UQM_OVERCONFIDENT_BELOW 0.25
+/* So is a step whose answers' entropy is below this times the largest before it. */
+#define UQM_NARROW_BELOW 0.85
 
 struct uqm_select_step {
     struct uqm_measure measure;
@@ -64,6 +66,8 @@ int uqm_select_keep(struct uqm_select *s, struct uqm_call *call, size_t t,
                     const struct uqm_measure *m, struct uqm_err *err);
 /* Race step t against the best. Both measures grow as far as it takes. */
 int uqm_select_race(struct uqm_select *s, size_t t, size_t best, struct uqm_err *err);
+/* Ask a raced step what is left of its records. */
+int uqm_select_race_on(struct uqm_select *s, size_t t, struct uqm_err *err);
 /* The measure of a single model, all records. */
 int uqm_select_model(struct uqm_measure *m, struct uqm_select *s, struct uqm_call *call, size_t i,
                      struct uqm_err *err);

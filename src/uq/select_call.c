@@ -20,6 +20,9 @@ static int check_stop(const struct uqm_select_params *p, struct uqm_err *err)
         return uqm_fail(err, UQM_ERR_ARG, "--min-drop and --patience may not be negative");
     if (!(p->guard >= 0 && p->guard <= 1))
         return uqm_fail(err, UQM_ERR_ARG, "--guard %g: give a share from 0 (off) to 1", p->guard);
+    if (!(p->min_spread >= 0 && p->min_spread <= 1))
+        return uqm_fail(err, UQM_ERR_ARG, "--min-spread %g: give a share from 0 (off) to 1",
+                        p->min_spread);
     if (!(p->confident >= 0 && p->confident < 1))
         return uqm_fail(err, UQM_ERR_ARG, "--confident %g: give a level in (0, 1)", p->confident);
     if (p->confident > 0 && (by_accuracy || p->uq.method == UQM_UQ_CONFORMAL))

@@ -12,12 +12,13 @@ static json_t *config_json(const struct uqm_select *s)
     const struct uqm_select_params *p = s->params;
     json_t *config = uqm_survey_config(&s->call.survey);
     const bool conformal = s->call.kind == UQM_MEASURE_CONFORMAL;
-    json_t *more = json_pack("{s:s, s:s, s:s, s:s?, s:f, s:i, s:f, s:o, s:i}", "method",
-                             conformal ? "cp" : "perturb", "order", order_names[p->order], "merge",
-                             p->merge ? p->merge : "linear", "base", p->base_dir, "min_drop",
-                             p->min_drop, "patience", p->patience, "guard", p->guard, "confident",
-                             p->confident > 0 ? json_real(p->confident) : json_null(), "window",
-                             p->window > 1 ? p->window : 1);
+    json_t *more =
+        json_pack("{s:s, s:s, s:s, s:s?, s:f, s:i, s:f, s:f, s:o, s:i}", "method",
+                  conformal ? "cp" : "perturb", "order", order_names[p->order], "merge",
+                  p->merge ? p->merge : "linear", "base", p->base_dir, "min_drop", p->min_drop,
+                  "patience", p->patience, "guard", p->guard, "min_spread", p->min_spread,
+                  "confident", p->confident > 0 ? json_real(p->confident) : json_null(), "window",
+                  p->window > 1 ? p->window : 1);
     if (more)
         json_object_update(config, more);
     json_decref(more);
@@ -98,7 +99,7 @@ static json_t *models_json(const struct uqm_select *s)
 
 static json_t *stop_json(const struct uqm_select *s)
 {
-    static const char *const words[] = { NULL, "uq", "guard", "collapse" };
+    static const char *const words[] = { NULL, "uq", "guard", "collapse", "spread" };
     const char *word = words[s->result.stop];
     if (s->result.stop == UQM_STOP_VALUE && s->wants_accuracy)
         word = "accuracy";

@@ -197,6 +197,13 @@ static int begin_race(struct uqm_select *s, size_t t, struct uqm_err *err)
     return UQM_OK;
 }
 
+int uqm_select_race_on(struct uqm_select *s, size_t t, struct uqm_err *err)
+{
+    int ret = extend(s, t, UQM_RACE_LOOKS - 1, err);
+    s->steps[t - 1].decided = ret == UQM_OK && !is_whole(&s->steps[t - 1].measure, &s->call);
+    return ret;
+}
+
 int uqm_select_race(struct uqm_select *s, size_t t, size_t best, struct uqm_err *err)
 {
     struct uqm_select_step *now = &s->steps[t - 1];

@@ -71,6 +71,8 @@ refuses 1 'did you mean ties' 'an unknown merge method is refused' \
     select m --data d --no-write --merge tiez
 refuses 2 '--guard: 2 is not within' 'a guard above one is refused' \
     select m --data d --no-write --guard 2
+refuses 2 '--min-spread: -1 is not within' 'a spread below nothing is refused' \
+    select m --data d --no-write --min-spread -1
 refuses 2 '--confident: 1 is not above 0 and below 1' 'certainty is refused' \
     select m --data d --no-write --confident 1
 refuses 2 '--window: 0 is less than 1' 'a window of nothing is refused' \

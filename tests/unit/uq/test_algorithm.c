@@ -6,7 +6,7 @@
 struct script {
     const double *u;
     size_t n_asked, fail_at, last_best;
-    size_t guarded, collapsed; /* steps; 0: none */
+    size_t guarded, collapsed, narrowed; /* steps; 0: none */
 };
 
 static int follow(void *ctx, struct uqm_algorithm_step *step, size_t t, size_t best,
@@ -23,6 +23,7 @@ static int follow(void *ctx, struct uqm_algorithm_step *step, size_t t, size_t b
     step->drop = best ? s->u[best - 1] - s->u[t - 1]
                       : s->u[t - 1] - s->u[t - 1] + (double) INFINITY; /* NaN stays NaN */
     step->collapsed = t == s->collapsed;
+    step->narrowed = t == s->narrowed;
     return UQM_OK;
 }
 
@@ -156,6 +157,46 @@ static void a_guarded_run_does_not_take_a_collapsed_step_but_the_first(void **st
     }
 }
 
+static void a_step_with_too_little_spread_is_not_taken_but_the_first(void **state)
+{
+    (void) state;
+    const double u[4] = { 5, 4, 3, 2 };
+    struct uqm_algorithm_result r = { .steps = steps };
+    struct uqm_err err = { 0 };
+    for (size_t narrowed = 1; narrowed <= 3; narrowed++) {
+        struct script s = { .u = u, .narrowed = narrowed };
+        const struct uqm_algorithm_params params = { .n = 4, .patience = 2 };
+        assert_ok(uqm_algorithm_run(&r, &params, follow, &s, &err), err);
+        assert_int_equal(s.n_asked, narrowed > 1 ? narrowed : 4);
+        assert_int_equal(r.best, narrowed > 1 ? narrowed - 1 : 4);
+        assert_int_equal(r.stopped_at, narrowed > 1 ? narrowed : 0);
+        assert_int_equal(r.stop, narrowed > 1 ? UQM_STOP_SPREAD : UQM_STOP_NONE);
+        assert_int_equal(steps[narrowed - 1].improved, narrowed == 1);
+    }
+}
+
+static void the_guard_comes_before_the_spread_and_the_collapse_too(void **state)
+{
+    (void) state;
+    const double u[3] = { 5, 4, 3 };
+    struct uqm_algorithm_result r = { .steps = steps };
+    struct uqm_err err = { 0 };
+    const struct uqm_algorithm_params params = { .n = 3, .guards = guard };
+    struct script s = { .u = u, .guarded = 2, .narrowed = 2 };
+    assert_ok(uqm_algorithm_run(&r, &params, follow, &s, &err), err);
+    assert_int_equal(s.n_asked, 1);
+    assert_int_equal(r.stop, UQM_STOP_GUARD);
+
+    s = (struct script){ .u = u, .guarded = 3, .narrowed = 2 };
+    assert_ok(uqm_algorithm_run(&r, &params, follow, &s, &err), err);
+    assert_int_equal(r.stop, UQM_STOP_SPREAD);
+    assert_int_equal(r.best, 1);
+
+    s = (struct script){ .u = u, .collapsed = 2, .narrowed = 2 };
+    assert_ok(uqm_algorithm_run(&r, &params, follow, &s, &err), err);
+    assert_int_equal(r.stop, UQM_STOP_COLLAPSE);
+}
+
 static void a_failing_step_ends_it_with_its_error(void **state)
 {
     (void) state;
@@ -195,6 +236,8 @@ int main(void)
         cmocka_unit_test(all_steps_shows_the_curve_and_keeps_the_choice),
         cmocka_unit_test(a_guard_stops_before_a_step_is_asked_for),
         cmocka_unit_test(a_guarded_run_does_not_take_a_collapsed_step_but_the_first),
+        cmocka_unit_test(a_step_with_too_little_spread_is_not_taken_but_the_first),
+        cmocka_unit_test(the_guard_comes_before_the_spread_and_the_collapse_too),
         cmocka_unit_test(a_failing_step_ends_it_with_its_error),
         cmocka_unit_test(the_order_is_stable_and_ends_with_what_has_no_value),
     };

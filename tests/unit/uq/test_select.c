@@ -297,6 +297,46 @@ static void a_guard_stops_before_a_model_that_is_far_too_sure(void **state)
     json_decref(root);
 }
 
+static double entropy_of_step(const json_t *root, size_t t)
+{
+    const json_t *step = json_array_get(json_object_get(root, "steps"), t - 1);
+    return json_number_value(json_object_get(step, "answer_entropy"));
+}
+
+static void a_step_whose_answers_spread_too_little_is_not_taken(void **state)
+{
+    (void) state;
+    struct uqm_select_params p = params_for(NULL);
+    p.no_write = true;
+    p.patience = 9;
+    p.state_path = in_workdir("spread.json"); /* everything is measured once */
+    json_t *root = run(&p);
+    const double most = fmax(entropy_of_step(root, 1), entropy_of_step(root, 2));
+    const double share = entropy_of_step(root, 3) / most; /* with textcap, which always says A */
+    const json_t *config = json_object_get(root, "config");
+    assert_true(share < 0.999 && share > 0.1);
+    assert_true(json_number_value(json_object_get(config, "min_spread")) == 0);
+    json_decref(root);
+
+    for (int refused = 0; refused < 2; refused++) {
+        p = params_for(NULL);
+        p.no_write = true;
+        p.patience = 9;
+        p.state_path = in_workdir("spread.json");
+        p.min_spread = share + (refused ? 1e-9 : -1e-9);
+        root = run(&p);
+        const json_t *by = json_object_get(root, "stopped_by");
+        assert_int_equal(watch.n_stages, 0);
+        assert_int_equal(json_array_size(json_object_get(root, "steps")), 3);
+        assert_int_equal(json_integer_value(json_object_get(root, "stopped_at")), refused ? 3 : 0);
+        if (refused)
+            assert_string_equal(json_string_value(by), "spread");
+        else
+            assert_true(json_is_null(by));
+        json_decref(root);
+    }
+}
+
 static void a_first_model_that_always_says_one_letter_is_warned_of(void **state)
 {
     (void) state;
@@ -352,6 +392,26 @@ static void a_race_asks_fewer_records_and_chooses_the_same(void **state)
     assert_true(json_equal(again, roots[1]));
     json_decref(again);
     json_decref(roots[1]);
+}
+
+static void a_raced_step_is_asked_in_full_before_its_spread_refuses_it(void **state)
+{
+    (void) state;
+    struct uqm_select_params p = params_for(NULL);
+    p.no_write = true;
+    p.uq.questions.sample_count = 48;
+    p.uq.repeats = 2;
+    p.confident = 0.05;
+    p.patience = 9;
+    p.min_spread = 1;
+    p.state_path = in_workdir("race.json"); /* goes on from the races of the test before */
+    json_t *root = run(&p);
+    const size_t stop = (size_t) json_integer_value(json_object_get(root, "stopped_at"));
+    assert_string_equal(json_string_value(json_object_get(root, "stopped_by")), "spread");
+    const json_t *step = json_array_get(json_object_get(root, "steps"), stop - 1);
+    assert_int_equal(json_integer_value(json_object_get(step, "samples")), 96);
+    assert_false(json_is_true(json_object_get(step, "decided_early")));
+    json_decref(root);
 }
 
 static void an_order_by_accuracy_is_guided_by_accuracy(void **state)
@@ -493,6 +553,9 @@ static void what_cannot_be_selected_is_refused_before_anything_is_asked(void **s
     p = params_for(in_workdir("no"));
     p.guard = 1.5;
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--guard");
+    p = params_for(in_workdir("no"));
+    p.min_spread = (double) NAN;
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--min-spread");
     p = params_for(in_workdir("no"));
     p.confident = 0.05;
     p.order = UQM_ORDER_ACCURACY_ASC;
@@ -650,8 +713,10 @@ int main(void)
         cmocka_unit_test(the_order_can_be_asked_for),
         cmocka_unit_test(any_method_merges_and_the_steps_recipe_gives_the_written_bytes),
         cmocka_unit_test(a_guard_stops_before_a_model_that_is_far_too_sure),
+        cmocka_unit_test(a_step_whose_answers_spread_too_little_is_not_taken),
         cmocka_unit_test(a_first_model_that_always_says_one_letter_is_warned_of),
         cmocka_unit_test(a_race_asks_fewer_records_and_chooses_the_same),
+        cmocka_unit_test(a_raced_step_is_asked_in_full_before_its_spread_refuses_it),
         cmocka_unit_test(an_order_by_accuracy_is_guided_by_accuracy),
         cmocka_unit_test(conformal_sets_can_guide_it_too),
         cmocka_unit_test(a_sweep_reads_each_model_once_and_changes_no_bit),
