@@ -2,13 +2,17 @@
  * Drives a fuzz target without libFuzzer: every file of a corpus, then inputs made from them by a
  * seeded mutator, so that any compiler's build runs the same ones.
  *
- *     fuzz_X CORPUS [N_MUTATED [SEED]]
+ *     fuzz_X CORPUS [N_MUTATED | SECONDSs [SEED]]
+ *
+ * With a time instead of a number the seed is the clock's, and is printed.
  *
  * An input that makes the target abort is left in fuzz-X.crash of the working folder.
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/fuzz/fuzz.h"
@@ -174,9 +178,11 @@ static size_t mutate_once(uint8_t *bytes, size_t n)
     }
 }
 
-static void run_mutated(unsigned long count)
+/* Until there are `count` of them, or it is `end`, in seconds. Returns how many. */
+static unsigned long run_mutated(unsigned long count, time_t end)
 {
-    for (unsigned long i = 0; i < count; i++) {
+    unsigned long i;
+    for (i = 0; i < count && (end == 0 || time(NULL) < end); i++) {
         const struct input *from = &corpus[below(n_corpus)];
         uint8_t *work = malloc(MAX_BYTES);
         if (!work)
@@ -193,12 +199,13 @@ static void run_mutated(unsigned long count)
         run(exact, n);
         free(exact);
     }
+    return i;
 }
 
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: %s CORPUS [N_MUTATED [SEED]]\n", argv[0]);
+        fprintf(stderr, "usage: %s CORPUS [N_MUTATED | SECONDSs [SEED]]\n", argv[0]);
         return 2;
     }
     const char *base = strrchr(argv[0], '/');
@@ -214,10 +221,16 @@ int main(int argc, char **argv)
     run(NULL, 0);
     for (size_t i = 0; i < n_corpus; i++)
         run(corpus[i].bytes, corpus[i].n);
-    const unsigned long n_mutated = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
-    random_state = argc > 3 ? strtoul(argv[3], NULL, 10) : 1;
-    run_mutated(n_mutated);
-    printf("%zu files, %lu made from them: no finding\n", n_corpus, n_mutated);
+    char *unit = NULL;
+    const time_t now = time(NULL);
+    unsigned long n = argc > 2 ? strtoul(argv[2], &unit, 10) : 0;
+    const bool timed = unit && *unit == 's';
+    random_state = argc > 3 ? strtoul(argv[3], NULL, 10) : timed ? (uint64_t) now : 1;
+    if (timed)
+        printf("seed %llu\n", (unsigned long long) random_state);
+    fflush(stdout);
+    n = timed ? run_mutated(ULONG_MAX, now + (time_t) n) : run_mutated(n, 0);
+    printf("%zu files, %lu made from them: no finding\n", n_corpus, n);
     for (size_t i = 0; i < n_corpus; i++)
         free(corpus[i].bytes);
     return 0;
