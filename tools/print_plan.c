@@ -148,18 +148,26 @@ static void print_fates(FILE *out, const json_t *fates)
     fputc('\n', out);
 }
 
-static void print_one(FILE *out, const json_t *r)
+static void print_totals(FILE *out, const json_t *r)
+{
+    line_bytes(out, "to read", r, "bytes_read");
+    line_bytes(out, "to write", r, "bytes_write");
+    line_bytes(out, "memory", r, "peak_memory");
+    line_bytes(out, "disk needed", r, "disk_needed");
+    line_bytes(out, "disk free", r, "disk_free");
+}
+
+static void print_one(FILE *out, const json_t *r, bool alone)
 {
     line(out, "to", get_text(r, "out"));
     line(out, "method", get_text(r, "method"));
     line(out, "numerics", get_text(r, "numerics"));
     print_fates(out, json_object_get(r, "tensors_by_fate"));
     fprintf(out, "%-14s%llu\n", "passes", (unsigned long long) get_count(r, "passes"));
-    line_bytes(out, "to read", r, "bytes_read");
-    line_bytes(out, "to write", r, "bytes_write");
-    line_bytes(out, "memory", r, "peak_memory");
-    line_bytes(out, "disk needed", r, "disk_needed");
-    line_bytes(out, "disk free", r, "disk_free");
+    if (alone)
+        print_totals(out, r);
+    else
+        line_bytes(out, "to write", r, "bytes_write");
     print_parts(out, json_object_get(r, "parts"));
     print_parameters(out, json_object_get(r, "parameters"), json_object_get(r, "inputs"));
     print_inputs(out, json_object_get(r, "inputs"));
@@ -173,9 +181,13 @@ void print_plan(FILE *out, const json_t *r, unsigned flags)
     size_t i;
     (void) flags;
     json_array_foreach (outputs, i, one) {
-        print_one(out, one);
+        print_one(out, one, false);
         fputc('\n', out);
     }
-    if (!outputs)
-        print_one(out, r);
+    if (outputs) {
+        fputs("all together, what several read read once\n", out);
+        print_totals(out, r);
+    } else {
+        print_one(out, r, true);
+    }
 }

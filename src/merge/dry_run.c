@@ -1,7 +1,10 @@
 #include "src/merge/dry_run.h"
 
+#include <stdlib.h>
+
 #include "src/base/checked.h"
 #include "src/merge/plan_json.h"
+#include "src/merge/read_steps.h"
 #include "src/merge/writer.h"
 
 /* What happens to a part: how many tensors and bytes are written, and how they come about. */
@@ -102,56 +105,119 @@ static json_t *describe_shards(const struct uqm_write_plan *plan)
     return list;
 }
 
-static json_t *describe(const struct uqm_writer *w, uint64_t read_bytes, uint64_t needed,
-                        uint64_t available)
+static uint64_t bytes_to_write(const struct uqm_writer *w)
+{
+    uint64_t n = uqm_writer_copied_bytes(w);
+    for (size_t s = 0; s < w->plan.n_shards; s++)
+        n += w->plan.shards[s].n_bytes;
+    return n;
+}
+
+/* Of one output: what it takes of the run's memory, and reads, shared or not. */
+static json_t *describe(const struct uqm_writer *w, uint64_t needed, uint64_t available)
 {
     const struct uqm_recipe_source *rs = w->rs;
-    uint64_t write_bytes = 0;
-    for (size_t s = 0; s < w->plan.n_shards; s++)
-        write_bytes += w->plan.shards[s].n_bytes;
     uint64_t memory = w->plan.stream_bytes + w->plan.sink_bytes + w->plan.report_bytes;
+    uint64_t read = w->plan.read_bytes + uqm_input_hash_left(w->hash) + rs->digested_bytes;
     return json_pack(
         "{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "out",
         w->params->out_dir, "method", rs->recipe->method->name, "numerics",
         rs->numerics == UQM_NUMERICS_MERGEKIT ? "mergekit" : "accurate", "parameters",
         uqm_plan_parameters_json(rs), "tensors", (json_int_t) w->plan.n_order, "bytes_read",
-        (json_int_t) read_bytes, "bytes_write",
-        (json_int_t) (write_bytes + uqm_writer_copied_bytes(w)), "passes",
+        (json_int_t) read, "bytes_write", (json_int_t) bytes_to_write(w), "passes",
         (json_int_t) w->plan.n_passes, "peak_memory", (json_int_t) memory, "disk_needed",
         (json_int_t) needed, "disk_free", (json_int_t) available, "parts", describe_parts(rs),
         "tensors_by_fate", describe_fates(rs), "inputs", describe_inputs(rs), "shards",
         describe_shards(&w->plan), "output", uqm_plan_tensors_json(rs));
 }
 
-int uqm_merge_dry_run(json_t **result, struct uqm_env *env, struct uqm_source *source,
-                      const struct uqm_recipe *recipe, const struct uqm_write_params *params,
-                      struct uqm_err *err)
+static int plan_one(json_t **out, struct uqm_writer *w, struct uqm_err *err)
 {
     uint64_t needed = 0, available = 0;
-    struct uqm_writer w = {
-        .env = env, .rs = uqm_recipe_source_of(source), .recipe = recipe, .params = params
-    };
-    const struct uqm_publish_params publish = uqm_writer_publish_params(params, NULL);
-    w.rs->states_once = true; /* as the writer does */
-    int ret = uqm_write_plan_layout(&w.plan, w.rs, params, err);
-    if (ret == UQM_OK)
-        ret = uqm_writers_divide_memory(&w, 1, err);
-    if (ret == UQM_OK)
-        ret = uqm_writer_check_target(w.rs, params->out_dir, err);
+    const struct uqm_publish_params publish = uqm_writer_publish_params(w->params, NULL);
+    int ret = uqm_writer_check_target(w->rs, w->params->out_dir, err);
     if (ret == UQM_OK)
         ret = uqm_publish_check(&publish, err);
     if (ret == UQM_OK)
-        ret = uqm_writer_disk(&needed, &available, &w, err);
+        ret = uqm_writers_disk(&needed, &available, w, 1, err);
     if (ret == UQM_OK)
-        ret = uqm_input_hash_create(&w.hash, w.rs, &w.plan, NULL, err);
-    if (ret == UQM_OK) {
-        uint64_t read = w.plan.read_bytes + uqm_input_hash_left(w.hash) + w.rs->digested_bytes;
-        *result = describe(&w, read, needed, available);
-        if (!*result)
-            ret = uqm_writer_no_memory(&w, err);
+        ret = uqm_input_hash_create(&w->hash, w->rs, &w->plan, NULL, err);
+    if (ret == UQM_OK && !(*out = describe(w, needed, available)))
+        ret = uqm_writer_no_memory(w, err);
+    return ret;
+}
+
+/* Of all outputs together: what several read is read once, and they share their buffers. */
+static int describe_all(json_t **out, struct uqm_writer *w, size_t n, struct uqm_err *err)
+{
+    uint64_t read, written = 0, memory = w[0].plan.share_bytes, needed = 0, available = 0;
+    int ret = uqm_writers_read_bytes(&read, w, n, err);
+    if (ret == UQM_OK)
+        ret = uqm_writers_disk(&needed, &available, w, n, err);
+    for (size_t i = 0; i < n && ret == UQM_OK; i++) {
+        for (size_t j = 0; j < i; j++)
+            uqm_input_hash_borrow(w[i].hash, w[j].hash);
+        read += uqm_input_hash_left(w[i].hash) + w[i].rs->digested_bytes;
+        written += bytes_to_write(&w[i]);
+        memory += w[i].plan.sink_bytes + w[i].plan.report_bytes;
+        memory += n == 1 ? w[i].plan.stream_bytes
+                         : uqm_merge_stream_own_memory(w[i].rs, w[i].plan.tile_bytes);
     }
-    uqm_input_hash_destroy(&w.hash);
-    uqm_write_plan_finish(&w.plan);
-    uqm_arena_finish(&w.arena);
+    if (ret == UQM_OK)
+        *out = json_pack("{s:I, s:I, s:I, s:I, s:I}", "bytes_read", (json_int_t) read,
+                         "bytes_write", (json_int_t) written, "peak_memory", (json_int_t) memory,
+                         "disk_needed", (json_int_t) needed, "disk_free", (json_int_t) available);
+    return ret == UQM_OK && !*out ? uqm_writer_no_memory(&w[0], err) : ret;
+}
+
+static int plan_all(json_t **result, struct uqm_writer *w, size_t n, bool as_list,
+                    struct uqm_err *err)
+{
+    json_t *list = json_array(), *one;
+    int ret = list ? UQM_OK : uqm_writer_no_memory(&w[0], err);
+    for (size_t i = 0; i < n && ret == UQM_OK; i++)
+        ret = uqm_write_plan_layout(&w[i].plan, w[i].rs, w[i].params, err);
+    if (ret == UQM_OK)
+        ret = uqm_writers_divide_memory(w, n, err);
+    for (size_t i = 0; i < n && ret == UQM_OK; i++) {
+        ret = plan_one(&one, &w[i], err);
+        if (ret == UQM_OK && json_array_append_new(list, one) != 0)
+            ret = uqm_writer_no_memory(&w[i], err);
+    }
+    if (ret == UQM_OK && !as_list)
+        *result = json_incref(json_array_get(list, 0));
+    else if (ret == UQM_OK)
+        ret = describe_all(result, w, n, err);
+    if (ret == UQM_OK && as_list && json_object_set(*result, "outputs", list) != 0) {
+        json_decref(*result);
+        *result = NULL;
+        ret = uqm_writer_no_memory(&w[0], err);
+    }
+    json_decref(list);
+    return ret;
+}
+
+int uqm_merge_dry_run(json_t **result, struct uqm_env *env, const struct uqm_write_job *jobs,
+                      size_t n, bool as_list, struct uqm_err *err)
+{
+    struct uqm_writer *w = calloc(n, sizeof *w);
+    if (!w)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory to plan %zu merges", n);
+    for (size_t i = 0; i < n; i++) {
+        w[i] = (struct uqm_writer){
+            .env = env,
+            .rs = uqm_recipe_source_of(jobs[i].source),
+            .recipe = jobs[i].recipe,
+            .params = &jobs[i].params,
+        };
+        w[i].rs->states_once = true; /* as the writer does */
+    }
+    int ret = plan_all(result, w, n, as_list, err);
+    for (size_t i = n; i-- > 0;) { /* a later one looks at the hashes of an earlier one */
+        uqm_input_hash_destroy(&w[i].hash);
+        uqm_write_plan_finish(&w[i].plan);
+        uqm_arena_finish(&w[i].arena);
+    }
+    free(w);
     return ret;
 }

@@ -4,9 +4,11 @@
 
 #include "src/merge/write.h"
 
-/* Reads and writes nothing beyond what the source's plan has read. *result is the caller's. */
-int uqm_merge_dry_run(json_t **result, struct uqm_env *env, struct uqm_source *source,
-                      const struct uqm_recipe *recipe, const struct uqm_write_params *params,
-                      struct uqm_err *err);
+/*
+ * What uqm_merge_write_many() would do. Reads and writes nothing beyond what the sources' plans
+ * have read. as_list: {"outputs": [...]} and what all take together. *result is the caller's.
+ */
+int uqm_merge_dry_run(json_t **result, struct uqm_env *env, const struct uqm_write_job *jobs,
+                      size_t n, bool as_list, struct uqm_err *err);
 
 #endif

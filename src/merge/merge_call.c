@@ -90,42 +90,43 @@ static struct uqm_write_params write_params(const struct call *c, size_t i)
     };
 }
 
-static int dry_run(json_t **result, struct call *c, struct uqm_err *err)
+static struct uqm_write_job *make_jobs(const struct call *c)
 {
-    json_t *list = json_array();
-    int ret = list ? UQM_OK : no_memory(c, err);
-    for (size_t i = 0; i < c->n && ret == UQM_OK; i++) {
-        json_t *one = NULL;
-        struct uqm_write_params write = write_params(c, i);
-        if (!uqm_is_dir(c->params->out_dir)) /* would be made: what holds for it holds for them */
-            write.out_dir = c->params->out_dir;
-        ret = uqm_merge_dry_run(&one, &c->env, c->jobs[i].source, c->jobs[i].recipe, &write, err);
-        if (ret == UQM_OK && c->jobs[i].out_dir &&
-            json_object_set_new(one, "out", json_string(c->jobs[i].out_dir)) != 0)
-            ret = no_memory(c, err);
-        if (json_array_append_new(list, one) != 0 && ret == UQM_OK)
-            ret = no_memory(c, err);
-    }
-    if (ret == UQM_OK)
-        *result = c->params->recipes.n ? json_pack("{s:O}", "outputs", list)
-                                       : json_incref(json_array_get(list, 0));
-    json_decref(list);
-    return ret == UQM_OK && !*result ? no_memory(c, err) : ret;
-}
-
-static int write_jobs(json_t **result, struct call *c, struct uqm_err *err)
-{
-    struct uqm_threads *threads = NULL;
     struct uqm_write_job *jobs = calloc(c->n, sizeof *jobs);
-    if (!jobs)
-        return no_memory(c, err);
-    for (size_t i = 0; i < c->n; i++)
+    for (size_t i = 0; i < c->n && jobs; i++)
         jobs[i] = (struct uqm_write_job){
             .source = c->jobs[i].source,
             .recipe = c->jobs[i].recipe,
             .params = write_params(c, i),
         };
-    int ret = uqm_threads_create(&threads, c->env.n_threads, err);
+    return jobs;
+}
+
+static int dry_run(json_t **result, struct call *c, struct uqm_err *err)
+{
+    struct uqm_write_job *jobs = make_jobs(c);
+    int ret = jobs ? UQM_OK : no_memory(c, err);
+    for (size_t i = 0; i < c->n && ret == UQM_OK; i++)
+        if (!uqm_is_dir(c->params->out_dir)) /* would be made: what holds for it holds for them */
+            jobs[i].params.out_dir = c->params->out_dir;
+    if (ret == UQM_OK)
+        ret = uqm_merge_dry_run(result, &c->env, jobs, c->n, c->params->recipes.n > 0, err);
+    json_t *outputs = ret == UQM_OK ? json_object_get(*result, "outputs") : NULL;
+    for (size_t i = 0; i < json_array_size(outputs) && ret == UQM_OK; i++)
+        if (json_object_set_new(json_array_get(outputs, i), "out",
+                                json_string(c->jobs[i].out_dir)) != 0)
+            ret = no_memory(c, err);
+    free(jobs);
+    return ret;
+}
+
+static int write_jobs(json_t **result, struct call *c, struct uqm_err *err)
+{
+    struct uqm_threads *threads = NULL;
+    struct uqm_write_job *jobs = make_jobs(c);
+    int ret = jobs ? UQM_OK : no_memory(c, err);
+    if (ret == UQM_OK)
+        ret = uqm_threads_create(&threads, c->env.n_threads, err);
     if (ret == UQM_OK)
         ret = uqm_merge_write_many(result, &c->env, threads, jobs, c->n, c->params->recipes.n > 0,
                                    err);

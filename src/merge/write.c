@@ -69,10 +69,10 @@ struct uqm_publish_params uqm_writer_publish_params(const struct uqm_write_param
 
 /* --- the whole --- */
 
-static int check_disk(const struct uqm_writer *w, struct uqm_err *err)
+static int check_disk(const struct uqm_writer *w, size_t n, struct uqm_err *err)
 {
     uint64_t needed, available;
-    int ret = uqm_writer_disk(&needed, &available, w, err);
+    int ret = uqm_writers_disk(&needed, &available, w, n, err);
     if (ret < 0 || needed <= available)
         return ret;
     return uqm_fail(err, UQM_ERR_IO, "%s: needs %.1f MB on the disk, %.1f MB are free",
@@ -116,8 +116,6 @@ static int begin(struct uqm_writer *w, struct uqm_err *err)
                                       w->params->report, err);
     if (ret == UQM_OK)
         ret = uqm_writer_replay(w, err);
-    if (ret == UQM_OK && !uqm_publish_is_done(w->publish))
-        ret = check_disk(w, err);
     if (ret == UQM_OK && w->n_resumed > 0)
         uqm_log(w->env, UQM_LOG_INFO, "%s: going on from %zu of %zu tensors, left in %s",
                 w->params->out_dir, w->n_resumed, w->plan.n_order, w->dir);
@@ -172,6 +170,8 @@ static int write_all(struct uqm_writer *w, size_t n, struct uqm_share **share, s
         for (size_t j = 0; j < i && ret == UQM_OK; j++)
             uqm_input_hash_borrow(w[i].hash, w[j].hash);
     }
+    if (ret == UQM_OK)
+        ret = check_disk(w, n, err);
     if (ret == UQM_OK && n > 1)
         ret = uqm_writers_share(share, w, n, err);
     if (ret == UQM_OK)

@@ -82,22 +82,31 @@ static uint64_t reserved_bytes(const struct uqm_writer *w, const struct uqm_shar
     return there ? uqm_min_u64((uint64_t) st.st_blocks * 512, shard->n_bytes) : 0;
 }
 
-int uqm_writer_disk(uint64_t *needed, uint64_t *available, const struct uqm_writer *w,
-                    struct uqm_err *err)
+static uint64_t needed_bytes(const struct uqm_writer *w)
+{
+    uint64_t n = SPARE_BYTES + uqm_writer_copied_bytes(w) + 2 * w->recipe->text_len +
+                 w->plan.n_order * (uint64_t) MANIFEST_ENTRY_BYTES;
+    for (size_t s = 0; s < w->plan.n_shards; s++)
+        n += w->plan.shards[s].n_bytes - reserved_bytes(w, &w->plan.shards[s]);
+    return n;
+}
+
+int uqm_writers_disk(uint64_t *needed, uint64_t *available, const struct uqm_writer *writers,
+                     size_t n, struct uqm_err *err)
 {
     struct statvfs fs;
-    char *parent = uqm_path_dir(w->params->out_dir);
+    char *parent = uqm_path_dir(writers[0].params->out_dir);
     if (!parent)
-        return uqm_writer_no_memory(w, err);
+        return uqm_writer_no_memory(&writers[0], err);
     int bad = statvfs(parent, &fs);
     int ret = bad ? uqm_fail_errno(err, "%s", parent) : UQM_OK;
     free(parent);
     if (ret < 0)
         return ret;
     *available = (uint64_t) fs.f_bavail * fs.f_frsize;
-    *needed = SPARE_BYTES + uqm_writer_copied_bytes(w) + 2 * w->recipe->text_len +
-              w->plan.n_order * (uint64_t) MANIFEST_ENTRY_BYTES;
-    for (size_t s = 0; s < w->plan.n_shards; s++)
-        *needed += w->plan.shards[s].n_bytes - reserved_bytes(w, &w->plan.shards[s]);
+    *needed = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!writers[i].publish || !uqm_publish_is_done(writers[i].publish))
+            *needed += needed_bytes(&writers[i]);
     return UQM_OK;
 }

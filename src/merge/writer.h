@@ -68,6 +68,10 @@ int uqm_writer_note(struct uqm_writer *w, const char *name, uint64_t bytes,
 int uqm_writers_divide_memory(struct uqm_writer *writers, size_t n, struct uqm_err *err);
 int uqm_writers_share(struct uqm_share **share, struct uqm_writer *writers, size_t n,
                       struct uqm_err *err);
+/* write_reads.c: what the merges themselves read, tensors and parts of them that several need at
+ * one time counted once; the memory is divided. */
+int uqm_writers_read_bytes(uint64_t *out, const struct uqm_writer *writers, size_t n,
+                           struct uqm_err *err);
 /* write_weights.c: all shards of all merges. */
 int uqm_writers_weights(struct uqm_writer *writers, size_t n, struct uqm_err *err);
 /* write_files.c: index, config.json, tokenizer and its companions, recipe, model card, report. */
@@ -84,9 +88,9 @@ int uqm_writer_sums(struct uqm_writer *w, const char *manifest, size_t len, stru
 /* write_checks.c: that the target is no input's, and that the disk has room. */
 int uqm_writer_check_target(const struct uqm_recipe_source *rs, const char *out_dir,
                             struct uqm_err *err);
-/* *needed and *available bytes on the target's file system; UQM_ERR_IO only when it cannot be
- * asked. */
-int uqm_writer_disk(uint64_t *needed, uint64_t *available, const struct uqm_writer *w,
-                    struct uqm_err *err);
+/* *needed bytes of all that are not done, *available on the first target's file system; UQM_ERR_IO
+ * only when it cannot be asked. */
+int uqm_writers_disk(uint64_t *needed, uint64_t *available, const struct uqm_writer *writers,
+                     size_t n, struct uqm_err *err);
 
 #endif
