@@ -162,7 +162,10 @@ struct uqm_unpack_params {
     const char *out_dir; /* must not exist */
     const char *base;    /* NULL: the base is where the archive says, or beside it */
 };
-/* Restore every file of an archive, each proven by its SHA-256. */
+/*
+ * Restore every file of an archive, each proven by its SHA-256. out_dir appears whole or not at
+ * all; what an interrupted call left beside it the same call goes on from.
+ */
 UQM_API int uqm_unpack(char **json, const struct uqm_unpack_params *params, struct uqm_err *err);
 
 enum uqm_convert_to { UQM_TO_HF, UQM_TO_LLAVA, UQM_TO_GGUF };

@@ -35,7 +35,8 @@ const struct cli_command cmd_unpack = {
     .args = "IN.uqz DIR",
     .summary = "Restore the folder that an archive was packed from, to the byte.",
     .details = "Each file is compared with the SHA-256 that was taken when it was packed; DIR "
-               "appears when all of them agree. It must not exist.",
+               "appears when all of them agree. It must not exist. The same command goes on from "
+               "what an interrupted one has unpacked.",
     .options = table,
     .runs = true,
     .options_bytes = sizeof(struct options),

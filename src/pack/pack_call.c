@@ -9,6 +9,16 @@
 #include "src/pack/pack_call.h"
 #include "src/pack/pack_write.h"
 
+enum { MOST_SECONDS = 5 }; /* between two notes in a journal */
+#define NS_A_SECOND UINT64_C(1000000000)
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t) t.tv_sec * NS_A_SECOND + (uint64_t) t.tv_nsec;
+}
+
 double uqm_pack_seconds_since(const struct timespec *start)
 {
     struct timespec now;
@@ -21,6 +31,23 @@ uint64_t uqm_pack_peak_memory(void)
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     return (uint64_t) usage.ru_maxrss * 1024;
+}
+
+void uqm_pack_pace_set(struct uqm_pack_pace *pace, uint64_t done_bytes)
+{
+    *pace = (struct uqm_pack_pace){ done_bytes, now_ns() };
+}
+
+bool uqm_pack_pace_is_due(const struct uqm_pack_pace *pace, const struct uqm_env *env,
+                          uint64_t done_bytes)
+{
+    return done_bytes - pace->bytes >= env->sync_bytes ||
+           now_ns() - pace->ns >= MOST_SECONDS * NS_A_SECOND;
+}
+
+bool uqm_pack_may_go_on(int ret)
+{
+    return ret == UQM_ERR_INTERRUPTED || ret == UQM_ERR_IO || ret == UQM_ERR_NOMEM;
 }
 
 static int no_memory(const struct uqm_pack_params *params, struct uqm_err *err)
@@ -108,12 +135,6 @@ static int take_size(struct uqm_pack_result *result, const char *path, struct uq
     return UQM_OK;
 }
 
-/* What the same command can go on from. */
-static bool may_go_on(int ret)
-{
-    return ret == UQM_ERR_INTERRUPTED || ret == UQM_ERR_IO || ret == UQM_ERR_NOMEM;
-}
-
 static int write_archive(struct uqm_pack_result *result, const struct uqm_pack_params *params,
                          struct uqm_pack_plan *plan, struct uqm_err *err)
 {
@@ -137,7 +158,7 @@ static int write_archive(struct uqm_pack_result *result, const struct uqm_pack_p
     }
     if (ret == UQM_OK)
         ret = uqm_publish_commit(publish, err);
-    if (may_go_on(ret) && publish)
+    if (uqm_pack_may_go_on(ret) && publish)
         uqm_publish_keep(publish);
     uqm_threads_destroy(&threads);
     uqm_publish_end(&publish);

@@ -5,6 +5,7 @@
 #include "io/sink.h"
 #include "io/stream.h"
 #include "src/archive/block_codec.h"
+#include "src/pack/pack_call.h"
 #include "src/pack/pack_write.h"
 
 /* A block of the plan. */
@@ -41,12 +42,12 @@ struct uqm_pack {
     size_t hash_file; /* files before it are done */
     uint64_t hash_at; /* bytes of it */
     struct uqm_err hash_failure;
-    uint64_t done_bytes, out_bytes;     /* of the plan's files; of the archive */
-    uint64_t n_done;                    /* blocks that are in the archive */
-    uint64_t noted_blocks, noted_bytes; /* blocks in the journal; done_bytes then */
-    uint64_t noted_ns;                  /* when that was */
-    size_t noted_files;                 /* digests in the journal */
-    uint64_t resumed_bytes;             /* done_bytes of earlier runs */
+    uint64_t done_bytes, out_bytes; /* of the plan's files; of the archive */
+    uint64_t n_done;                /* blocks that are in the archive */
+    uint64_t noted_blocks;          /* in the journal */
+    size_t noted_files;             /* digests in the journal */
+    struct uqm_pack_pace pace;
+    uint64_t resumed_bytes; /* done_bytes of earlier runs */
 };
 
 /* Whether `at` is a block, after skipping to the next file that has one. */

@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "src/base/bytes.h"
@@ -25,23 +24,13 @@ enum {
     NOTE_DIGEST = 2,
     BLOCK_BYTES = 8 + 8 + 4 * UQM_ARCHIVE_MAX_PLANES,
     DIGEST_BYTES = 8 + 32 + 32,
-    MOST_SECONDS = 5, /* between two notes */
 };
-#define NS_A_SECOND UINT64_C(1000000000)
 
 /* --- noting --- */
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t) t.tv_sec * NS_A_SECOND + (uint64_t) t.tv_nsec;
-}
-
 bool uqm_pack_is_due(const struct uqm_pack *p)
 {
-    return p->journal && (p->done_bytes - p->noted_bytes >= p->env->sync_bytes ||
-                          now_ns() - p->noted_ns >= MOST_SECONDS * NS_A_SECOND);
+    return p->journal && uqm_pack_pace_is_due(&p->pace, p->env, p->done_bytes);
 }
 
 static void put_block(uint8_t *to, const struct uqm_archive_block *b)
@@ -103,8 +92,7 @@ int uqm_pack_note(struct uqm_pack *p, bool all, struct uqm_err *err)
 {
     const struct uqm_archive_index *ix = &p->plan->index;
     uint64_t on_disk = 0, upto = p->noted_blocks;
-    p->noted_bytes = p->done_bytes;
-    p->noted_ns = now_ns();
+    uqm_pack_pace_set(&p->pace, p->done_bytes);
     if (!p->journal)
         return UQM_OK;
     int ret = uqm_sink_flush(p->sink, all, &on_disk, err);
@@ -287,8 +275,7 @@ int uqm_pack_resume(struct uqm_pack *p, const char *path, uint64_t sink_bytes, s
         return begin(p, path, sink_bytes, err);
     p->resumed_bytes = p->done_bytes;
     p->noted_blocks = p->n_done;
-    p->noted_bytes = p->done_bytes;
-    p->noted_ns = now_ns();
+    uqm_pack_pace_set(&p->pace, p->done_bytes);
     p->hash_file = p->noted_files;
     p->planned = at;
     uqm_log(p->env, UQM_LOG_INFO, "%s: going on after %" PRIu64 " of %" PRIu64 " bytes", path,

@@ -349,11 +349,12 @@ struct stopping {
     uint64_t after_bytes;
 };
 
-/* Interrupts once so many bytes are packed. */
+/* Interrupts once so many bytes are packed, or unpacked. */
 static void stop(void *ctx, const struct uqm_progress *progress)
 {
     struct stopping *s = ctx;
-    if (strcmp(progress->stage, "packing") == 0 && progress->done >= s->after_bytes)
+    if ((strcmp(progress->stage, "packing") == 0 || strcmp(progress->stage, "unpacking") == 0) &&
+        progress->done >= s->after_bytes)
         s->cancel = 1;
 }
 
@@ -413,6 +414,94 @@ static void an_interrupted_pack_goes_on_and_ends_in_the_same_bytes(void **state)
         assert_int_equal(access(in_dir(".parts.uqz.part"), F_OK), -1);
         unlink(in_dir("parts.uqz"));
     }
+}
+
+static int unpack_until(const char *dir, uint64_t after_bytes, json_t **out, struct uqm_err *err)
+{
+    struct stopping s = { .after_bytes = after_bytes };
+    char *text = NULL;
+    const struct uqm_unpack_params params = {
+        .common = { .n_threads = 2,
+                    .memory = 64 << 20,
+                    .sync_bytes = 1 << 20,
+                    .progress = stop,
+                    .ctx = &s,
+                    .cancel = &s.cancel },
+        .archive = in_dir("big.uqz"),
+        .out_dir = dir,
+    };
+    int ret = uqm_unpack(&text, &params, err);
+    *out = parse_result(text);
+    return ret;
+}
+
+/* A bit of what is on the disk is another one than was written. */
+static void flip_at(const char *path, off_t at)
+{
+    uint8_t byte;
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 16;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+static void assert_parts_are_those_of_big(void)
+{
+    static const char *const names[] = { "a.empty", "b.sh", "config.json", "model.safetensors",
+                                         "z.bytes" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_same_file(in_dir("parts/%s", names[i]), in_dir("big/%s", names[i]));
+    struct stat st;
+    assert_int_equal(stat(in_dir("parts/b.sh"), &st), 0);
+    assert_true(st.st_mode & S_IXUSR);
+}
+
+static void an_interrupted_unpack_goes_on_and_ends_in_the_same_bytes(void **state)
+{
+    (void) state;
+    enum { N = 4 << 20 };
+    uint8_t *w = make_weights(UQM_BF16, N, 78, 0.02);
+    put_small_model("big", w, N);
+    put_file(in_dir("big/a.empty"), "", 0);
+    put_file(in_dir("big/b.sh"), w, 2500001);
+    assert_int_equal(chmod(in_dir("big/b.sh"), 0755), 0);
+    put_file(in_dir("big/z.bytes"), w, 3000001);
+    free(w);
+    unlink(in_dir("big.uqz"));
+    pack(in_dir("big"), in_dir("big.uqz"), &plain);
+    static const char *const damaged[] = { NULL, "b.sh", "model.safetensors" };
+    char *dir = strdup(in_dir("parts"));
+    for (int damage = 0; damage < 4; damage++) {
+        struct uqm_err err = { 0 };
+        json_t *result = NULL;
+        unsigned n_stops = 0;
+        int ret;
+        do {
+            uint64_t upto = n_stops < 4 ? (n_stops + 1) * (UINT64_C(11) << 18) : UINT64_MAX;
+            ret = unpack_until(dir, upto, &result, &err);
+            if (ret < 0)
+                assert_int_equal(ret, UQM_ERR_INTERRUPTED);
+            assert_int_equal(access(dir, F_OK), ret < 0 ? -1 : 0);
+            if (ret < 0 && damage == 3) /* what an output was begun from is another one now */
+                assert_int_equal(utimensat(AT_FDCWD, in_dir("big.uqz"), NULL, 0), 0);
+            if (ret < 0 && n_stops == 3 && damage < 3 && damaged[damage])
+                flip_at(in_dir(".parts.part/out/%s", damaged[damage]), 1048577);
+            if (ret < 0)
+                json_decref(result);
+        } while (ret < 0 && n_stops++ < 20);
+        assert_ok(ret, err);
+        assert_int_equal(n_stops, 4);
+        bool resumed = json_is_true(json_object_get(result, "resumed"));
+        /* of model.safetensors, in the middle of which it was stopped, only b.sh is left */
+        assert_int_equal(resumed, damage == 0 || damage == 2);
+        json_decref(result);
+        assert_parts_are_those_of_big();
+        assert_int_equal(access(in_dir(".parts.part"), F_OK), -1);
+        assert_ok(uqm_remove_tree(dir, &err), err);
+    }
+    free(dir);
 }
 
 /* --- reading --- */
@@ -492,6 +581,7 @@ int main(void)
         cmocka_unit_test(a_delta_needs_its_base_and_finds_it),
         cmocka_unit_test(another_base_is_noticed_before_a_wrong_byte_is_handed_out),
         cmocka_unit_test(an_interrupted_pack_goes_on_and_ends_in_the_same_bytes),
+        cmocka_unit_test(an_interrupted_unpack_goes_on_and_ends_in_the_same_bytes),
         cmocka_unit_test(every_range_of_a_packed_file_is_that_of_the_file),
         cmocka_unit_test(an_archive_is_the_checkpoint_that_was_packed),
     };
