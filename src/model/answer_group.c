@@ -144,7 +144,7 @@ static int prefill(struct answering *a, const struct uqm_prompt_batch *b, struct
     place_rows(seqs, b->plan.n_seqs);
     int ret = uqm_splice_create(&splice, &schedule, &g->net, seqs, b->plan.n_seqs, err);
     if (ret == UQM_OK)
-        ret = uqm_llama_schedule(&schedule, &g->net.config.text, &b->plan, err);
+        ret = uqm_llama_schedule(&schedule, &g->net.config.text, &b->plan, 0, err);
     if (ret == UQM_OK)
         ret = uqm_head_schedule(&schedule, &g->net, &g->head, err);
     if (ret == UQM_OK)

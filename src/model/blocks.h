@@ -223,9 +223,9 @@ int uqm_llama_schedule_attention(struct uqm_schedule *schedule,
                                  struct uqm_err *err);
 int uqm_llama_schedule_mlp(struct uqm_schedule *schedule, const struct uqm_text_config *config,
                            uint32_t layer, size_t n_chunks, struct uqm_err *err);
-/* All layers of a batch. */
+/* All layers of a batch from `first` on. */
 int uqm_llama_schedule(struct uqm_schedule *schedule, const struct uqm_text_config *config,
-                       const struct uqm_llama_plan *plan, struct uqm_err *err);
+                       const struct uqm_llama_plan *plan, uint32_t first, struct uqm_err *err);
 /* hidden through one layer. The last one leaves the sequences' last rows alone, packed. */
 int uqm_llama_layer(struct uqm_llama *llama, uint32_t layer, struct uqm_err *err);
 /* Its two halves. */

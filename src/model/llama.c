@@ -103,10 +103,10 @@ int uqm_llama_schedule_layer(struct uqm_schedule *schedule, const struct uqm_tex
 }
 
 int uqm_llama_schedule(struct uqm_schedule *schedule, const struct uqm_text_config *config,
-                       const struct uqm_llama_plan *plan, struct uqm_err *err)
+                       const struct uqm_llama_plan *plan, uint32_t first, struct uqm_err *err)
 {
     int ret = UQM_OK;
-    for (uint32_t i = 0; ret == UQM_OK && i < config->n_layers; i++) {
+    for (uint32_t i = first; ret == UQM_OK && i < config->n_layers; i++) {
         const bool last = i + 1 == config->n_layers;
         ret = uqm_llama_schedule_layer(schedule, config, i,
                                        n_chunks(plan, last ? plan->n_seqs : plan->n_rows), err);

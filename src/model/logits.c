@@ -209,8 +209,9 @@ static int attempt(struct uqm_asking *a, const struct uqm_schedule *whole, size_
         .max_kv = longest,
         .n_positions = longest,
         .stage_elem = (size_t) uqm_max_u64(a->head.n_tokens, picture),
-        .other_bytes = a->head.rows_bytes,
+        .other_bytes = a->head.rows_bytes + a->saved.bytes,
     };
+    a->left_before = uqm_budget_left(a->net->env);
     int ret = uqm_run_init(&a->run, a->net, whole, &needs, err);
     if (ret == UQM_OK)
         ret = choose_plan(a, whole, halvings, err);
@@ -236,6 +237,23 @@ static int measure(struct uqm_asking *a, size_t *longest, struct uqm_err *err)
     return UQM_OK;
 }
 
+/* What was saved serves the device that was lost, once it is there again. Where memory is short it
+ * is given back. */
+static bool recover(struct uqm_asking *a, struct uqm_recovery *recovery, int ret,
+                    struct uqm_err *err)
+{
+    struct uqm_machine *machine = a->net->machine;
+    const struct uqm_device *before = machine->device;
+    const bool again = uqm_recover(recovery, machine, ret, err);
+    a->saved.off = a->saved.off || ret == UQM_ERR_NOMEM;
+    if (!again || a->saved.off || machine->device != before)
+        uqm_saved_finish(&a->saved, a->net->env);
+    else if (uqm_saved_behind(&a->saved, a->n_done) > 0)
+        uqm_log(a->net->env, UQM_LOG_DEBUG, "%s: going on behind layer %u of %u",
+                a->net->source->name, a->saved.n_behind, a->net->config.text.n_layers);
+    return again;
+}
+
 int uqm_network_logits(struct uqm_network *network, const struct uqm_llm_job *job,
                        struct uqm_err *err)
 {
@@ -254,7 +272,8 @@ int uqm_network_logits(struct uqm_network *network, const struct uqm_llm_job *jo
     if (ret == UQM_OK)
         do
             ret = attempt(&a, &whole, longest, recovery.halvings, err);
-        while (ret < 0 && uqm_recover(&recovery, network->machine, ret, err));
+        while (ret < 0 && recover(&a, &recovery, ret, err));
+    uqm_saved_finish(&a.saved, network->env);
     if (ret == UQM_OK)
         uqm_report(network->env, job->stage, "prompts", job->n_prompts, job->n_prompts);
     uqm_schedule_finish(&whole);

@@ -4,6 +4,7 @@
 #define UQM_MODEL_PASS_H
 
 #include "src/model/pass_plan.h"
+#include "src/model/saved.h"
 
 struct uqm_asking {
     struct uqm_network *net;
@@ -16,6 +17,8 @@ struct uqm_asking {
     struct uqm_plan plan;
     /* Of passes in tiles: bytes for the arena at most, and where a batch stops growing. */
     uint64_t room, enough;
+    struct uqm_saved saved;
+    uint64_t left_before;     /* of the budget, before the attempt */
     double start_s, waited_s; /* of the pass, for the log: computing waited for weights */
 };
 

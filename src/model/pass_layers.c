@@ -1,7 +1,8 @@
 /*
  * A pass in layers: group after group of weights is held in memory while batch after batch of
- * prompts goes through it. Group 0 makes the hidden states (projector and embedding), then come the
- * layers, whole or in their two halves; the head takes the last rows of all prompts at once.
+ * prompts goes through it. Group 0 makes the hidden states (projector and embedding, or what was
+ * saved before the device was lost), then come the layers, whole or in their two halves; the head
+ * takes the last rows of all prompts at once.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ struct pass {
     struct uqm_batch_shape *batches; /* shape.n_batches */
     size_t *first;                   /* prompt of each batch, counted from the pass' first */
     size_t *rows;                    /* of each batch */
+    uint32_t n_behind;               /* layers that a pass before it has done */
     struct uqm_schedule schedule;
     size_t *group_ends;
     size_t n_groups;
@@ -65,17 +67,19 @@ static int make_groups(struct pass *p, struct uqm_err *err)
     struct uqm_asking *a = p->a;
     const struct uqm_text_config *c = text_of(p);
     const bool halves = a->plan.groups_a_layer == 2;
-    p->n_groups = 1 + (size_t) c->n_layers * a->plan.groups_a_layer;
+    p->n_groups = 1 + (size_t) (c->n_layers - p->n_behind) * a->plan.groups_a_layer;
     p->group_ends = calloc(p->n_groups, sizeof *p->group_ends);
     if (!p->group_ends)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu groups of weights", p->n_groups);
 
     size_t group = 0;
     p->schedule.source = a->net->source;
-    int ret = uqm_splice_create(&p->words, &p->schedule, a->net, a->seqs + a->n_done,
+    int ret = UQM_OK;
+    if (p->n_behind == 0)
+        ret = uqm_splice_create(&p->words, &p->schedule, a->net, a->seqs + a->n_done,
                                 p->shape.n_seqs, err);
     p->group_ends[group++] = p->schedule.n;
-    for (uint32_t i = 0; ret == UQM_OK && i < c->n_layers; i++) {
+    for (uint32_t i = p->n_behind; ret == UQM_OK && i < c->n_layers; i++) {
         ret = uqm_llama_schedule_attention(&p->schedule, c, i, err);
         if (halves)
             p->group_ends[group++] = p->schedule.n;
@@ -203,7 +207,12 @@ static int make_states(struct pass *p, size_t batch, const struct uqm_parts *par
 {
     struct uqm_asking *a = p->a;
     const size_t n_seqs = p->batches[batch].n_seqs;
+    struct uqm_device *device = a->run.device;
     struct uqm_splice *splice = NULL;
+    if (p->n_behind > 0)
+        return device->ops->upload(device, parts->hidden,
+                                   uqm_saved_rows(a, a->n_done + p->first[batch]),
+                                   p->rows[batch] * text_of(p)->hidden, err);
     int ret = uqm_splice_create_part(&splice, p->words, a->net, seqs_of(p, batch), n_seqs, err);
     if (ret == UQM_OK)
         ret =
@@ -218,7 +227,7 @@ static int run_group(struct pass *p, size_t group, size_t batch, const struct uq
     struct uqm_asking *a = p->a;
     const struct uqm_batch_shape *b = &p->batches[batch];
     const size_t per_layer = a->plan.groups_a_layer, half = (group - 1) % per_layer;
-    const uint32_t layer = (uint32_t) ((group - 1) / per_layer);
+    const uint32_t layer = p->n_behind + (uint32_t) ((group - 1) / per_layer);
     struct uqm_llama l;
     int ret = uqm_llama_init(&l, &a->run, &b->plan, parts, seqs_of(p, batch), a->job->seed, err);
     l.weights = &p->weights;
@@ -264,6 +273,32 @@ static int run_batch(struct pass *p, size_t group, size_t batch, struct uqm_err 
 
 /* ---- the pass ---- */
 
+/* All batches behind a layer. */
+static int save(struct pass *p, uint32_t n_behind, struct uqm_err *err)
+{
+    struct uqm_asking *a = p->a;
+    float *rows;
+    int ret = uqm_saved_begin(&rows, a, p->shape.n_seqs, err);
+    for (size_t b = 0; ret == UQM_OK && rows && b < p->shape.n_batches; b++) {
+        ret = uqm_states_save(p->states, rows, b, p->rows[b], err);
+        rows += p->rows[b] * text_of(p)->hidden;
+    }
+    if (ret == UQM_OK && rows)
+        uqm_saved_end(a, p->shape.n_seqs, n_behind);
+    return ret;
+}
+
+static int save_if_due(struct pass *p, size_t group, struct uqm_err *err)
+{
+    const size_t per_layer = p->a->plan.groups_a_layer;
+    const uint32_t n_behind = p->n_behind + (uint32_t) (group / per_layer);
+    const bool whole = group > 0 && group % per_layer == 0;
+    return whole && p->a->plan.states != UQM_STATES_FILE &&
+                   uqm_saved_is_due(p->a, p->shape.n_seqs, n_behind)
+               ? save(p, n_behind, err)
+               : UQM_OK;
+}
+
 static int run_groups(struct pass *p, struct uqm_err *err)
 {
     int ret = UQM_OK;
@@ -275,6 +310,8 @@ static int run_groups(struct pass *p, struct uqm_err *err)
             ret = run_batch(p, g, b, err);
         uqm_weights_forget(&p->weights, g > 0 ? p->group_ends[g - 1] : 0, p->group_ends[g]);
         uqm_held_give(p->held);
+        if (ret == UQM_OK)
+            ret = save_if_due(p, g, err);
     }
     return ret;
 }
@@ -328,7 +365,9 @@ static void finish(struct pass *p)
 
 int uqm_layers_pass(struct uqm_asking *asking, struct uqm_err *err)
 {
-    struct pass p = { .a = asking };
+    struct pass p = { .a = asking, .n_behind = uqm_saved_behind(&asking->saved, asking->n_done) };
+    asking->plan_job.n_seqs =
+        uqm_saved_limit(&asking->saved, asking->n_done, asking->job->n_prompts);
     if (!uqm_plan_pass(&p.shape, &asking->plan, &asking->plan_job, asking->n_done))
         return uqm_fail(err, UQM_ERR_NOMEM, "--memory: a prompt of %zu tokens of %s does not fit",
                         asking->seqs[asking->n_done].n_rows, asking->net->source->name);

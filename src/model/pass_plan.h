@@ -27,6 +27,7 @@ struct uqm_plan_wish {
     bool has_states;
     enum uqm_states_kind states;
     size_t most_prompts; /* of a pass in layers */
+    uint32_t save_every; /* layers (saved.h) */
 };
 
 struct uqm_plan_job {

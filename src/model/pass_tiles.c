@@ -25,10 +25,11 @@ static void choose_batch(struct batch *out, const struct uqm_asking *a, size_t f
 {
     const struct uqm_model_config *config = &a->net->config;
     const size_t per_picture = uqm_network_feature_rows(config);
+    const size_t end = uqm_saved_limit(&a->saved, first, a->job->n_prompts);
     size_t n_rows = 0, pictures = 0;
 
     *out = (struct batch){ 0 };
-    for (size_t i = first; i < a->job->n_prompts; i++) {
+    for (size_t i = first; i < end; i++) {
         const struct uqm_sequence *s = &a->seqs[i];
         struct uqm_llama_plan plan;
         uqm_llama_plan(&plan, config, n_rows + s->n_rows, i + 1 - first,
@@ -69,21 +70,40 @@ static int no_room(const struct uqm_asking *a, size_t first, struct uqm_err *err
     return uqm_run_no_room(&a->run, arena_bytes(a, &alone), what, err);
 }
 
-static int run_layers(struct uqm_asking *a, struct uqm_llama *l, struct uqm_err *err)
+static int save(struct uqm_asking *a, const struct uqm_llama *l, uint32_t n_behind,
+                struct uqm_err *err)
+{
+    struct uqm_device *device = a->run.device;
+    const size_t n_words = l->plan.n_rows * a->net->config.text.hidden;
+    float *rows;
+    int ret = uqm_saved_begin(&rows, a, l->plan.n_seqs, err);
+    if (ret < 0 || !rows)
+        return ret;
+    ret = device->ops->download(device, rows, l->parts.hidden, n_words, err);
+    if (ret == UQM_OK)
+        uqm_saved_end(a, l->plan.n_seqs, n_behind);
+    return ret;
+}
+
+static int run_layers(struct uqm_asking *a, struct uqm_llama *l, uint32_t first,
+                      struct uqm_err *err)
 {
     const uint32_t n_layers = a->net->config.text.n_layers;
-    int ret = uqm_asking_observe(a, l->seqs, l->plan.n_seqs, l->parts.hidden, 0, err);
-    for (uint32_t i = 0; ret == UQM_OK && i < n_layers; i++) {
+    int ret = UQM_OK;
+    for (uint32_t i = first; ret == UQM_OK && i < n_layers; i++) {
         uqm_asking_report(a, l->plan.n_seqs, i, n_layers);
         ret = uqm_llama_layer(l, i, err);
         if (ret == UQM_OK)
             ret = uqm_asking_observe(a, l->seqs, l->plan.n_seqs, l->parts.hidden, i + 1, err);
+        if (ret == UQM_OK && uqm_saved_is_due(a, l->plan.n_seqs, i + 1))
+            ret = save(a, l, i + 1, err);
     }
     return ret;
 }
 
 /* What a pass holds beside the arena. */
 struct pass {
+    uint32_t n_behind; /* layers that a pass before it has done */
     struct uqm_schedule schedule;
     struct uqm_weights weights;
     struct uqm_splice *splice;
@@ -95,9 +115,12 @@ static int prepare(struct pass *p, struct uqm_asking *a, const struct batch *b, 
     struct uqm_sequence *seqs = a->seqs + a->n_done;
     p->schedule.source = a->net->source;
     uqm_asking_place(seqs, b->plan.n_seqs);
-    int ret = uqm_splice_create(&p->splice, &p->schedule, a->net, seqs, b->plan.n_seqs, err);
+    p->n_behind = uqm_saved_behind(&a->saved, a->n_done);
+    int ret = UQM_OK;
+    if (p->n_behind == 0)
+        ret = uqm_splice_create(&p->splice, &p->schedule, a->net, seqs, b->plan.n_seqs, err);
     if (ret == UQM_OK)
-        ret = uqm_llama_schedule(&p->schedule, &a->net->config.text, &b->plan, err);
+        ret = uqm_llama_schedule(&p->schedule, &a->net->config.text, &b->plan, p->n_behind, err);
     if (ret == UQM_OK)
         ret = uqm_head_schedule(&p->schedule, a->net, &a->head, err);
     if (ret == UQM_OK)
@@ -110,13 +133,26 @@ static int prepare(struct pass *p, struct uqm_asking *a, const struct batch *b, 
     return ret;
 }
 
+/* Hidden states before the first layer of the pass. */
+static int begin(struct pass *p, struct uqm_asking *a, const struct batch *b, struct uqm_err *err)
+{
+    struct uqm_device *device = a->run.device;
+    const struct uqm_parts *parts = &p->llama.parts;
+    if (p->n_behind > 0)
+        return device->ops->upload(device, parts->hidden, uqm_saved_rows(a, a->n_done),
+                                   b->plan.n_rows * a->net->config.text.hidden, err);
+    int ret =
+        uqm_splice_run(p->splice, &a->run, &p->weights, parts, a->job->features, a->job->ctx, err);
+    return ret < 0 ? ret
+                   : uqm_asking_observe(a, p->llama.seqs, b->plan.n_seqs, parts->hidden, 0, err);
+}
+
 static int compute(struct pass *p, struct uqm_asking *a, const struct batch *b, struct uqm_err *err)
 {
     const struct uqm_place logits = uqm_run_place(&a->run, uqm_llama_plan_words(&b->plan));
-    int ret = uqm_splice_run(p->splice, &a->run, &p->weights, &p->llama.parts, a->job->features,
-                             a->job->ctx, err);
+    int ret = begin(p, a, b, err);
     if (ret == UQM_OK)
-        ret = run_layers(a, &p->llama, err);
+        ret = run_layers(a, &p->llama, p->n_behind, err);
     if (ret == UQM_OK)
         ret = uqm_head_run(&a->head, &a->run, &p->weights, logits, p->llama.parts.normed,
                            p->llama.parts.hidden, b->plan.n_seqs, err);

@@ -309,6 +309,20 @@ int uqm_states_keep(struct uqm_states *states, size_t n_rows, struct uqm_err *er
                                     n_rows * s->width, err);
 }
 
+int uqm_states_save(struct uqm_states *states, float *dst, size_t batch, size_t n_rows,
+                    struct uqm_err *err)
+{
+    const struct uqm_states *s = states;
+    const struct batch *b = &s->batches[batch];
+    const size_t n_words = n_rows * s->width;
+    assert(s->kind != UQM_STATES_FILE);
+    if (s->kind == UQM_STATES_DEVICE)
+        return s->device->ops->download(s->device, dst, (struct uqm_place){ b->memory, b->at },
+                                        n_words, err);
+    memcpy(dst, s->host + b->at, n_words * sizeof *dst);
+    return UQM_OK;
+}
+
 struct uqm_states_use uqm_states_use(const struct uqm_states *states)
 {
     return states->use;

@@ -55,6 +55,10 @@ int uqm_states_fetch(struct uqm_states *states, struct uqm_place *hidden,
 /* The rows of the batch that was fetched last have changed: keep the first n_rows. */
 int uqm_states_keep(struct uqm_states *states, size_t n_rows, struct uqm_err *err);
 
+/* A batch's first n_rows rows, as they were kept, to dst. Not of a scratch file. */
+int uqm_states_save(struct uqm_states *states, float *dst, size_t batch, size_t n_rows,
+                    struct uqm_err *err);
+
 /* Of the scratch file, and seconds that the caller waited for it. */
 struct uqm_states_use {
     uint64_t bytes_moved;

@@ -228,9 +228,93 @@ static void every_submit_of_a_run_may_run_out_of_memory_once(void **state)
 static void every_submit_of_a_run_may_lose_the_device_once(void **state)
 {
     (void) state;
-    const struct uqm_plan_wish wish = { .kind = UQM_PLAN_LAYERS, .batch_rows = 60 };
-    fail_each("submit-lost", true, NULL);
-    fail_each("submit-lost", true, &wish);
+    const struct uqm_plan_wish tiles = { .save_every = 1 };
+    const struct uqm_plan_wish layers = { .kind = UQM_PLAN_LAYERS,
+                                          .batch_rows = 60,
+                                          .save_every = 1 };
+    fail_each("submit-lost", true, &tiles);
+    fail_each("submit-lost", true, &layers);
+}
+
+/* ---- going on from saved states ---- */
+
+struct losing {
+    struct fixture f; /* first: the job's callbacks want it */
+    unsigned n_embedded;
+    bool lost;
+};
+
+/* The device is lost at the first submit behind the last layer. */
+static void lose_at_the_end(void *ctx, size_t prompt, uint32_t layer, const float *hidden,
+                            size_t n_rows)
+{
+    struct losing *l = ctx;
+    (void) prompt;
+    (void) hidden;
+    (void) n_rows;
+    l->n_embedded += layer == 0;
+    if (layer == l->f.config.text.n_layers && !l->lost) {
+        uqm_vk_fault_plan("submit-lost:1");
+        l->lost = true;
+    }
+}
+
+/* The bits are those of a run that nothing has broken, and no prompt is embedded twice. */
+static void lose_late(struct fixture *f, const struct uqm_plan_wish *wish)
+{
+    const struct uqm_vk *vk = (const struct uqm_vk *) (const void *) f->machine.device;
+    const unsigned n_renewed = vk->n_renewed;
+    struct losing *l = calloc(1, sizeof *l);
+    struct uqm_err err = { 0 };
+    float whole[MAX_PROMPTS][VOCAB];
+    assert_non_null(l);
+    assert_ok(ask(f, wish, &err), err);
+    memcpy(whole, f->logits, sizeof whole);
+    struct uqm_llm_job job = job_of(f);
+    l->f = *f;
+    job.wish = wish;
+    job.observe = lose_at_the_end;
+    job.ctx = l;
+    assert_ok(uqm_network_logits(f->network, &job, &err), err);
+    assert_same(&l->f, whole);
+    assert_int_equal(vk->n_renewed, n_renewed + 1);
+    assert_int_equal(l->n_embedded, f->n_prompts);
+    free(l);
+}
+
+static void a_lost_device_goes_on_behind_the_layer_that_was_saved(void **state)
+{
+    (void) state;
+    const struct uqm_plan_wish wishes[] = {
+        { .kind = UQM_PLAN_TILES, .save_every = 1 },
+        { .kind = UQM_PLAN_LAYERS,
+          .groups_a_layer = 2,
+          .batch_rows = 60,
+          .has_states = true,
+          .states = UQM_STATES_DEVICE,
+          .save_every = 1 },
+        { .kind = UQM_PLAN_LAYERS,
+          .groups_a_layer = 1,
+          .batch_rows = 60,
+          .has_states = true,
+          .states = UQM_STATES_HOST,
+          .save_every = 1 },
+    };
+    char profile[] = "staged";
+    const struct uqm_vk_hooks hooks = { .api = uqm_vk_fault_install,
+                                        .info = with_profile,
+                                        .ctx = profile };
+    for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++) {
+        struct fixture *f = small();
+        uqm_vk_fault_plan(NULL);
+        if (!open_vulkan(f, &hooks, true)) {
+            teardown(f);
+            test_skip("no Vulkan device");
+        }
+        lose_late(f, &wishes[i]);
+        uqm_vk_fault_plan(NULL);
+        teardown(f);
+    }
 }
 
 /* What fails for good: the CPU where nobody named the device, else an error that says what. */
@@ -278,6 +362,7 @@ int main(void)
         cmocka_unit_test(every_allocation_of_a_run_may_fail_once),
         cmocka_unit_test(every_submit_of_a_run_may_run_out_of_memory_once),
         cmocka_unit_test(every_submit_of_a_run_may_lose_the_device_once),
+        cmocka_unit_test(a_lost_device_goes_on_behind_the_layer_that_was_saved),
         cmocka_unit_test(a_device_that_fails_for_good_is_an_error_or_the_cpu_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
