@@ -20,7 +20,7 @@ struct uqm_publish {
     char *target, *parent, *part, *out, *journal_path;
     struct uqm_journal *journal;
     int part_fd; /* of the folder; holds the lock */
-    bool owned, keep, done;
+    bool owned, keep, prepared, done;
 };
 
 /* --- checks --- */
@@ -246,6 +246,15 @@ static bool make_paths(struct uqm_publish *p, const char *target)
     return p->target && p->part && p->out && p->journal_path;
 }
 
+static void free_paths(struct uqm_publish *p)
+{
+    free(p->target);
+    free(p->parent);
+    free(p->part);
+    free(p->out);
+    free(p->journal_path);
+}
+
 int uqm_publish_begin(struct uqm_publish **out, struct uqm_env *env,
                       const struct uqm_publish_params *params, struct uqm_err *err)
 {
@@ -285,6 +294,21 @@ struct uqm_journal *uqm_publish_journal(const struct uqm_publish *publish)
 bool uqm_publish_is_done(const struct uqm_publish *publish)
 {
     return publish->done;
+}
+
+int uqm_publish_check_free(const struct uqm_publish *publish, struct uqm_err *err)
+{
+    struct uqm_publish_params named = publish->params;
+    named.target = publish->target;
+    return publish->done ? UQM_OK : check_absent(&named, err);
+}
+
+bool uqm_publish_stands(const struct uqm_publish_params *params)
+{
+    struct uqm_publish p = { .env = NULL };
+    bool stands = make_paths(&p, params->target) && exists(p.target) && !exists(p.part);
+    free_paths(&p);
+    return stands;
 }
 
 /* --- the name --- */
@@ -333,22 +357,29 @@ static int announce(struct uqm_publish *p, struct uqm_err *err)
     return ret == UQM_OK ? uqm_journal_sync(p->journal, err) : ret;
 }
 
+int uqm_publish_prepare(struct uqm_publish *publish, struct uqm_err *err)
+{
+    struct uqm_publish *p = publish;
+    if (p->done || p->prepared)
+        return UQM_OK;
+    int ret = p->params.is_file ? uqm_fsync_dir(p->part, err) : uqm_fsync_dir(p->out, err);
+    if (ret < 0 && p->journal)
+        uqm_journal_spoil(p->journal);
+    if (ret == UQM_OK)
+        ret = announce(p, err);
+    p->prepared = ret == UQM_OK;
+    return ret;
+}
+
 int uqm_publish_commit(struct uqm_publish *publish, struct uqm_err *err)
 {
     struct uqm_publish *p = publish;
-    int ret = UQM_OK;
-    if (!p->done) {
-        ret = p->params.is_file ? uqm_fsync_dir(p->part, err) : uqm_fsync_dir(p->out, err);
-        if (ret < 0 && p->journal)
-            uqm_journal_spoil(p->journal);
-        if (ret == UQM_OK)
-            ret = announce(p, err);
-        if (ret == UQM_OK)
-            ret = name_target(p, err);
-        if (ret < 0)
-            return ret;
-        p->done = true;
-    }
+    int ret = uqm_publish_prepare(p, err);
+    if (ret == UQM_OK && !p->done)
+        ret = name_target(p, err);
+    if (ret < 0)
+        return ret;
+    p->done = true;
     ret = uqm_fsync_dir(p->parent, err);
     p->keep = ret < 0; /* the next run finds it named, and tries to sync it again */
     return ret;
@@ -389,11 +420,7 @@ void uqm_publish_end(struct uqm_publish **publish)
         uqm_log(p->env, UQM_LOG_WARN, "left behind: %s", why.msg);
     if (p->part_fd >= 0)
         close(p->part_fd);
-    free(p->target);
-    free(p->parent);
-    free(p->part);
-    free(p->out);
-    free(p->journal_path);
+    free_paths(p);
     free(p);
     *publish = NULL;
 }

@@ -53,6 +53,13 @@ int uqm_publish_restart(struct uqm_publish *publish, struct uqm_err *err);
 /* An earlier run has already named the output; uqm_publish_commit() makes sure of it. */
 bool uqm_publish_is_done(const struct uqm_publish *publish);
 
+/* Of several outputs that belong together: the target's name is free, or may be replaced, at this
+ * moment; and nothing is left to do before it is given but that. commit() does both where it must.
+ */
+int uqm_publish_check_free(const struct uqm_publish *publish, struct uqm_err *err);
+int uqm_publish_prepare(struct uqm_publish *publish, struct uqm_err *err);
+/* The target is there, and no part folder of it. */
+bool uqm_publish_stands(const struct uqm_publish_params *params);
 /*
  * Sync the folder, give it its name, sync its parent. Files are synced by whoever wrote them. The
  * part folder goes with uqm_publish_end(): of several outputs that belong together none loses its

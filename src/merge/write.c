@@ -96,7 +96,7 @@ static int check_inputs_unchanged(const struct uqm_recipe_source *rs, struct uqm
 /* Everything up to the weights. The plan is made. */
 static int begin(struct uqm_writer *w, struct uqm_err *err)
 {
-    struct uqm_job_id job;
+    struct uqm_job_id job = { 0 };
     const struct uqm_publish_params publish = uqm_writer_publish_params(w->params, &job);
     int ret = uqm_writer_check_target(w->rs, w->params->out_dir, err);
     if (ret == UQM_OK)
@@ -162,6 +162,40 @@ static bool may_go_on(int ret)
            ret == UQM_ERR_ARG;
 }
 
+/* All outputs are ready and all names are free before the first is given: what is left between the
+ * first and the last are renames, which the next run goes on with where they are interrupted. */
+static int name_all(struct uqm_writer *w, size_t n, struct uqm_err *err)
+{
+    int ret = UQM_OK;
+    for (size_t i = 0; i < n && ret == UQM_OK; i++)
+        ret = uqm_publish_prepare(w[i].publish, err);
+    for (size_t i = 0; i < n && ret == UQM_OK; i++)
+        ret = uqm_publish_check_free(w[i].publish, err);
+    for (size_t i = 0; i < n && ret == UQM_OK; i++)
+        ret = uqm_publish_commit(w[i].publish, err);
+    return ret;
+}
+
+/*
+ * Whether an earlier run gave all of these outputs their names and was stopped while it removed the
+ * part folders: those that are left, which are opened here, are of no use. With that, that a target
+ * exists remains to be said.
+ */
+static bool was_tidying_up(struct uqm_writer *w, size_t n)
+{
+    size_t n_done = 0, n_standing = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct uqm_publish_params publish = uqm_writer_publish_params(w[i].params, NULL);
+        struct uqm_err aside = { 0 };
+        bool stands = !w[i].publish && uqm_publish_stands(&publish);
+        n_standing += stands;
+        if (!w[i].publish && !stands && uqm_publish_check(&publish, &aside) == UQM_ERR_ARG)
+            begin(&w[i], &aside); /* with a target in its place it finds, but does not make */
+        n_done += w[i].publish && uqm_publish_is_done(w[i].publish);
+    }
+    return n_done > 0 && n_done + n_standing == n;
+}
+
 static int write_all(struct uqm_writer *w, size_t n, struct uqm_share **share, struct uqm_err *err)
 {
     int ret = plan_all(w, n, err);
@@ -181,9 +215,10 @@ static int write_all(struct uqm_writer *w, size_t n, struct uqm_share **share, s
     uqm_share_destroy(share); /* what follows has use for the memory */
     for (size_t i = 0; i < n && ret == UQM_OK; i++)
         ret = finish(&w[i], err);
-    for (size_t i = 0; i < n && ret == UQM_OK; i++)
-        ret = uqm_publish_commit(w[i].publish, err);
-    for (size_t i = 0; i < n && may_go_on(ret); i++)
+    if (ret == UQM_OK)
+        ret = name_all(w, n, err);
+    bool keep = may_go_on(ret) && !(ret == UQM_ERR_ARG && n > 1 && was_tidying_up(w, n));
+    for (size_t i = 0; i < n && keep; i++)
         if (w[i].publish)
             uqm_publish_keep(w[i].publish);
     return ret;

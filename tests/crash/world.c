@@ -178,6 +178,8 @@ static bool enter_in(const char *name, size_t *n)
     if (!strikes(WORLD_IO))
         return true;
     struck_in = name;
+    if (plan.fault == WORLD_CUT)
+        losses_cut(plan.loss, plan.seed);
     if (plan.fault == WORLD_SHORT) {
         has_struck = n && *n > 1;
         if (has_struck)

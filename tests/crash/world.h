@@ -33,7 +33,7 @@ struct world_plan {
     int sys_errno; /* of WORLD_FAIL */
     enum world_loss loss;
     unsigned seed; /* of WORLD_MIX */
-    bool after;    /* the cut comes when the sync is done, not before it */
+    bool after;    /* the cut comes when the sync is done, not before it; WORLD_SYNCS alone */
 };
 
 /* NULL: the world is as it should be again; what was counted stays. */

@@ -330,6 +330,36 @@ static void a_spoilt_journal_is_not_kept(void **state)
     assert_false(exists(in_dir("out")));
 }
 
+static void outputs_that_belong_together_are_checked_before_the_first_gets_its_name(void **state)
+{
+    struct place *at = *state;
+    struct uqm_job_id job = job_of("a");
+    begin(at, "out", false, &job);
+    say(at, 1, "x");
+    assert_ok(uqm_publish_prepare(at->p, &at->err), at->err);
+    assert_ok(uqm_publish_check_free(at->p, &at->err), at->err);
+    assert_false(exists(in_dir("out")));
+    mkdir(in_dir("out"), 0755);
+    assert_fails(uqm_publish_check_free(at->p, &at->err), at->err, UQM_ERR_ARG, "exists already");
+    assert_int_equal(rmdir(in_dir("out")), 0);
+    assert_ok(uqm_publish_commit(at->p, &at->err), at->err);
+    assert_ok(uqm_publish_prepare(at->p, &at->err), at->err); /* named: nothing is left to do */
+    assert_ok(uqm_publish_check_free(at->p, &at->err), at->err);
+}
+
+static void an_output_stands_when_its_part_folder_is_gone(void **state)
+{
+    struct place *at = *state;
+    struct uqm_publish_params p = params("out", false, NULL);
+    assert_false(uqm_publish_stands(&p));
+    begin(at, "out", false, NULL);
+    assert_false(uqm_publish_stands(&p));
+    assert_ok(uqm_publish_commit(at->p, &at->err), at->err);
+    assert_false(uqm_publish_stands(&p));
+    uqm_publish_end(&at->p);
+    assert_true(uqm_publish_stands(&p));
+}
+
 #define PLACED(test) cmocka_unit_test_setup_teardown(test, make_place, leave_place)
 
 int main(void)
@@ -349,6 +379,8 @@ int main(void)
         PLACED(announced_but_not_named_is_not_done),
         PLACED(what_was_done_waits_while_the_target_is_in_the_way),
         PLACED(a_spoilt_journal_is_not_kept),
+        PLACED(outputs_that_belong_together_are_checked_before_the_first_gets_its_name),
+        PLACED(an_output_stands_when_its_part_folder_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
