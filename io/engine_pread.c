@@ -15,7 +15,7 @@ struct queue {
 struct pread_engine {
     struct uqm_io io;
     pthread_mutex_t lock;
-    pthread_cond_t has_todo, has_done;
+    pthread_cond_t has_work, has_done;
     struct queue todo, done; /* under lock, as is stopping */
     bool stopping;
     unsigned n_threads;
@@ -66,7 +66,7 @@ static void *work(void *arg)
         if (!op && e->stopping)
             break;
         if (!op) {
-            pthread_cond_wait(&e->has_todo, &e->lock);
+            pthread_cond_wait(&e->has_work, &e->lock);
             continue;
         }
         pthread_mutex_unlock(&e->lock);
@@ -85,11 +85,11 @@ static void pread_destroy(struct uqm_io *io)
     struct pread_engine *e = (struct pread_engine *) io;
     pthread_mutex_lock(&e->lock);
     e->stopping = true;
-    pthread_cond_broadcast(&e->has_todo);
+    pthread_cond_broadcast(&e->has_work);
     pthread_mutex_unlock(&e->lock);
     for (unsigned i = 0; i < e->n_threads; i++)
         pthread_join(e->threads[i], NULL);
-    pthread_cond_destroy(&e->has_todo);
+    pthread_cond_destroy(&e->has_work);
     pthread_cond_destroy(&e->has_done);
     pthread_mutex_destroy(&e->lock);
     free(e);
@@ -110,7 +110,7 @@ static int pread_submit(struct uqm_io *io, struct uqm_op *op, struct uqm_err *er
     struct pread_engine *e = (struct pread_engine *) io;
     pthread_mutex_lock(&e->lock);
     push(&e->todo, op);
-    pthread_cond_signal(&e->has_todo);
+    pthread_cond_signal(&e->has_work);
     pthread_mutex_unlock(&e->lock);
     return UQM_OK;
 }
@@ -142,7 +142,7 @@ int uqm_io_pread_create(struct uqm_io **out, unsigned n_inflight,
         return ENOMEM;
     e->io = (struct uqm_io){ .v = &pread_vtable, .faults = faults, .n_inflight = n_inflight };
     pthread_mutex_init(&e->lock, NULL);
-    pthread_cond_init(&e->has_todo, NULL);
+    pthread_cond_init(&e->has_work, NULL);
     pthread_cond_init(&e->has_done, NULL);
     int refused = 0;
     while (!refused && e->n_threads < n_inflight && e->n_threads < MAX_THREADS) {

@@ -107,8 +107,8 @@ void uqm_file_close(struct uqm_file **file)
     *file = NULL;
 }
 
-static int ends_early(const struct uqm_file *file, uint64_t off_bytes, uint64_t end, uint64_t size,
-                      struct uqm_err *err)
+int uqm_file_ends_early(const struct uqm_file *file, uint64_t off_bytes, uint64_t end,
+                        uint64_t size, struct uqm_err *err)
 {
     return uqm_fail(err, UQM_ERR_FORMAT,
                     "%s: bytes [%" PRIu64 ", %" PRIu64 "): the file ends at %" PRIu64, file->name,
@@ -145,7 +145,7 @@ int uqm_file_read(struct uqm_file *file, void *buf, size_t len, uint64_t off_byt
         return uqm_fail(err, UQM_ERR_FORMAT, "%s: %zu bytes at %" PRIu64 ": no file has so many",
                         file->name, len, off_bytes);
     if (file->ops && end > file->size_bytes)
-        return ends_early(file, off_bytes, end, file->size_bytes, err);
+        return uqm_file_ends_early(file, off_bytes, end, file->size_bytes, err);
     if (file->ops)
         return file->ops->read(file, buf, len, off_bytes, err);
     size_t done = 0;
@@ -159,7 +159,7 @@ int uqm_file_read(struct uqm_file *file, void *buf, size_t len, uint64_t off_byt
         if (n == 0) {
             struct stat st;
             uint64_t size = fstat(file->fd, &st) == 0 ? (uint64_t) st.st_size : off_bytes + done;
-            return ends_early(file, off_bytes, end, size, err);
+            return uqm_file_ends_early(file, off_bytes, end, size, err);
         }
         done += (size_t) n;
     }

@@ -12,12 +12,28 @@
 
 struct uqm_file;
 
+/* What some bytes of a made file are made of: ranges of files on a disk. */
+enum { UQM_FILE_MAX_SOURCES = 2 };
+struct uqm_file_source {
+    struct uqm_file *file; /* borrowed, as long as the made file is open */
+    uint64_t off_bytes;
+    size_t n_bytes;
+};
+
 struct uqm_file_ops {
     /* Exactly len bytes at off_bytes, inside size_bytes. Called from several threads at once. */
     int (*read)(struct uqm_file *file, void *buf, size_t len, uint64_t off_bytes,
                 struct uqm_err *err);
-    /* These bytes are asked for soon: start the disk. Does not wait. */
-    void (*expect)(struct uqm_file *file, uint64_t off_bytes, size_t len);
+    /*
+     * NULL both, or how whoever reads ahead has the disk at work meanwhile (io/maker.h). part: how
+     * many of these bytes, from the first, are made of one set of sources, and which; 0 sources:
+     * there is nothing to be read before. make: as read, with the sources' bytes, or NULL for those
+     * that it has to read by itself. Called from several threads at once.
+     */
+    size_t (*part)(struct uqm_file_source sources[UQM_FILE_MAX_SOURCES], size_t *n_sources,
+                   struct uqm_file *file, uint64_t off_bytes, size_t len);
+    int (*make)(struct uqm_file *file, void *buf, size_t len, uint64_t off_bytes,
+                const uint8_t *const sources[UQM_FILE_MAX_SOURCES], struct uqm_err *err);
     int (*check_unchanged)(const struct uqm_file *file, struct uqm_err *err);
     void (*close)(struct uqm_file *file); /* what `made_of` holds */
 };
@@ -50,6 +66,10 @@ int uqm_file_open(struct uqm_file **out, struct uqm_env *env, const char *path,
 int uqm_file_make(struct uqm_file **out, const char *name, uint64_t size_bytes,
                   const struct uqm_file_ops *ops, void *made_of, struct uqm_err *err);
 void uqm_file_close(struct uqm_file **file);
+
+/* The error of whoever meets the end at `size`, with [off_bytes, end) to be read. */
+int uqm_file_ends_early(const struct uqm_file *file, uint64_t off_bytes, uint64_t end,
+                        uint64_t size, struct uqm_err *err);
 
 /* UQM_ERR_IO when the file has been changed or replaced since it was opened. */
 int uqm_file_check_unchanged(const struct uqm_file *file, struct uqm_err *err);

@@ -1,13 +1,10 @@
 #include "io/stream.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
-#include "io/direct.h"
-#include "io/engine.h"
 #include "io/engine_impl.h"
+#include "io/fetch.h"
 #include "io/maker.h"
 #include "io/pool.h"
 #include "src/base/checked.h"
@@ -21,10 +18,9 @@ enum { MAX_BUFFERS = 4096, MAX_UNDER_WAY = 256 };
  * the thread that calls the stream moves it.
  */
 struct slot {
-    struct uqm_op op;
-    struct uqm_make make; /* in place of op, for a piece of a made file */
+    struct uqm_fetch fetch;
+    struct uqm_make make; /* in place of fetch, for a piece of a made file */
     struct uqm_piece piece;
-    size_t skip;  /* where in the buffer the piece begins */
     bool is_read; /* or has failed */
     struct uqm_err failure;
     struct slot *next; /* in the order of the plan */
@@ -34,6 +30,7 @@ struct uqm_stream {
     struct uqm_env *env;
     struct uqm_pool pool;
     struct uqm_io *io;
+    const struct uqm_io_faults *faults;
     struct uqm_maker *maker;   /* from the first piece of a made file on */
     struct slot *slots;        /* one a buffer */
     struct slot *first, *last; /* asked for and not yet handed out */
@@ -68,9 +65,9 @@ int uqm_stream_create_with(struct uqm_stream **out, struct uqm_env *env, size_t 
     s->piece_bytes = piece_bytes;
     s->next = next;
     s->ctx = ctx;
+    s->faults = faults;
 
-    /* Rounding out both ends of a piece adds at most one block to its rounded length. */
-    size_t buf_bytes = uqm_align_up(piece_bytes, UQM_DIRECT_MAX_ALIGN) + UQM_DIRECT_MAX_ALIGN;
+    size_t buf_bytes = uqm_fetch_room(piece_bytes);
     size_t n = count_buffers(env, buf_bytes, min_pieces, memory_bytes);
     ret = uqm_pool_init(&s->pool, env, buf_bytes, n, "the reading buffers", err);
     if (ret < 0)
@@ -113,37 +110,17 @@ void uqm_stream_destroy(struct uqm_stream **stream)
     *stream = NULL;
 }
 
-static int ends_early(const struct uqm_piece *p, uint64_t size_bytes, struct uqm_err *err)
-{
-    return uqm_fail(err, UQM_ERR_FORMAT,
-                    "%s: bytes [%" PRIu64 ", %" PRIu64 "): the file ends at %" PRIu64,
-                    p->file->name, p->off_bytes, p->off_bytes + p->n_bytes, size_bytes);
-}
-
-static int submit(struct uqm_stream *s, struct slot *slot, bool direct, struct uqm_err *err)
+static int submit(struct uqm_stream *s, struct slot *slot, struct uqm_err *err)
 {
     const struct uqm_piece *p = &slot->piece;
-    uint32_t align = direct ? p->file->off_align : 1;
-    uint64_t begin = p->off_bytes & ~(uint64_t) (align - 1);
-    uint64_t end = uqm_align_up(p->off_bytes + p->n_bytes, align);
     int index = (int) (slot - s->slots);
-    slot->skip = (size_t) (p->off_bytes - begin);
     slot->is_read = false;
-    slot->op = (struct uqm_op){
-        .kind = UQM_OP_READ,
-        .fd = direct ? p->file->direct_fd : p->file->fd,
-        .buf = s->pool.bufs[index],
-        .len = (size_t) (end - begin),
-        .off_bytes = begin,
-        .min_len = slot->skip + p->n_bytes,
-        .align = align,
-        .buf_index = index,
-        .user = slot,
+    slot->fetch = (struct uqm_fetch){
+        .file = p->file, .off_bytes = p->off_bytes, .n_bytes = p->n_bytes, .user = slot
     };
-    assert(slot->op.len <= s->pool.buf_bytes);
     if (s->n_submitted++ == UQM_ROUNDS_BEFORE_REGISTERING * s->pool.n_bufs)
         uqm_io_register(s->io, s->pool.bufs, s->pool.buf_bytes, s->pool.n_bufs);
-    int ret = uqm_io_submit(s->io, &slot->op, err);
+    int ret = uqm_fetch_begin(&slot->fetch, s->io, s->pool.bufs[index], index, err);
     s->n_under_way += ret == UQM_OK;
     return ret;
 }
@@ -154,13 +131,12 @@ static int submit_make(struct uqm_stream *s, struct slot *slot, struct uqm_err *
     const struct uqm_piece *p = &slot->piece;
     void *buf = s->pool.bufs[slot - s->slots];
     if (!s->maker) {
-        int ret = uqm_maker_create(&s->maker, s->env->n_threads, err);
+        int ret = uqm_maker_create(&s->maker, s->env, s->faults, err);
         if (ret < 0)
             return ret;
     }
-    slot->skip = 0;
     slot->is_read = false;
-    slot->op = (struct uqm_op){ .buf = buf };
+    slot->fetch = (struct uqm_fetch){ .op = { .buf = buf } };
     slot->make.file = p->file;
     slot->make.buf = buf;
     slot->make.n_bytes = p->n_bytes;
@@ -216,11 +192,12 @@ static bool read_ahead(struct uqm_stream *s)
 
     uint64_t end, size = piece.file->size_bytes;
     if (!uqm_add_u64(&end, piece.off_bytes, piece.n_bytes) || end > size)
-        ends_early(&piece, size, &slot->failure);
+        uqm_file_ends_early(piece.file, piece.off_bytes, piece.off_bytes + piece.n_bytes, size,
+                            &slot->failure);
     else if (piece.file->ops)
         submit_make(s, slot, &slot->failure);
     else
-        submit(s, slot, piece.file->direct_fd >= 0, &slot->failure);
+        submit(s, slot, &slot->failure);
     if (slot->failure.code != UQM_OK) {
         slot->is_read = true;
         s->planned_all = true;
@@ -228,34 +205,17 @@ static bool read_ahead(struct uqm_stream *s)
     return true;
 }
 
-/* A read that has come back: good, or to be repeated through the page cache, or an error. */
+/* A read that has come back: good, or an error, or to be waited for once more. */
 static void take_back(struct uqm_stream *s, struct uqm_op *op)
 {
-    struct slot *slot = op->user;
-    const struct uqm_piece *p = &slot->piece;
-    uint64_t end = p->off_bytes + p->n_bytes;
-
+    struct uqm_fetch *fetch = op->user;
+    struct slot *slot = fetch->user;
+    if (!uqm_fetch_end(fetch, s->io, s->env, &slot->failure))
+        return;
     s->n_under_way--;
-    /* Some file systems take O_DIRECT and then refuse single extents (inline, compressed). */
-    if (op->sys_errno == EINVAL && op->align > 1 && s->env->direct != UQM_DIRECT_ON &&
-        submit(s, slot, false, &slot->failure) == UQM_OK)
-        return;
     slot->is_read = true;
-    if (op->sys_errno == 0) {
-        atomic_fetch_add(&s->env->bytes_read, p->n_bytes);
-        return;
-    }
-    s->planned_all = true;
-    if (op->sys_errno == ENODATA) {
-        struct stat st;
-        uint64_t size = op->off_bytes + op->done;
-        if (fstat(p->file->fd, &st) == 0 && (uint64_t) st.st_size < end)
-            size = (uint64_t) st.st_size;
-        ends_early(p, size, &slot->failure);
-        return;
-    }
-    uqm_fail_errno_of(&slot->failure, op->sys_errno, "%s: bytes [%" PRIu64 ", %" PRIu64 ")",
-                      p->file->name, p->off_bytes, end);
+    if (slot->failure.code != UQM_OK)
+        s->planned_all = true;
 }
 
 void uqm_stream_read_ahead(struct uqm_stream *stream)
@@ -271,7 +231,7 @@ static void hand_out(struct uqm_stream *s, struct uqm_view *view)
     if (!s->first)
         s->last = NULL;
     *view = (struct uqm_view){
-        .data = (const uint8_t *) head->op.buf + head->skip,
+        .data = uqm_fetch_data(&head->fetch),
         .n_bytes = head->piece.n_bytes,
         .user = head->piece.user,
         .slot = head,
@@ -281,11 +241,10 @@ static void hand_out(struct uqm_stream *s, struct uqm_view *view)
 static int check_record(const struct slot *slot, struct uqm_err *err)
 {
     const struct uqm_piece *p = &slot->piece;
-    const uint8_t *data = (const uint8_t *) slot->op.buf + slot->skip;
     if (!p->file->records)
         return UQM_OK;
-    return uqm_record_check_feed(p->file->records, p->file->name, data, p->n_bytes, p->off_bytes,
-                                 err);
+    return uqm_record_check_feed(p->file->records, p->file->name, uqm_fetch_data(&slot->fetch),
+                                 p->n_bytes, p->off_bytes, err);
 }
 
 static int next_view(struct uqm_stream *s, struct uqm_view *view, struct uqm_err *err)

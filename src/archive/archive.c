@@ -172,10 +172,18 @@ static int made_read(struct uqm_file *file, void *buf, size_t len, uint64_t off_
     return uqm_archive_read(v->archive, v->file, file->name, buf, len, off_bytes, err);
 }
 
-static void made_expect(struct uqm_file *file, uint64_t off_bytes, size_t len)
+static size_t made_part(struct uqm_file_source sources[UQM_FILE_MAX_SOURCES], size_t *n_sources,
+                        struct uqm_file *file, uint64_t off_bytes, size_t len)
 {
     const struct uqm_archive_view *v = file->made_of;
-    uqm_archive_expect(v->archive, v->file, off_bytes, len);
+    return uqm_archive_part(sources, n_sources, v->archive, v->file, off_bytes, len);
+}
+
+static int made_make(struct uqm_file *file, void *buf, size_t len, uint64_t off_bytes,
+                     const uint8_t *const sources[UQM_FILE_MAX_SOURCES], struct uqm_err *err)
+{
+    const struct uqm_archive_view *v = file->made_of;
+    return uqm_archive_make(v->archive, v->file, file->name, buf, len, off_bytes, sources, err);
 }
 
 static int made_check(const struct uqm_file *file, struct uqm_err *err)
@@ -197,7 +205,8 @@ static void made_close(struct uqm_file *file)
 
 static const struct uqm_file_ops made_ops = {
     .read = made_read,
-    .expect = made_expect,
+    .part = made_part,
+    .make = made_make,
     .check_unchanged = made_check,
     .close = made_close,
 };

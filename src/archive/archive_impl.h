@@ -32,7 +32,12 @@ struct uqm_archive_view {
 /* archive_read.c: bytes of a file, called `name` in messages. From any thread. */
 int uqm_archive_read(struct uqm_archive *a, size_t file, const char *name, void *buf, size_t len,
                      uint64_t off_bytes, struct uqm_err *err);
-void uqm_archive_expect(struct uqm_archive *a, size_t file, uint64_t off_bytes, size_t len);
+/* struct uqm_file_ops' part and make: the bytes of one block. */
+size_t uqm_archive_part(struct uqm_file_source sources[UQM_FILE_MAX_SOURCES], size_t *n_sources,
+                        struct uqm_archive *a, size_t file, uint64_t off_bytes, size_t len);
+int uqm_archive_make(struct uqm_archive *a, size_t file, const char *name, void *buf, size_t len,
+                     uint64_t off_bytes, const uint8_t *const sources[UQM_FILE_MAX_SOURCES],
+                     struct uqm_err *err);
 void uqm_archive_drop_readers(struct uqm_archive *a);
 
 #endif

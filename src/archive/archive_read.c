@@ -4,7 +4,6 @@
  * keeps the last block that it unpacked for a part of it, because whoever reads in small pieces
  * asks for the rest of it next.
  */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,26 +140,49 @@ static struct place place_of(const struct uqm_archive_index *ix, size_t file, ui
     return p;
 }
 
-static int unpack_block(struct uqm_archive *a, struct uqm_archive_reader *r, const struct place *p,
-                        const char *name, uint8_t *plain, struct uqm_err *err)
+/* What is stored of a block, and what of the base it is XORed with. */
+static void sources_of(struct uqm_file_source sources[UQM_FILE_MAX_SOURCES],
+                       const struct uqm_archive *a, const struct place *p)
 {
     const struct uqm_archive_segment *s = p->segment;
     const struct uqm_archive_block *b = &a->index.blocks[s->first_block + p->k];
-    size_t n = (size_t) (p->end - p->begin);
+    sources[0] = (struct uqm_file_source){ a->stored, b->stored_off, b->stored_bytes };
+    if (s->is_delta)
+        sources[1] = (struct uqm_file_source){ a->base->files[s->base_file],
+                                               s->base_off + (p->begin - s->begin),
+                                               (size_t) (p->end - p->begin) };
+}
+
+/* *bytes, unless they are there already: read into buf. */
+static int get_source(const uint8_t **bytes, struct uqm_archive *a, uint8_t *buf,
+                      const struct uqm_file_source *from, struct uqm_err *err)
+{
+    if (*bytes)
+        return UQM_OK;
+    *bytes = buf;
+    int ret = uqm_file_read(from->file, buf, from->n_bytes, from->off_bytes, err);
+    if (ret == UQM_OK && !from->file->ops) /* a made one has counted its own */
+        atomic_fetch_add(&a->env->bytes_read, from->n_bytes);
+    return ret;
+}
+
+static int unpack_block(struct uqm_archive *a, struct uqm_archive_reader *r, const struct place *p,
+                        const char *name, const uint8_t *const given[UQM_FILE_MAX_SOURCES],
+                        uint8_t *plain, struct uqm_err *err)
+{
+    const struct uqm_archive_segment *s = p->segment;
+    const struct uqm_archive_block *b = &a->index.blocks[s->first_block + p->k];
+    const uint8_t *stored = given[0], *base = given[1];
+    struct uqm_file_source from[UQM_FILE_MAX_SOURCES] = { 0 };
     struct uqm_err inner = { 0 };
-    int ret = uqm_file_read(a->stored, r->stored, b->stored_bytes, b->stored_off, err);
+    sources_of(from, a, p);
+    int ret = get_source(&stored, a, r->stored, &from[0], err);
+    if (ret == UQM_OK && s->is_delta)
+        ret = get_source(&base, a, r->base, &from[1], err);
     if (ret < 0)
         return ret;
-    atomic_fetch_add(&a->env->bytes_read, b->stored_bytes);
-    if (s->is_delta) {
-        uint64_t off = s->base_off + (p->begin - s->begin);
-        ret = uqm_file_read(a->base->files[s->base_file], r->base, n, off, err);
-        if (ret < 0)
-            return ret;
-        atomic_fetch_add(&a->env->bytes_read, n);
-    }
-    ret = uqm_block_decode(r->codec, plain, n, s->words, b, r->stored, s->is_delta ? r->base : NULL,
-                           &inner);
+    ret = uqm_block_decode(r->codec, plain, (size_t) (p->end - p->begin), s->words, b, stored,
+                           s->is_delta ? base : NULL, &inner);
     if (ret < 0)
         return uqm_fail(err, inner.code,
                         "%s: bytes [%" PRIu64 ", %" PRIu64 "), block %" PRIu64
@@ -169,17 +191,18 @@ static int unpack_block(struct uqm_archive *a, struct uqm_archive_reader *r, con
     return UQM_OK;
 }
 
-/* What [off, off + len) has of one block. */
+/* What [from, to) has of one block. */
 static int read_from_block(struct uqm_archive *a, struct uqm_archive_reader *r,
-                           const struct place *p, const char *name, uint8_t *out, uint64_t from,
-                           uint64_t to, struct uqm_err *err)
+                           const struct place *p, const char *name,
+                           const uint8_t *const given[UQM_FILE_MAX_SOURCES], uint8_t *out,
+                           uint64_t from, uint64_t to, struct uqm_err *err)
 {
     uint64_t number = p->segment->first_block + p->k;
     if (from == p->begin && to == p->end && r->kept != number)
-        return unpack_block(a, r, p, name, out, err);
+        return unpack_block(a, r, p, name, given, out, err);
     if (r->kept != number) {
         r->kept = UINT64_MAX;
-        int ret = unpack_block(a, r, p, name, r->plain, err);
+        int ret = unpack_block(a, r, p, name, given, r->plain, err);
         if (ret < 0)
             return ret;
         r->kept = number;
@@ -188,8 +211,10 @@ static int read_from_block(struct uqm_archive *a, struct uqm_archive_reader *r,
     return UQM_OK;
 }
 
-int uqm_archive_read(struct uqm_archive *a, size_t file, const char *name, void *buf, size_t len,
-                     uint64_t off_bytes, struct uqm_err *err)
+/* given: of the one block that the bytes are of; else NULL. */
+static int read_blocks(struct uqm_archive *a, size_t file, const char *name, uint8_t *out,
+                       size_t len, uint64_t off_bytes,
+                       const uint8_t *const given[UQM_FILE_MAX_SOURCES], struct uqm_err *err)
 {
     struct uqm_archive_reader *r;
     uint64_t at = off_bytes, end = off_bytes + len;
@@ -202,19 +227,33 @@ int uqm_archive_read(struct uqm_archive *a, size_t file, const char *name, void 
     while (at < end && ret == UQM_OK) {
         p = place_of(&a->index, file, at);
         uint64_t to = uqm_min_u64(p.end, end);
-        ret = read_from_block(a, r, &p, name, (uint8_t *) buf + (at - off_bytes), at, to, err);
+        ret = read_from_block(a, r, &p, name, given, out + (at - off_bytes), at, to, err);
         at = to;
     }
     give_reader(a, r);
     return ret;
 }
 
-void uqm_archive_expect(struct uqm_archive *a, size_t file, uint64_t off_bytes, size_t len)
+int uqm_archive_read(struct uqm_archive *a, size_t file, const char *name, void *buf, size_t len,
+                     uint64_t off_bytes, struct uqm_err *err)
 {
-    struct place first = place_of(&a->index, file, off_bytes);
-    struct place last = place_of(&a->index, file, off_bytes + len - 1);
-    const struct uqm_archive_block *b = &a->index.blocks[first.segment->first_block + first.k];
-    const struct uqm_archive_block *e = &a->index.blocks[last.segment->first_block + last.k];
-    posix_fadvise(a->stored->fd, (off_t) b->stored_off,
-                  (off_t) (e->stored_off + e->stored_bytes - b->stored_off), POSIX_FADV_WILLNEED);
+    const uint8_t *const none[UQM_FILE_MAX_SOURCES] = { NULL };
+    return read_blocks(a, file, name, buf, len, off_bytes, none, err);
+}
+
+int uqm_archive_make(struct uqm_archive *a, size_t file, const char *name, void *buf, size_t len,
+                     uint64_t off_bytes, const uint8_t *const sources[UQM_FILE_MAX_SOURCES],
+                     struct uqm_err *err)
+{
+    return read_blocks(a, file, name, buf, len, off_bytes, sources, err);
+}
+
+size_t uqm_archive_part(struct uqm_file_source sources[UQM_FILE_MAX_SOURCES], size_t *n_sources,
+                        struct uqm_archive *a, size_t file, uint64_t off_bytes, size_t len)
+{
+    const struct place p = place_of(&a->index, file, off_bytes);
+    sources_of(sources, a, &p);
+    /* a base that is an archive is made itself */
+    *n_sources = p.segment->is_delta && !sources[1].file->ops ? 2 : 1;
+    return (size_t) (uqm_min_u64(p.end, off_bytes + len) - off_bytes);
 }
