@@ -220,6 +220,7 @@ struct uqm_ask_params {
     const char *system; /* NULL: vicuna_v1's */
     int max_tokens;     /* 0: 64 */
     bool logits;
+    bool dry_run; /* as in struct uqm_question_params */
 };
 UQM_API int uqm_ask(char **json, const struct uqm_ask_params *params, struct uqm_err *err);
 
@@ -231,6 +232,7 @@ struct uqm_question_params {
     const char *vision_tower;
     double sample_ratio;   /* 0: all; in (0,1]: that share of each set */
     uint64_t sample_count; /* 0: sample_ratio decides */
+    bool dry_run;          /* nothing is asked: the log says how it would be, and in what memory */
 };
 
 enum { UQM_PERTURB_IMAGE = 1, UQM_PERTURB_TEXT = 2, UQM_PERTURB_MODEL = 4, UQM_PERTURB_NONE = 8 };

@@ -4,7 +4,7 @@ struct options {
     struct cli_common common;
     const char *image, *prompt, *system, *vision_tower;
     int max_tokens;
-    bool logits;
+    bool logits, dry_run;
 };
 
 #define FIELD(member) offsetof(struct options, member)
@@ -36,6 +36,11 @@ static const struct cli_option table[] = {
       .set = cli_set_true,
       .field = FIELD(logits),
       .help = "show the first new token's largest logits" },
+    { .name = "dry-run",
+      .set = cli_set_true,
+      .field = FIELD(dry_run),
+      .help = "open everything and ask nothing; with -v, how the prompt would go through the "
+              "network, and what lies where in memory" },
     { .name = "vision-tower",
       .value = "DIR",
       .set = cli_set_text,
@@ -64,9 +69,10 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
         .system = o->system,
         .max_tokens = o->max_tokens,
         .logits = o->logits,
+        .dry_run = o->dry_run,
     };
     int ret = uqm_ask(&json, &params, &err);
-    return session_finish(&s, ret, &json, print_ask, 0, &err);
+    return session_finish(&s, ret, &json, o->dry_run ? print_questions_plan : print_ask, 0, &err);
 }
 
 const struct cli_command cmd_ask = {

@@ -52,7 +52,8 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
     params.max_new_tokens = o->max_new_tokens;
     params.trace_path = o->trace;
     ret = uqm_eval(&json, &params, &err);
-    return session_finish(&s, ret, &json, print_eval, 0, &err);
+    return session_finish(&s, ret, &json, o->questions.dry_run ? print_questions_plan : print_eval,
+                          0, &err);
 }
 
 const struct cli_command cmd_eval = {

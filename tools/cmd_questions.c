@@ -67,6 +67,7 @@ int fill_questions(struct uqm_question_params *out, const struct question_option
     out->data = options->data;
     out->task = options->task;
     out->vision_tower = options->vision_tower;
+    out->dry_run = options->dry_run;
     if (options->samples && read_samples(out, options->samples, err) < 0) {
         char what[256];
         snprintf(what, sizeof what, "%.200s", err->msg);

@@ -166,9 +166,10 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
     session_init(&s, common);
     params.uq.common = common->uqm;
     ret = uqm_select(&json, &params, &err);
-    if (ret == UQM_OK && o->report)
+    if (ret == UQM_OK && o->report && !o->questions.dry_run)
         ret = write_page(o, json, &err);
-    return session_finish(&s, ret, &json, print_select, 0, &err);
+    return session_finish(&s, ret, &json,
+                          o->questions.dry_run ? print_questions_plan : print_select, 0, &err);
 }
 
 const struct cli_command cmd_select = {

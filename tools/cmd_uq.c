@@ -29,7 +29,8 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
     session_init(&s, common);
     params.common = common->uqm;
     ret = uqm_uq(&json, &params, &err);
-    return session_finish(&s, ret, &json, print_uq, 0, &err);
+    return session_finish(&s, ret, &json, o->questions.dry_run ? print_questions_plan : print_uq, 0,
+                          &err);
 }
 
 const struct cli_command cmd_uq = {

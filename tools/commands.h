@@ -27,6 +27,7 @@ void print_ask(FILE *out, const json_t *result, unsigned flags);
 void print_uq(FILE *out, const json_t *result, unsigned flags);
 void print_select(FILE *out, const json_t *result, unsigned flags);
 void print_eval(FILE *out, const json_t *result, unsigned flags);
+void print_questions_plan(FILE *out, const json_t *result, unsigned flags);
 void print_experiment(FILE *out, const json_t *result, unsigned flags);
 void print_page(FILE *out, const json_t *result, unsigned flags);
 void print_devices(FILE *out, const json_t *result, unsigned flags);
@@ -42,6 +43,7 @@ void cell_number(struct table *t, const json_t *object, const char *key, int dec
 struct question_options {
     struct uqm_strings data;
     const char *task, *vision_tower, *samples;
+    bool dry_run;
 };
 struct uq_options {
     unsigned perturb;
@@ -74,6 +76,11 @@ struct uq_options {
           .set = cli_set_text,                                                                     \
           .field = offsetof(type, questions.samples),                                              \
           .help = "only a seeded sample of each set: 0.2 is a share, 100 a number of records" },   \
+        { .name = "dry-run",                                                                       \
+          .set = cli_set_true,                                                                     \
+          .field = offsetof(type, questions.dry_run),                                              \
+          .help = "open everything and ask nothing; with -v, how the prompts would go through "    \
+                  "each model's network, and what lies where in memory" },                         \
     {                                                                                              \
         .name = "vision-tower", .value = "DIR", .set = cli_set_text,                               \
         .field = offsetof(type, questions.vision_tower),                                           \

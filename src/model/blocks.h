@@ -44,6 +44,7 @@ struct uqm_run {
     uint64_t stream_bytes;
     uint64_t fixed_bytes;     /* of the budget: the stream and everything below but the arena */
     uint64_t device_bytes;    /* of the device's memory: the same; 0 where that is the budget */
+    uint64_t table_bytes;     /* norms, biases and rotary tables, part of one of them */
     struct uqm_memory *small; /* norm_w, norm_b, bias: max_row words each */
     struct uqm_place norm_w, norm_b, bias;
     struct uqm_memory *rope; /* tables of n_positions rows */

@@ -440,7 +440,7 @@ int uqm_network_vision(struct uqm_network *network, const struct uqm_vision_job 
     if (!network->config.has_vision)
         return uqm_fail(err, UQM_ERR_ARG, "%s: the model has no vision tower",
                         network->source->name);
-    if (job->n_images == 0)
+    if (job->n_images == 0 || network->machine->plan_only)
         return UQM_OK;
 
     struct uqm_schedule schedule = { .source = network->source };

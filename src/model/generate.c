@@ -3,6 +3,7 @@
 
 #include "src/base/checked.h"
 #include "src/model/generate.h"
+#include "src/model/memory_plan.h"
 #include "src/model/recover.h"
 
 /* As for logits: a batch whose activations take so much is large enough. */
@@ -89,13 +90,33 @@ static int keep_weights(struct uqm_generator *g, unsigned halvings, struct uqm_e
     return UQM_OK;
 }
 
+static void log_plan(const struct uqm_generator *g, bool keeps)
+{
+    const struct uqm_prompt_group first = uqm_prompt_group_choose(g, g->n_answered);
+    const uint64_t words = uqm_kv_cache_words(&g->net.config.text, first.n_positions);
+    const struct uqm_memory_plan plan = {
+        .resident_bytes = keeps ? uqm_resident_bytes(&g->whole) : 0,
+        .arena_bytes = first.arena * sizeof(float),
+        .cache_bytes = first.n > 0 ? words * sizeof(float) : 0,
+    };
+    uqm_log(g->net.env, UQM_LOG_DEBUG, "%s: %zu prompts in %zu groups over %.1f MiB of weights, %s",
+            g->given->source->name, g->job->n_prompts - g->n_answered, count_groups(g),
+            (double) uqm_schedule_bytes(&g->whole) / 0x1p20,
+            keeps ? "which stay in memory" : "read once more for every token");
+    uqm_memory_plan_log(&plan, &g->run);
+}
+
 static int answer_groups(struct uqm_generator *g, unsigned halvings, struct uqm_err *err)
 {
     int ret = UQM_OK;
     find_room(g, halvings);
     g->enough = uqm_max_u64(ENOUGH_BYTES, ENOUGH_TIMES * uqm_schedule_bytes(&g->whole));
     g->enough /= sizeof(float);
-    if (worth_keeping(g))
+    const bool keeps = worth_keeping(g);
+    log_plan(g, keeps);
+    if (g->net.machine->plan_only)
+        return UQM_OK;
+    if (keeps)
         ret = keep_weights(g, halvings, err);
     while (ret == UQM_OK && g->n_answered < g->job->n_prompts) {
         const struct uqm_prompt_group group = uqm_prompt_group_choose(g, g->n_answered);

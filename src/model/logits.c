@@ -8,6 +8,7 @@
 
 #include "src/base/checked.h"
 #include "src/model/held.h"
+#include "src/model/memory_plan.h"
 #include "src/model/pass.h"
 #include "src/model/recover.h"
 
@@ -177,6 +178,7 @@ static int choose_plan(struct uqm_asking *a, const struct uqm_schedule *whole, u
     else if (!uqm_plan_choose(&a->plan, &a->plan_job, a->n_done))
         a->plan = (struct uqm_plan){ .kind = UQM_PLAN_TILES }; /* it says what is missing */
     log_plan(a);
+    uqm_asking_log_memory(a);
     return UQM_OK;
 }
 
@@ -215,7 +217,7 @@ static int attempt(struct uqm_asking *a, const struct uqm_schedule *whole, size_
     int ret = uqm_run_init(&a->run, a->net, whole, &needs, err);
     if (ret == UQM_OK)
         ret = choose_plan(a, whole, halvings, err);
-    if (ret == UQM_OK)
+    if (ret == UQM_OK && !a->net->machine->plan_only)
         ret = run_passes(a, err);
     uqm_run_finish(&a->run);
     return ret;

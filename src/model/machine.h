@@ -11,6 +11,8 @@ struct uqm_machine {
     struct uqm_device *device; /* where layers run */
     /* Where they go on when `device` fails for good; NULL: that is an error, or it is the CPU. */
     struct uqm_device *cpu;
+    /* Networks plan a job, say so in the log, and leave it: nothing is read or delivered. */
+    bool plan_only;
     const char *scratch_dir; /* of scratch files; NULL: $TMPDIR, else /tmp; borrowed */
 };
 

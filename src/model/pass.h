@@ -24,6 +24,8 @@ struct uqm_asking {
 
 /* Passes in tiles that the prompts from `first` on would take; 0: a prompt does not fit. */
 size_t uqm_tiles_count(const struct uqm_asking *asking, size_t first);
+/* Of the arena, of the pass that begins with prompt `first`. */
+uint64_t uqm_tiles_arena_bytes(const struct uqm_asking *asking, size_t first);
 /* One pass from asking->n_done on, its logits delivered. */
 int uqm_tiles_pass(struct uqm_asking *asking, struct uqm_err *err);
 int uqm_layers_pass(struct uqm_asking *asking, struct uqm_err *err);

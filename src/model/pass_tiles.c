@@ -58,6 +58,13 @@ size_t uqm_tiles_count(const struct uqm_asking *asking, size_t first)
     return n;
 }
 
+uint64_t uqm_tiles_arena_bytes(const struct uqm_asking *asking, size_t first)
+{
+    struct batch b;
+    choose_batch(&b, asking, first);
+    return b.bytes;
+}
+
 static int no_room(const struct uqm_asking *a, size_t first, struct uqm_err *err)
 {
     const struct uqm_model_config *config = &a->net->config;

@@ -103,10 +103,11 @@ static void count_fixed(struct uqm_run *run, const struct uqm_run_needs *needs)
 
     run->fixed_bytes =
         run->stream_bytes + run->stage_elem * sizeof(float) + needs->other_bytes + reserved;
+    run->table_bytes = small + rope;
     if (device->limits.on_host)
-        run->fixed_bytes += small + rope;
+        run->fixed_bytes += run->table_bytes;
     else
-        run->device_bytes = small + rope;
+        run->device_bytes = run->table_bytes;
 }
 
 int uqm_run_init(struct uqm_run *run, struct uqm_network *net, const struct uqm_schedule *schedule,

@@ -187,6 +187,17 @@ static size_t count_prompt(const struct ask *a)
     return n;
 }
 
+static int plan(char **json, struct ask *a, struct uqm_err *err)
+{
+    a->machine.plan_only = true;
+    int ret = generate(a, err);
+    return ret < 0 ? ret
+                   : uqm_call_result(json,
+                                     json_pack("{s:b, s:I}", "dry_run", 1, "prompt_tokens",
+                                               (json_int_t) count_prompt(a)),
+                                     err);
+}
+
 static int result(char **json, const struct ask *a, double seconds, struct uqm_err *err)
 {
     char *answer = NULL;
@@ -228,8 +239,13 @@ int uqm_ask(char **json, const struct uqm_ask_params *params, struct uqm_err *er
     int ret = uqm_env_init(&a.env, &params->common, err);
     if (ret < 0)
         return ret;
-    if ((ret = open_model(&a, err)) == UQM_OK && (ret = make_prompt(&a, err)) == UQM_OK &&
-        (ret = look(&a, err)) == UQM_OK && (ret = generate(&a, err)) == UQM_OK)
+    ret = open_model(&a, err);
+    if (ret == UQM_OK)
+        ret = make_prompt(&a, err);
+    if (ret == UQM_OK && params->dry_run)
+        ret = plan(json, &a, err);
+    else if (ret == UQM_OK && (ret = look(&a, err)) == UQM_OK &&
+             (ret = generate(&a, err)) == UQM_OK)
         ret = result(json, &a, uqm_call_now() - start, err);
     ask_finish(&a);
     return ret;

@@ -76,7 +76,8 @@ int uqm_call_init(struct uqm_call *call, const struct uqm_call_params *params, s
                               params->common->device, err);
     if (ret == UQM_OK && q->models.n == 1)
         uqm_features_of_one_model(call->runner.features);
-    if (ret == UQM_OK)
+    call->runner.machine.plan_only = q->dry_run;
+    if (ret == UQM_OK && !q->dry_run)
         ret = uqm_trace_create(&call->trace, params->trace_path, err);
     return ret;
 }
@@ -159,6 +160,36 @@ int uqm_call_measure_model(struct uqm_measure *m, struct uqm_call *call, size_t 
     if (ret == UQM_OK)
         ret = uqm_call_measure(m, call, &candidate, call->names[i], stage, err);
     uqm_candidate_close(&candidate);
+    return ret;
+}
+
+static int plan_model(struct uqm_call *call, size_t i, struct uqm_err *err)
+{
+    struct uqm_candidate candidate = { 0 };
+    int ret = uqm_check_cancel(&call->env, err);
+    if (ret == UQM_OK)
+        ret = uqm_candidate_open(&candidate, &call->env, call->models->v[i], &call->open, err);
+    if (ret == UQM_OK)
+        ret = ask(call, &candidate, "planning", err);
+    uqm_candidate_close(&candidate);
+    return ret;
+}
+
+int uqm_call_plan(char **json, struct uqm_call *call, struct uqm_err *err)
+{
+    const size_t n = uqm_survey_n_records(&call->survey) * call->survey.n_passes;
+    json_t *models = json_array();
+    int ret = UQM_OK;
+    for (size_t i = 0; ret == UQM_OK && i < call->models->n; i++) {
+        ret = plan_model(call, i, err);
+        json_array_append_new(models, json_string(call->names[i]));
+    }
+    if (ret == UQM_OK)
+        ret = uqm_call_result(
+            json,
+            json_pack("{s:b, s:I, s:O}", "dry_run", 1, "prompts", (json_int_t) n, "models", models),
+            err);
+    json_decref(models);
     return ret;
 }
 

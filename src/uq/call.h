@@ -56,6 +56,10 @@ int uqm_call_score(struct uqm_measure *m, struct uqm_call *call, const char *nam
 int uqm_call_measure_model(struct uqm_measure *m, struct uqm_call *call, size_t i,
                            struct uqm_err *err);
 
+/* Instead of asking: every model is opened, its network plans the job and says so in the log. The
+ * result tells how many prompts each would be asked. */
+int uqm_call_plan(char **json, struct uqm_call *call, struct uqm_err *err);
+
 /* The result as text; *json is the caller's. Takes `root` over, NULL included: no memory. */
 int uqm_call_result(char **json, json_t *root, struct uqm_err *err);
 

@@ -93,6 +93,11 @@ int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *
 
     *json = NULL;
     int ret = uqm_call_init(&call, &call_params, err);
+    if (ret == UQM_OK && params->questions.dry_run) {
+        ret = uqm_call_plan(json, &call, err);
+        uqm_call_finish(&call);
+        return ret;
+    }
     json_t *models = json_array();
     for (size_t i = 0; ret == UQM_OK && i < call.models->n; i++)
         ret = add_model(models, &call, i, err);

@@ -235,7 +235,7 @@ static int ask(struct asking *a, struct uqm_err *err)
     struct uqm_runner *runner = a->runner;
     uint64_t memory;
     int ret = network_memory(&memory, runner, &a->prompts, err);
-    if (ret == UQM_OK && !runner->prepared)
+    if (ret == UQM_OK && !runner->prepared && !runner->machine.plan_only)
         ret = uqm_features_prepare(runner->features, a->candidate, &runner->machine, memory, err);
     if (ret == UQM_OK)
         ret = make_prompts(a, err);

@@ -268,12 +268,31 @@ static void select_finish(struct uqm_select *s)
     free(s->state_path);
 }
 
+/* Of the models by themselves: which of them are merged is known from their answers only. */
+static int plan(char **json, const struct uqm_select_params *params, struct uqm_err *err)
+{
+    struct uqm_call_params call_params;
+    struct uqm_call call = { 0 };
+    int ret = check_params(params, err);
+    if (ret == UQM_OK)
+        ret = uqm_call_uq_params(&call_params, &params->uq, err);
+    if (ret < 0)
+        return ret;
+    ret = uqm_call_init(&call, &call_params, err);
+    if (ret == UQM_OK)
+        ret = uqm_call_plan(json, &call, err);
+    uqm_call_finish(&call);
+    return ret;
+}
+
 int uqm_select(char **json, const struct uqm_select_params *params, struct uqm_err *err)
 {
     const double start = uqm_call_now();
     struct uqm_select s = { .params = params };
 
     *json = NULL;
+    if (params->uq.questions.dry_run)
+        return plan(json, params, err);
     int ret = begin(&s, err);
     if (ret == UQM_OK)
         ret = uqm_select_measure(&s, err);

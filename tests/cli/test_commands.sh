@@ -163,6 +163,16 @@ run uq "$base" "$zoo/models/reason" --data "$mmb" "SET=$seed" --samples 4 --repe
 grep -v "^  \"\(bytes_read\|seconds\)\"" "$work/stdout" > "$work/second.json"
 holds '[ $status = 0 ] && cmp -s "$work/second.json" "$work/first.json" && grep -q models "$work/first.json"' \
     'threads, engine and memory do not change its JSON, but for what tells of the run'
+for command in uq eval 'select --no-write'; do
+    run $command "$base" "$zoo/models/reason" --data "$mmb" --samples 4 --dry-run -v --memory 256M --device cpu
+    holds '[ $status = 0 ] && grep -q "^2 models, [0-9]* prompts each" "$work/stdout" &&
+        grep -q "memory of cpu.*activations [0-9.]* MiB" "$work/stderr" &&
+        grep -q "weights being read.*--memory is 256.0 MiB" "$work/stderr"' \
+        "$command --dry-run -v says what lies where in memory"
+done
+run ask "$base" --prompt x --dry-run -v --device cpu
+holds '[ $status = 0 ] && grep -q "keys and values" "$work/stderr" &&
+    grep -q "nothing was asked" "$work/stdout"' 'ask --dry-run -v says what its cache takes'
 run uq --data "$mmb" "$base" --samples 3 --repeats 2 --perturb none --trace trace.jsonl
 holds '[ $status = 0 ] && grep -q "^base .*mmb .*0.000000" "$work/stdout" && [ -s "$work/trace.jsonl" ]' \
     'without perturbation there is no uncertainty; the trace is written; a folder ends --data'
