@@ -261,6 +261,9 @@ struct uqm_uq_params {
     enum uqm_uq_method method;
     double alpha; /* of conformal sets: the share that may miss the truth; 0: 0.1 */
     enum uqm_streams streams;
+    int window;       /* so many models are measured in one sweep over their inputs, where they are
+                         merges of the models of the last of them (recipes); 0: 1 */
+    bool with_values; /* each set's JSON has "values": a number a record, null without one */
 };
 UQM_API int uqm_uq(char **json, const struct uqm_uq_params *params, struct uqm_err *err);
 
@@ -304,6 +307,7 @@ struct uqm_eval_params {
     struct uqm_question_params questions;
     int max_new_tokens;     /* of an answer in words; 0: 15; UQM_TASK_TOKENS: the task's own */
     const char *trace_path; /* NULL, or JSON lines of every answer */
+    int window;             /* as in uqm_uq_params */
 };
 UQM_API int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *err);
 

@@ -7,6 +7,7 @@ struct options {
     struct question_options questions;
     int max_new_tokens;
     const char *trace;
+    int window;
 };
 
 static int set_tokens(void *field, const char *value, const struct cli_option *option,
@@ -32,6 +33,7 @@ static const struct cli_option table[] = {
       .set = cli_set_text,
       .field = offsetof(struct options, trace),
       .help = "JSON lines of every answer and its score, and of the options' probabilities" },
+    WINDOW_OPTION(struct options),
     { 0 },
 };
 
@@ -51,6 +53,7 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
     params.common = common->uqm;
     params.max_new_tokens = o->max_new_tokens;
     params.trace_path = o->trace;
+    params.window = o->window;
     ret = uqm_eval(&json, &params, &err);
     return session_finish(&s, ret, &json, o->questions.dry_run ? print_questions_plan : print_eval,
                           0, &err);

@@ -4,11 +4,13 @@ struct options {
     struct cli_common common;
     struct question_options questions;
     struct uq_options uq;
+    int window;
 };
 
 static const struct cli_option table[] = {
     QUESTION_OPTIONS(struct options),
     UQ_OPTIONS(struct options),
+    WINDOW_OPTION(struct options),
     { 0 },
 };
 
@@ -28,6 +30,7 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
 
     session_init(&s, common);
     params.common = common->uqm;
+    params.window = o->window;
     ret = uqm_uq(&json, &params, &err);
     return session_finish(&s, ret, &json, o->questions.dry_run ? print_questions_plan : print_uq, 0,
                           &err);

@@ -87,6 +87,16 @@ struct uq_options {
         .help = "the CLIP folder of models that do not carry their own"                            \
     }
 
+/* Of uq and eval: recipes in a sweep. */
+#define WINDOW_OPTION(type)                                                                        \
+    {                                                                                              \
+        .name = "window", .value = "W", .set = cli_set_int, .min = 1,                              \
+        .field = offsetof(type, window),                                                           \
+        .help =                                                                                    \
+            "measure W recipes in one sweep over the models that they merge, which the last of "   \
+            "them all does; default 1"                                                             \
+    }
+
 #define UQ_OPTIONS(type)                                                                           \
     { .name = "perturb",                                                                           \
       .value = "image,text,model|none",                                                            \

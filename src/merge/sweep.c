@@ -484,6 +484,9 @@ int uqm_sweep_create(struct uqm_sweep **out, struct uqm_source *const *merges, s
                      uint64_t read_bytes, struct uqm_err *err)
 {
     assert(n > 0);
+    for (size_t k = 0; k < n; k++)
+        if (!uqm_recipe_source_of(merges[k]))
+            return uqm_fail(err, UQM_ERR_UNSUPPORTED, "%s: it is no merge", merges[k]->name);
     struct uqm_sweep *s = calloc(1, sizeof *s);
     if (!s)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a sweep of %zu merges", n);
@@ -501,7 +504,6 @@ int uqm_sweep_create(struct uqm_sweep **out, struct uqm_source *const *merges, s
         *m = (struct merge){ .source = *merges[k], .sweep = s, .k = k };
         m->source.ops = &source_ops;
         m->rs = uqm_recipe_source_of(merges[k]);
-        assert(m->rs && s->last);
         s->n_inputs = s->last->n_inputs;
         ret = check_merge(m, err);
     }

@@ -121,8 +121,11 @@ static void wait_for(struct experiment *e, const char *name)
 static int select_first(struct experiment *e, struct uqm_err *err)
 {
     bool needed = false;
-    for (int i = 0; i < UQM_N_STUDY_TABLES; i++)
-        needed |= (e->wanted >> i & 1) && uqm_study_tables[i].picks;
+    for (int i = 0; i < UQM_N_STUDY_TABLES; i++) {
+        const bool wanted = e->wanted >> i & 1;
+        needed |= wanted && uqm_study_tables[i].uses != UQM_NO_PICK;
+        e->run.wants_steps |= wanted && uqm_study_tables[i].uses == UQM_ALL_STEPS;
+    }
     if (!needed)
         return UQM_OK;
     int ret = uqm_study_own_pick(&e->pick, &e->run, false, err);
@@ -134,7 +137,7 @@ static int fill_table(struct experiment *e, int i, struct uqm_err *err)
 {
     const struct uqm_study_table *t = &uqm_study_tables[i];
     struct uqm_study_maker m = { .run = &e->run, .pick = &e->pick, .err = err };
-    if (t->picks && !e->has_pick) {
+    if (t->uses != UQM_NO_PICK && !e->has_pick) {
         wait_for(e, t->name);
         return UQM_OK;
     }

@@ -78,6 +78,7 @@ struct uqm_study {
     double ratios[UQM_STUDY_MAX_RATIOS]; /* of T7, rising; 1 is not among them */
     size_t n_ratios;
     size_t n_subsets;    /* R of T1 */
+    size_t window;       /* steps that a loop which may stop asks at once */
     uint64_t tables;     /* bits, in the order of uqm_study_tables; those asked for by name ... */
     bool tables_by_name; /* ... rather than all */
     struct uqm_arena arena;

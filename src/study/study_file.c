@@ -461,6 +461,11 @@ static int read_settings(struct reader *r, const struct uqm_yaml_node *root)
             return ret;
         s->n_subsets = (size_t) whole;
     }
+    if ((v = uqm_yaml_get(root, "window"))) {
+        if ((ret = read_whole(&whole, r, v, "window", 1, UQM_STUDY_MAX_MODELS)) < 0)
+            return ret;
+        s->window = (size_t) whole;
+    }
     if ((v = uqm_yaml_get(root, "dropout")) &&
         (ret = read_number(&s->dropout, r, v, "dropout", 0, 0.999)) < 0)
         return ret;
@@ -482,7 +487,7 @@ static int read_root(struct reader *r, const struct uqm_yaml_node *root)
     static const char *const keys[] = { "name",    "base",         "models",         "vision_tower",
                                         "data",    "seeds",        "repeats",        "dropout",
                                         "samples", "eval_samples", "max_new_tokens", "methods",
-                                        "ratios",  "subsets",      "tables" };
+                                        "ratios",  "subsets",      "window",         "tables" };
     static const char *const needed[] = { "models", "data" };
     struct uqm_study *s = r->s;
     const struct uqm_yaml_node *base, *methods;
@@ -518,6 +523,7 @@ int uqm_study_parse(struct uqm_study *out, const char *text, size_t len, const c
                                .repeats = 4,
                                .dropout = 0.1,
                                .n_subsets = 3,
+                               .window = 1,
                                .n_ratios = 4,
                                .max_new_tokens = 15,
                                .tables = ((uint64_t) 1 << UQM_N_STUDY_TABLES) - 1 };

@@ -45,10 +45,26 @@ static int order_models(struct uqm_study_pick *p, struct uqm_study_run *run,
     return UQM_OK;
 }
 
+int uqm_study_steps_ahead(struct uqm_study_run *run, const struct uqm_study_pick *pick, size_t t,
+                          size_t last, const struct uqm_study_measure *measure,
+                          enum uqm_study_role role, struct uqm_err *err)
+{
+    struct uqm_study_target targets[UQM_STUDY_MAX_MODELS];
+    const size_t first = uqm_study_first(run->study, role), n = run->study->n_of_role[role];
+    size_t n_targets = 0;
+    int ret = UQM_OK;
+    for (t = t > 2 ? t : 2; t <= last && t <= run->study->n_models; t++) /* step 1 is a model */
+        targets[n_targets++] = uqm_study_prefix(run, pick, t);
+    for (size_t k = 0; k < n && ret == UQM_OK; k++)
+        ret = uqm_study_ahead(run, targets, n_targets, measure, first + k, err);
+    return ret;
+}
+
 struct loop {
     struct uqm_study_pick *pick;
     struct uqm_study_run *run;
     const struct uqm_study_guide *guide;
+    bool all_steps;
 };
 
 static int step(void *ctx, struct uqm_algorithm_step *now, size_t t, size_t best,
@@ -58,7 +74,11 @@ static int step(void *ctx, struct uqm_algorithm_step *now, size_t t, size_t best
     const struct uqm_study_target target = uqm_study_prefix(l->run, l->pick, t);
     const double sign = l->guide->accuracy ? -1 : 1;
     struct uqm_study_value *v = &l->pick->steps[t - 1];
-    int ret = guiding(v, l->run, &target, l->guide, err);
+    const size_t last = l->all_steps ? l->run->study->n_models : t + l->run->study->window - 1;
+    int ret = uqm_study_steps_ahead(
+        l->run, l->pick, t, last, l->guide->accuracy ? NULL : &l->guide->measure, UQM_HELD_IN, err);
+    if (ret == UQM_OK)
+        ret = guiding(v, l->run, &target, l->guide, err);
     now->value = sign * v->value;
     now->drop = best                ? sign * l->pick->steps[best - 1].value - now->value
                 : isnan(now->value) ? (double) NAN
@@ -73,7 +93,9 @@ int uqm_study_pick(struct uqm_study_pick *out, struct uqm_study_run *run,
     struct uqm_algorithm_result result = { .steps = steps };
     const struct uqm_algorithm_params params = { .n = run->study->n_models,
                                                  .all_steps = all_steps };
-    struct loop loop = { .pick = out, .run = run, .guide = guide };
+    struct loop loop = {
+        .pick = out, .run = run, .guide = guide, .all_steps = all_steps || guide->ahead
+    };
 
     *out = (struct uqm_study_pick){ 0 };
     int ret = order_models(out, run, guide, err);
@@ -100,7 +122,8 @@ int uqm_study_pick(struct uqm_study_pick *out, struct uqm_study_run *run,
 int uqm_study_own_pick(struct uqm_study_pick *out, struct uqm_study_run *run, bool all_steps,
                        struct uqm_err *err)
 {
-    const struct uqm_study_guide guide = { .measure = uqm_study_own_measure(run->study) };
+    const struct uqm_study_guide guide = { .measure = uqm_study_own_measure(run->study),
+                                           .ahead = run->wants_steps };
     return uqm_study_pick(out, run, &guide, all_steps, err);
 }
 

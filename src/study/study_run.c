@@ -1,19 +1,17 @@
 #include "src/study/study_run.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "src/base/fs.h"
+#include "src/format/base64.h"
 #include "src/format/json.h"
-#include "src/format/yaml.h"
 #include "src/study/study_digest.h"
+#include "src/uq/score.h"
 
 /* Raised by a change of the program that changes answers. */
-enum { ANSWERS_VERSION = 1 };
+enum { ANSWERS_VERSION = 2 };
 
 struct uqm_study_measure uqm_study_own_measure(const struct uqm_study *study)
 {
@@ -117,7 +115,7 @@ static size_t count(uint64_t models)
     return (size_t) __builtin_popcountll(models);
 }
 
-static bool is_single(const struct uqm_study_target *t)
+bool uqm_study_is_single(const struct uqm_study_target *t)
 {
     return !t->method || count(t->models) == 1;
 }
@@ -130,7 +128,7 @@ static char *label_of(const struct uqm_study_run *run, const struct uqm_study_ta
     FILE *f = open_memstream(&text, &len);
     if (!f)
         return NULL;
-    if (!is_single(t))
+    if (!uqm_study_is_single(t))
         fprintf(f, "%s of %zu: ", t->method->name, count(t->models));
     for (size_t i = 0; i < run->study->n_models; i++)
         if (t->models >> i & 1)
@@ -154,7 +152,7 @@ static json_t *target_key(const struct uqm_study_run *run, const struct uqm_stud
         if (t->models >> at & 1)
             json_array_append_new(models, json_string(run->models[at].text));
     }
-    if (is_single(t))
+    if (uqm_study_is_single(t))
         return json_pack("{s:o}", "models", models);
     const bool base = t->method->info->base == UQM_BASE_REQUIRED;
     return json_pack("{s:o, s:s, s:o, s:s, s:I}", "models", models, "method", t->method->info->name,
@@ -162,188 +160,12 @@ static json_t *target_key(const struct uqm_study_run *run, const struct uqm_stud
                      "seed", (json_int_t) run->study->seeds[0]);
 }
 
-static int put_real(FILE *f, const char *path, struct uqm_err *err)
-{
-    char *real = realpath(path, NULL);
-    if (!real)
-        return uqm_fail_errno(err, "%s", path);
-    uqm_yaml_put_quoted(f, real);
-    fputc('\n', f);
-    free(real);
-    return UQM_OK;
-}
-
-static void put_params(FILE *f, const struct uqm_study_method *m)
-{
-    const struct uqm_param_info *weight = uqm_method_param(m->info, "weight");
-    bool weighted = !weight;
-    if (weight || m->n_params > 0)
-        fputs("parameters:\n", f);
-    for (size_t i = 0; i < m->n_params; i++) {
-        const struct uqm_study_param *p = &m->params[i];
-        weighted |= p->info == weight;
-        if (p->info->type == UQM_PARAM_BOOL)
-            fprintf(f, "  %s: %s\n", p->info->name, p->value != 0 ? "true" : "false");
-        else if (p->info->type == UQM_PARAM_INT)
-            fprintf(f, "  %s: %.0f\n", p->info->name, p->value);
-        else
-            fprintf(f, "  %s: %.17g\n", p->info->name, p->value);
-    }
-    if (!weighted)
-        fputs("  weight: 1.0\n", f);
-}
-
-/* A merge as mergekit YAML: equal weights, the models in the study's order. */
-static int recipe_text(char **text, const struct uqm_study_run *run,
-                       const struct uqm_study_target *t, struct uqm_err *err)
-{
-    const struct uqm_study *s = run->study;
-    size_t len = 0;
-    int ret = UQM_OK;
-    FILE *f = open_memstream(text, &len);
-    if (!f)
-        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a recipe");
-    fprintf(f, "merge_method: %s\n", t->method->info->name);
-    if (t->method->info->base == UQM_BASE_REQUIRED) {
-        fputs("base_model: ", f);
-        ret = put_real(f, s->base.path, err);
-    }
-    fputs("models:\n", f);
-    for (size_t i = 0; i < s->n_models && ret == UQM_OK; i++) {
-        const size_t at = run->ordered ? run->order[i] : i;
-        if (!(t->models >> at & 1))
-            continue;
-        fputs("  - model: ", f);
-        ret = put_real(f, s->models[at].path, err);
-    }
-    put_params(f, t->method);
-    bool bad = ferror(f) != 0;
-    bad = fclose(f) != 0 || bad;
-    if (ret == UQM_OK && bad)
-        ret = uqm_fail(err, UQM_ERR_NOMEM, "no memory for a recipe");
-    return ret;
-}
-
-/* The file that names the target to the library's calls: a folder, or a recipe in DIR/recipes.
- * *path is the caller's. */
-static int target_path(char **path, const struct uqm_study_run *run,
-                       const struct uqm_study_target *t, struct uqm_err *err)
-{
-    char *text = NULL, *dir = uqm_path_join(run->dir, "recipes");
-    *path = NULL;
-    if (is_single(t)) {
-        free(dir);
-        *path = strdup(run->study->models[__builtin_ctzll(t->models)].path);
-        return *path ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "no memory for a path");
-    }
-    int ret = dir ? recipe_text(&text, run, t, err)
-                  : uqm_fail(err, UQM_ERR_NOMEM, "no memory for a recipe");
-    if (ret == UQM_OK &&
-        asprintf(path, "%s/%s-of-%zu-%016llx.yml", dir, t->method->info->name, count(t->models),
-                 (unsigned long long) uqm_xxh3_64(text, strlen(text), 0)) < 0) {
-        *path = NULL;
-        ret = uqm_fail(err, UQM_ERR_NOMEM, "no memory for a recipe");
-    }
-    if (ret == UQM_OK && mkdir(dir, 0777) != 0 && errno != EEXIST)
-        ret = uqm_fail_errno(err, "%s", dir);
-    if (ret == UQM_OK && !uqm_is_file(*path))
-        ret = uqm_replace_file(*path, text, strlen(text), err);
-    free(text);
-    free(dir);
-    return ret;
-}
-
 /* --- questions --- */
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
-}
 
 static double get(const json_t *object, const char *key)
 {
     const json_t *v = json_object_get(object, key);
     return json_is_number(v) ? json_number_value(v) : (double) NAN;
-}
-
-/* The one set of the one model of a result, as the answer that is kept. */
-static json_t *answer_of(const char *text, const char *value, const char *se, double seconds,
-                         struct uqm_err *err)
-{
-    json_t *root = uqm_json_parse(text, strlen(text), "the result", false, err);
-    if (!root)
-        return NULL;
-    const json_t *model = json_array_get(json_object_get(root, "models"), 0);
-    const json_t *set = json_array_get(json_object_get(model, "datasets"), 0);
-    const json_t *read = json_object_get(root, "bytes_read");
-    json_t *null = json_null();
-    json_t *v = json_object_get(set, value), *e = se ? json_object_get(set, se) : NULL;
-    json_t *answer = json_pack("{s:O, s:O, s:I, s:I, s:f, s:O}", "value", v ? v : null, "stderr",
-                               e ? e : null, "samples", (json_int_t) get(set, "samples"), "skipped",
-                               (json_int_t) get(set, "skipped"), "seconds", seconds, "bytes_read",
-                               read ? read : null);
-    json_decref(root);
-    if (!answer)
-        uqm_fail(err, UQM_ERR_NOMEM, "no memory for an answer");
-    return answer;
-}
-
-static struct uqm_question_params questions_of(const struct uqm_study_run *run,
-                                               const char *const *model, const char *const *data,
-                                               const struct uqm_study_sample *sample, size_t set)
-{
-    return (struct uqm_question_params){ .models = { model, 1 },
-                                         .data = { data, 1 },
-                                         .task = run->study->sets[set].task,
-                                         .vision_tower = run->study->vision_tower,
-                                         .sample_ratio = sample->ratio,
-                                         .sample_count = sample->count };
-}
-
-int uqm_study_ask(json_t **answer, struct uqm_study_run *run, const struct uqm_study_question *q,
-                  struct uqm_err *err)
-{
-    const struct uqm_study *s = run->study;
-    char *path = NULL, *data = NULL, *text = NULL;
-    const double start = now();
-    int ret = target_path(&path, run, q->target, err);
-    if (ret == UQM_OK && asprintf(&data, "%s=%s", s->sets[q->set].name, s->sets[q->set].path) < 0) {
-        data = NULL;
-        ret = uqm_fail(err, UQM_ERR_NOMEM, "no memory for a question");
-    }
-    const char *const model_arg[] = { path }, *const data_arg[] = { data };
-    const struct uqm_study_sample *sample = q->measure ? &q->measure->sample : &s->eval_samples;
-    if (ret == UQM_OK && q->measure) {
-        struct uqm_uq_params p = { .common = *run->common,
-                                   .questions =
-                                       questions_of(run, model_arg, data_arg, sample, q->set),
-                                   .perturb = q->measure->perturb,
-                                   .repeats = (int) s->repeats,
-                                   .dropout = q->measure->dropout,
-                                   .has_dropout = true,
-                                   .method =
-                                       q->measure->conformal ? UQM_UQ_CONFORMAL : UQM_UQ_PERTURB };
-        p.common.seed = q->measure->seed;
-        ret = uqm_uq(&text, &p, err);
-    } else if (ret == UQM_OK) {
-        struct uqm_eval_params p = { .common = *run->common,
-                                     .questions =
-                                         questions_of(run, model_arg, data_arg, sample, q->set),
-                                     .max_new_tokens = s->max_new_tokens };
-        p.common.seed = s->seeds[0];
-        ret = uqm_eval(&text, &p, err);
-    }
-    if (ret == UQM_OK) {
-        *answer = answer_of(text, q->measure ? "uq" : "value", q->measure ? "stderr" : NULL,
-                            now() - start, err);
-        ret = *answer ? UQM_OK : (int) err->code;
-    }
-    free(path);
-    free(data);
-    free(text);
-    return ret;
 }
 
 static json_t *question_key(const struct uqm_study_run *run, const struct uqm_study_question *q)
@@ -378,7 +200,7 @@ static json_t *question_key(const struct uqm_study_run *run, const struct uqm_st
 static json_t *job_of(const struct uqm_study_run *run, const struct uqm_study_question *q)
 {
     char *label = label_of(run, q->target);
-    const bool single = is_single(q->target);
+    const bool single = uqm_study_is_single(q->target);
     const char *what = q->measure ? (single ? "uncertainty of models" : "uncertainty of merges")
                        : run->sets[q->set].choice
                            ? (single ? "accuracy of models" : "accuracy of merges")
@@ -432,12 +254,50 @@ static int find_answer(json_t **answer, struct uqm_study_run *run,
         uqm_log(run->env, UQM_LOG_INFO, "%s of %s on %s", q->measure ? "uncertainty" : "score",
                 label ? label : "?", run->study->sets[q->set].name);
         free(label);
-        ret = run->ask(answer, run, q, err);
+        ret = run->ask(answer, run, q, 1, err);
     }
     if (ret == UQM_OK)
         ret = uqm_study_cache_put(run->cache, key, *answer, err);
     if (ret == UQM_OK)
         ret = note_job(run, q, key, false, *answer, err);
+    return ret;
+}
+
+/* Of several targets, those whose answers are not there yet, at a time. */
+int uqm_study_ahead(struct uqm_study_run *run, const struct uqm_study_target *targets, size_t n,
+                    const struct uqm_study_measure *measure, size_t set, struct uqm_err *err)
+{
+    struct uqm_study_question q[UQM_STUDY_MAX_MODELS];
+    json_t *keys[UQM_STUDY_MAX_MODELS], *answers[UQM_STUDY_MAX_MODELS] = { 0 };
+    size_t n_open = 0;
+    int ret = uqm_check_cancel(run->env, err);
+    for (size_t i = 0; i < n && ret == UQM_OK && !run->dry_run; i++) {
+        q[n_open] = (struct uqm_study_question){ &targets[i], measure, set };
+        keys[n_open] = question_key(run, &q[n_open]);
+        if (!keys[n_open])
+            ret = uqm_fail(err, UQM_ERR_NOMEM, "no memory for a question");
+        else if (uqm_study_cache_get(run->cache, keys[n_open]))
+            json_decref(keys[n_open]);
+        else
+            n_open++;
+    }
+    if (ret == UQM_OK && n_open > 1) {
+        uqm_log(run->env, UQM_LOG_INFO, "%s of %zu merges on %s", measure ? "uncertainty" : "score",
+                n_open, run->study->sets[set].name);
+        ret = run->ask(answers, run, q, n_open, err);
+        for (size_t i = 0; i < n_open && answers[i]; i++) {
+            struct uqm_err later = { 0 };
+            int kept = uqm_study_cache_put(run->cache, keys[i], answers[i], &later);
+            if (kept == UQM_OK)
+                kept = note_job(run, &q[i], keys[i], false, answers[i], &later);
+            if (kept < 0 && ret == UQM_OK)
+                ret = uqm_fail(err, kept, "%s", later.msg);
+        }
+    }
+    for (size_t i = 0; i < n_open; i++) {
+        json_decref(keys[i]);
+        json_decref(answers[i]);
+    }
     return ret;
 }
 
@@ -517,4 +377,48 @@ int uqm_study_mean_score(struct uqm_study_value *out, struct uqm_study_value *se
                          enum uqm_study_role role, struct uqm_err *err)
 {
     return mean_of(out, sets, run, target, NULL, role, err);
+}
+
+/* --- pairs --- */
+
+/* The records' values that an answer holds; malloc'ed, NULL where it holds none. */
+static double *values_of(size_t *n, struct uqm_study_run *run, const struct uqm_study_question *q)
+{
+    json_t *key = question_key(run, q);
+    const json_t *answer = key ? uqm_study_cache_get(run->cache, key) : NULL;
+    const json_t *text = json_object_get(answer, "values");
+    const size_t len = json_string_length(text);
+    double *v = json_is_string(text) ? malloc(uqm_base64_most(len) + 1) : NULL;
+    if (v && !uqm_base64_decode((uint8_t *) v, n, json_string_value(text), len)) {
+        free(v);
+        v = NULL;
+    }
+    *n /= sizeof *v;
+    json_decref(key);
+    return v;
+}
+
+struct uqm_study_value uqm_study_difference(struct uqm_study_run *run,
+                                            const struct uqm_study_target *a,
+                                            const struct uqm_study_target *b,
+                                            const struct uqm_study_measure *measure)
+{
+    const size_t n_sets = run->study->n_of_role[UQM_HELD_IN];
+    struct uqm_study_value out = { 0 };
+    double squares = 0;
+    for (size_t k = 0; k < n_sets; k++) {
+        const struct uqm_study_question qa = { a, measure, k }, qb = { b, measure, k };
+        size_t na = 0, nb = 0;
+        double *va = values_of(&na, run, &qa), *vb = values_of(&nb, run, &qb);
+        struct uqm_mean d = { .mean = (double) NAN, .se = (double) NAN };
+        if (va && vb && na == nb)
+            d = uqm_score_paired(va, vb, na);
+        free(va);
+        free(vb);
+        out.value += d.mean / (double) n_sets;
+        squares += d.se * d.se;
+        out.n_records += d.n;
+    }
+    out.se = sqrt(squares) / (double) n_sets;
+    return out;
 }

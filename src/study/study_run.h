@@ -40,9 +40,14 @@ struct uqm_study_question {
 };
 
 struct uqm_study_run;
-/* Find an answer, {"value", "stderr", "samples", ...}; it becomes the caller's. */
-typedef int (*uqm_study_ask_fn)(json_t **answer, struct uqm_study_run *run,
-                                const struct uqm_study_question *question, struct uqm_err *err);
+/*
+ * Find the answers to n questions that differ in their targets alone, {"value", "stderr",
+ * "samples", ...}; they become the caller's, those that were made before an error too (NULL: none).
+ * n > 1: linear merges, the last of all models that the others merge.
+ */
+typedef int (*uqm_study_ask_fn)(json_t **answers, struct uqm_study_run *run,
+                                const struct uqm_study_question *questions, size_t n,
+                                struct uqm_err *err);
 
 struct uqm_study_set_info {
     struct uqm_xxh3_hex digest; /* of records, pictures, and how they are asked */
@@ -66,14 +71,17 @@ struct uqm_study_run {
      * merge is one recipe whatever led to it. */
     bool ordered;
     size_t order[UQM_STUDY_MAX_MODELS];
+    bool wants_steps; /* a table shows every step, those after the stop too */
     json_t *jobs;  /* {"job", "model", "data", "cached", ...}, each once, in the order of asking */
     json_t *asked; /* name of a question: its place in jobs */
     size_t n_done, n_cached;
 };
 
-/* By the library's calls: uqm_uq(), uqm_eval(). */
-int uqm_study_ask(json_t **answer, struct uqm_study_run *run,
-                  const struct uqm_study_question *question, struct uqm_err *err);
+/* By the library's calls: uqm_uq(), uqm_eval(). Several merges are asked in one sweep over their
+ * inputs. Answers of the study's own measure have "values", the numbers of the records. */
+int uqm_study_ask(json_t **answers, struct uqm_study_run *run,
+                  const struct uqm_study_question *questions, size_t n, struct uqm_err *err);
+bool uqm_study_is_single(const struct uqm_study_target *target);
 
 /* Digests of models and data, the device. The run is zeroed but for study, common, env, cache, dir,
  * dry_run, ask. Errors name the file. To be finished, whatever is returned. */
@@ -89,6 +97,18 @@ int uqm_study_uncertainty(struct uqm_study_value *out, struct uqm_study_run *run
                           const struct uqm_study_measure *measure, size_t set, struct uqm_err *err);
 int uqm_study_score(struct uqm_study_value *out, struct uqm_study_run *run,
                     const struct uqm_study_target *target, size_t set, struct uqm_err *err);
+
+/* Find the answers of several targets (as uqm_study_ask_fn wants them) on one set in one go, those
+ * that are not there yet; in a dry run, or with one that is missing, nothing. */
+int uqm_study_ahead(struct uqm_study_run *run, const struct uqm_study_target *targets, size_t n,
+                    const struct uqm_study_measure *measure, size_t set, struct uqm_err *err);
+
+/* The mean over held-in sets of a's uncertainty minus b's, both found before by the study's own
+ * measure, and its standard error, paired by record; NaN where records are not known. */
+struct uqm_study_value uqm_study_difference(struct uqm_study_run *run,
+                                            const struct uqm_study_target *a,
+                                            const struct uqm_study_target *b,
+                                            const struct uqm_study_measure *measure);
 
 /* The unweighted mean over a role's sets; sets[n_of_role] (NULL: not wanted) gets each. se: the
  * root of the sum of squares over the number of sets. The first of a role is set number
@@ -106,6 +126,7 @@ size_t uqm_study_first(const struct uqm_study *study, enum uqm_study_role role);
 struct uqm_study_guide {
     bool accuracy;  /* held-in accuracy guides, and the loop stops when it no longer rises */
     bool ascending; /* the order */
+    bool ahead;     /* all steps are going to be asked for, so they are at once */
     struct uqm_study_measure measure;
 };
 
@@ -120,6 +141,10 @@ struct uqm_study_pick {
 /* A step's merge. */
 struct uqm_study_target uqm_study_prefix(const struct uqm_study_run *run,
                                          const struct uqm_study_pick *pick, size_t n);
+/* What is not there yet of steps t to `last` (NULL measure: scores) on a role's sets. */
+int uqm_study_steps_ahead(struct uqm_study_run *run, const struct uqm_study_pick *pick, size_t t,
+                          size_t last, const struct uqm_study_measure *measure,
+                          enum uqm_study_role role, struct uqm_err *err);
 int uqm_study_pick(struct uqm_study_pick *out, struct uqm_study_run *run,
                    const struct uqm_study_guide *guide, bool all_steps, struct uqm_err *err);
 /* The study's own: its measure, falling uncertainty. Sets run->order. */

@@ -12,10 +12,13 @@ struct uqm_study_maker {
     struct uqm_err *err;
 };
 
+/* Of the study's own selection. */
+enum uqm_study_use { UQM_NO_PICK, UQM_PICK, UQM_ALL_STEPS /* those after the stop, too */ };
+
 struct uqm_study_table {
     const char *name, *title, *about;
     unsigned roles; /* bits of the roles that it cannot do without */
-    bool picks;     /* needs the study's own selection */
+    enum uqm_study_use uses;
     int (*fill)(struct uqm_study_maker *m);
 };
 /* In the order of uqm_study_table_names. */

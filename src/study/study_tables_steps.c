@@ -88,6 +88,21 @@ static int put_mean(json_t *row, double *out, struct uqm_study_maker *m,
     return UQM_OK;
 }
 
+/* Against the step before, record by record: all steps see the same perturbations. */
+static void put_change(json_t *row, struct uqm_study_maker *m, const struct uqm_study_pick *pick,
+                       size_t t)
+{
+    struct uqm_study_value d = { .value = (double) NAN, .se = (double) NAN };
+    if (t > 1) {
+        const struct uqm_study_measure own = uqm_study_own_measure(m->run->study);
+        const struct uqm_study_target now = uqm_study_prefix(m->run, pick, t),
+                                      before = uqm_study_prefix(m->run, pick, t - 1);
+        d = uqm_study_difference(m->run, &now, &before, &own);
+    }
+    uqm_study_set_number(row, "change", d.value);
+    uqm_study_set_number(row, "change.se", d.se);
+}
+
 int uqm_study_fill_t4(struct uqm_study_maker *m)
 {
     static const enum uqm_study_role roles[] = { UQM_HELD_IN, UQM_VALIDATION, UQM_HELD_OUT };
@@ -99,15 +114,21 @@ int uqm_study_fill_t4(struct uqm_study_maker *m)
         return ret;
     uqm_table_column(m->table, "label", "step", NULL, NULL);
     uqm_table_column(m->table, "uq", "uncertainty", "nats", "uq.se");
+    uqm_table_column(m->table, "change", "change", "nats", "change.se");
     uqm_table_column(m->table, "improved", "improved", NULL, NULL);
     for (size_t i = 0; i < 3; i++)
         uqm_study_columns(m, roles[i], false, "fraction", NULL);
+    for (size_t i = 0; i < 3; i++)
+        if ((ret = uqm_study_steps_ahead(m->run, &pick, 2, pick.n_steps, NULL, roles[i], m->err)) <
+            0)
+            return ret;
     for (size_t t = 1; t <= pick.n_steps; t++) {
         const struct uqm_study_target target = uqm_study_prefix(m->run, &pick, t);
         json_t *row = step_row(m, &pick, t);
         c.uq[c.n] = pick.steps[t - 1].value;
         uqm_study_set_number(row, "uq", pick.steps[t - 1].value);
         uqm_study_set_number(row, "uq.se", pick.steps[t - 1].se);
+        put_change(row, m, &pick, t);
         json_object_set_new(row, "improved", json_boolean(pick.improved[t - 1]));
         for (size_t i = 0; i < 3; i++) {
             ret = put_mean(row, &c.roles[roles[i]][c.n], m, &target, roles[i]);
@@ -241,6 +262,8 @@ static int fill_steps(struct uqm_study_maker *m, enum uqm_study_role role)
     struct uqm_study_pick pick;
     bool waits = false;
     int ret = all_steps(&pick, m);
+    if (ret == UQM_OK)
+        ret = uqm_study_steps_ahead(m->run, &pick, 2, pick.n_steps, NULL, role, m->err);
     if (ret < 0)
         return ret;
     uqm_table_column(m->table, "label", "step", NULL, NULL);

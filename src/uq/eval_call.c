@@ -2,7 +2,7 @@
  * pictures, no prefix, no dropout. */
 #include <math.h>
 
-#include "src/uq/call.h"
+#include "src/uq/sweep_call.h"
 
 /* What was said against what is right, of "yes". */
 struct yes_counts {
@@ -65,20 +65,23 @@ static json_t *model_json(const struct uqm_measure *m, const struct uqm_call *ca
                      uqm_measure_number(m->model.mean));
 }
 
-static int add_model(json_t *models, struct uqm_call *call, size_t i, struct uqm_err *err)
+struct answer {
+    const struct uqm_call *call;
+    json_t *models;
+};
+
+static int add_model(void *ctx, size_t i, struct uqm_measure *m, struct uqm_err *err)
 {
-    struct uqm_measure m;
-    int ret = uqm_measure_init(&m, &call->survey, err);
-    if (ret == UQM_OK)
-        ret = uqm_call_measure_model(&m, call, i, err);
-    if (ret == UQM_OK)
-        json_array_append_new(models, model_json(&m, call, i));
-    uqm_measure_finish(&m);
-    return ret;
+    const struct answer *a = ctx;
+    (void) err;
+    json_array_append_new(a->models, model_json(m, a->call, i));
+    return UQM_OK;
 }
 
+/* "bytes_read" and "seconds" tell of this run, all else of the models. */
 int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *err)
 {
+    const double start = uqm_call_now();
     const struct uqm_call_params call_params = {
         .common = &params->common,
         .survey = { .questions = &params->questions,
@@ -99,12 +102,17 @@ int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *
         return ret;
     }
     json_t *models = json_array();
-    for (size_t i = 0; ret == UQM_OK && i < call.models->n; i++)
-        ret = add_model(models, &call, i, err);
+    struct answer answer = { &call, models };
+    if (ret == UQM_OK)
+        ret = uqm_call_models(&call, params->window, add_model, &answer, err);
     if (ret == UQM_OK)
         ret = uqm_trace_commit(call.trace, err);
     if (ret == UQM_OK)
-        ret = uqm_call_result(json, json_pack("{s:O}", "models", models), err);
+        ret = uqm_call_result(json,
+                              json_pack("{s:O, s:I, s:f}", "models", models, "bytes_read",
+                                        (json_int_t) call.env.bytes_read, "seconds",
+                                        uqm_call_now() - start),
+                              err);
     json_decref(models);
     uqm_call_finish(&call);
     return ret;

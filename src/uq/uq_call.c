@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "src/uq/call.h"
+#include "src/uq/sweep_call.h"
 
 static json_t *config_json(const struct uqm_call *call)
 {
@@ -57,20 +57,38 @@ static json_t *result_json(const struct uqm_call *call, json_t *models, double s
                      "bytes_read", (json_int_t) call->env.bytes_read, "seconds", seconds);
 }
 
-static int add_model(json_t *models, struct uqm_call *call, size_t i, struct uqm_err *err)
+struct answer {
+    const struct uqm_uq_params *params;
+    struct uqm_call *call;
+    json_t *models;
+};
+
+/* The uncertainty of every record. */
+static void add_values(json_t *model, const struct uqm_measure *m, const struct uqm_call *call)
 {
-    struct uqm_measure m;
-    int ret = uqm_measure_init(&m, &call->survey, err);
-    if (ret == UQM_OK)
-        ret = uqm_call_measure_model(&m, call, i, err);
-    json_t *model = ret == UQM_OK ? uqm_measure_json(&m, &call->survey, call->names[i]) : NULL;
+    for (size_t k = 0; k < m->n_sets; k++) {
+        json_t *values = json_array();
+        for (size_t i = 0; i < call->survey.sets[k].n_records; i++)
+            json_array_append_new(values, uqm_measure_number(m->values[k][i]));
+        json_object_set_new(json_array_get(json_object_get(model, "datasets"), k), "values",
+                            values);
+    }
+}
+
+static int add_model(void *ctx, size_t i, struct uqm_measure *m, struct uqm_err *err)
+{
+    struct answer *a = ctx;
+    struct uqm_call *call = a->call;
+    int ret = UQM_OK;
+    json_t *model = uqm_measure_json(m, &call->survey, call->names[i]);
     if (model && call->kind == UQM_MEASURE_CONFORMAL)
-        ret = add_details(model, &m, call, err);
+        ret = add_details(model, m, call, err);
+    if (model && a->params->with_values)
+        add_values(model, m, call);
     if (ret == UQM_OK)
-        json_array_append_new(models, model);
+        json_array_append_new(a->models, model);
     else
         json_decref(model);
-    uqm_measure_finish(&m);
     return ret;
 }
 
@@ -91,8 +109,9 @@ int uqm_uq(char **json, const struct uqm_uq_params *params, struct uqm_err *err)
         return ret;
     }
     json_t *models = json_array();
-    for (size_t i = 0; ret == UQM_OK && i < call.models->n; i++)
-        ret = add_model(models, &call, i, err);
+    struct answer answer = { .params = params, .call = &call, .models = models };
+    if (ret == UQM_OK)
+        ret = uqm_call_models(&call, params->window, add_model, &answer, err);
     if (ret == UQM_OK)
         ret = uqm_trace_commit(call.trace, err);
     if (ret == UQM_OK)

@@ -1,6 +1,7 @@
 /* The tables' arithmetic, on answers made up by hand: no model is asked. */
 #include <math.h>
 
+#include "src/format/base64.h"
 #include "src/study/study_tables.h"
 #include "src/study/study_write.h"
 #include "tests/unit/uq/workdir.h"
@@ -39,12 +40,10 @@ static double score_of(const struct uqm_study_question *q)
     return (double) t->models / 10 + (ties ? 0.01 : 0) + (double) q->set / 1000;
 }
 
-static size_t n_asked, fail_after;
+static size_t n_asked, fail_after, n_together;
 
-static int made_up(json_t **answer, struct uqm_study_run *run, const struct uqm_study_question *q,
-                   struct uqm_err *e)
+static int made_up_one(json_t **answer, const struct uqm_study_question *q, struct uqm_err *e)
 {
-    (void) run;
     if (n_asked == fail_after)
         return uqm_fail(e, UQM_ERR_INTERRUPTED, "interrupted");
     n_asked++;
@@ -53,7 +52,30 @@ static int made_up(json_t **answer, struct uqm_study_run *run, const struct uqm_
                                 : score_of(q);
     *answer = json_pack("{s:f, s:f, s:i, s:i, s:f, s:n}", "value", v, "stderr", 0.03, "samples", 10,
                         "skipped", 0, "seconds", 1.5, "bytes_read");
+    /* Two records, which differ from the mean by the number of models. */
+    const double by = (double) __builtin_popcountll(q->target->models);
+    const double values[2] = { v - by, v + by };
+    char *packed = uqm_base64_encode(values, sizeof values);
+    if (q->measure)
+        json_object_set_new(*answer, "values", json_string(packed));
+    free(packed);
     return *answer ? UQM_OK : UQM_ERR_NOMEM;
+}
+
+static int made_up(json_t **answers, struct uqm_study_run *run, const struct uqm_study_question *q,
+                   size_t n, struct uqm_err *e)
+{
+    int ret = UQM_OK;
+    (void) run;
+    n_together = n > n_together ? n : n_together;
+    for (size_t i = 0; i < n && ret == UQM_OK; i++) {
+        assert_true(q[i].set == q->set && q[i].measure == q->measure);
+        /* What is asked together is one in the other. */
+        assert_int_equal(q[i].target->models & ~q[n - 1].target->models, 0);
+        assert_true(n == 1 || !uqm_study_is_single(q[i].target));
+        ret = made_up_one(&answers[i], &q[i], e);
+    }
+    return ret;
 }
 
 struct bench {
@@ -66,7 +88,7 @@ static void begin_of(struct bench *b, const char *yaml, const char *dir, bool dr
 {
     static const struct uqm_common common = { 0 };
     memset(b, 0, sizeof *b);
-    n_asked = 0;
+    n_asked = n_together = 0;
     fail_after = SIZE_MAX;
     assert_ok(uqm_study_parse(&b->study, yaml, strlen(yaml), "study.yml", &err), err);
     b->run = (struct uqm_study_run){ .study = &b->study,
@@ -159,6 +181,11 @@ static void t4_has_every_step_and_the_correlations(void **state)
     assert_int_equal(json_array_size(json_object_get(t, "rows")), 3);
     assert_string_equal(word(t, 1, "label"), "2 + c");
     NEAR(cell(t, 2, "uq"), 0.28);
+    assert_true(isnan(cell(t, 0, "change")));
+    NEAR(cell(t, 1, "change"), 0.25 - 0.3);
+    /* The records differ by 1 more than at the step before: +-1 about the mean, in two sets. */
+    NEAR(cell(t, 1, "change.se"), sqrt(2) / 2);
+    NEAR(cell(t, 2, "change"), 0.28 - 0.25);
     NEAR(cell(t, 0, "held_in"), 0.2 + 0.0005);
     NEAR(cell(t, 1, "held_out"), 0.6 + 0.002);
     NEAR(cell(t, 2, "validation"), 0.7 + 0.003);
@@ -172,6 +199,38 @@ static void t4_has_every_step_and_the_correlations(void **state)
                                   "uncertainty -0.500"));
     free(notes);
     json_decref(t);
+    end(&b);
+}
+
+static void steps_that_will_all_be_asked_for_are_asked_together(void **state)
+{
+    (void) state;
+    static const char windowed[] = "models: [a, b, c]\n"
+                                   "data: {held-in: [h1.jsonl, h2.jsonl]}\n"
+                                   "window: 8\n";
+    struct bench b;
+    struct uqm_study_pick alone;
+    begin(&b, "alone");
+    alone = b.pick;
+    assert_int_equal(n_together, 1);
+    end(&b);
+
+    begin_of(&b, text, "ahead", false);
+    b.run.wants_steps = true;
+    assert_ok(uqm_study_own_pick(&b.pick, &b.run, false, &err), err);
+    assert_int_equal(n_together, 2);
+    assert_int_equal(n_asked, 10); /* three models, two merges, on two sets */
+    assert_int_equal(b.run.n_done, 10);
+    assert_int_equal(b.run.n_cached, 0);
+    assert_memory_equal(&alone, &b.pick, sizeof alone);
+    json_decref(fill(&b, "t14"));
+    assert_int_equal(n_asked, 13); /* o: a model, and two merges together */
+    end(&b);
+
+    begin_of(&b, windowed, "window", false);
+    assert_ok(uqm_study_own_pick(&b.pick, &b.run, false, &err), err);
+    assert_int_equal(n_together, 2);
+    assert_int_equal(n_asked, 10);
     end(&b);
 }
 
@@ -441,6 +500,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(algorithm_1_orders_and_stops),
         cmocka_unit_test(t4_has_every_step_and_the_correlations),
+        cmocka_unit_test(steps_that_will_all_be_asked_for_are_asked_together),
         cmocka_unit_test(f1_takes_the_best_single_model),
         cmocka_unit_test(t1_spreads_over_the_same_subsets_that_t10_lists),
         cmocka_unit_test(t2_and_t6_merge_all_and_the_selected),

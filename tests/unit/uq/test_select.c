@@ -273,6 +273,7 @@ static void a_guard_stops_before_a_model_that_is_far_too_sure(void **state)
     p.no_write = true;
     p.order = UQM_ORDER_UQ_DESC; /* textcap, which always says A, comes last */
     p.patience = 9;
+    p.state_path = in_workdir("guard.json"); /* everything is measured once */
     json_t *root = run(&p);
     assert_true(json_is_null(json_object_get(root, "stopped_at")));
     assert_non_null(strstr(log_text, "textcap is far surer"));
@@ -289,6 +290,7 @@ static void a_guard_stops_before_a_model_that_is_far_too_sure(void **state)
     p = params_for(NULL);
     p.no_write = true;
     p.patience = 9;
+    p.state_path = in_workdir("guard.json");
     p.guard = 0.25;
     root = run(&p);
     assert_int_equal(json_integer_value(json_object_get(root, "stopped_at")), 3);
@@ -309,7 +311,7 @@ static void a_step_whose_answers_spread_too_little_is_not_taken(void **state)
     struct uqm_select_params p = params_for(NULL);
     p.no_write = true;
     p.patience = 9;
-    p.state_path = in_workdir("spread.json"); /* everything is measured once */
+    p.state_path = in_workdir("guard.json"); /* as the test before left it */
     json_t *root = run(&p);
     const double most = fmax(entropy_of_step(root, 1), entropy_of_step(root, 2));
     const double share = entropy_of_step(root, 3) / most; /* with textcap, which always says A */
@@ -322,7 +324,7 @@ static void a_step_whose_answers_spread_too_little_is_not_taken(void **state)
         p = params_for(NULL);
         p.no_write = true;
         p.patience = 9;
-        p.state_path = in_workdir("spread.json");
+        p.state_path = in_workdir("guard.json");
         p.min_spread = share + (refused ? 1e-9 : -1e-9);
         root = run(&p);
         const json_t *by = json_object_get(root, "stopped_by");
