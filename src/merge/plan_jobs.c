@@ -58,19 +58,22 @@ static int make_job(struct uqm_recipe_source *rs, size_t tensor, struct uqm_err 
 
 /* --- random numbers, merge.md 2.1 and 7 --- */
 
-/* The stream's numbers go to tensors in the order of writing, to the inputs of one in theirs. What
- * is the same as an earlier tensor draws the same. */
+/* The stream's numbers go to tensors in the order of writing, to the inputs of one in theirs. A
+ * layer that is there twice draws anew each time, as mergekit's do: so it is not the same. */
 static void count_draws(struct uqm_recipe_source *rs)
 {
     uint64_t n_drawn = 0;
     for (size_t k = 0; k < rs->n_order; k++) {
-        const struct uqm_plan_tensor *pt = &rs->plan[rs->order[k]];
+        struct uqm_plan_tensor *pt = &rs->plan[rs->order[k]];
         const struct uqm_job *job = pt->job;
-        const struct uqm_job *same = pt->same_as >= 0 ? rs->plan[pt->same_as].job : NULL;
         for (size_t i = 0; job && job->ops->draws && i < job->n_inputs; i++) {
+            if (!job->ops->draws(job, i))
+                continue;
             struct uqm_job_input *in = (struct uqm_job_input *) (uintptr_t) &job->inputs[i];
-            in->n_drawn_before = same ? same->inputs[i].n_drawn_before : n_drawn;
-            n_drawn += !same && job->ops->draws(job, i) ? job->n_elem : 0;
+            in->n_drawn_before = n_drawn;
+            n_drawn += job->n_elem;
+            if (rs->numerics == UQM_NUMERICS_MERGEKIT)
+                pt->same_as = -1;
         }
     }
 }

@@ -151,6 +151,40 @@ static void what_is_made_twice_alike_is_told_apart_from_what_is_not(void **state
     test_rm(p.dir);
 }
 
+/* mergekit's stream goes on from copy to copy; our own streams are named by what is made. */
+static void repeated_layers_draw_alike_or_as_mergekit_does_anew(void **state)
+{
+    (void) state;
+    static const char text[] = "merge_method: dare_ties\nbase_model: a\n"
+                               "parameters: {weight: 1, density: 0.5}\nslices:\n"
+                               "  - sources: [{model: a, layer_range: [0, 1]}, "
+                               "{model: b, layer_range: [0, 1]}]\n"
+                               "  - sources: [{model: a, layer_range: [0, 1]}, "
+                               "{model: b, layer_range: [0, 1]}]\n";
+    static const char first[] = "language_model.model.layers.0.mlp.up_proj.weight";
+    static const char again[] = "language_model.model.layers.1.mlp.up_proj.weight";
+    struct plan p;
+    start(&p);
+    make_layers(&p, "a", 1, 0);
+    make_layers(&p, "b", 1, 0);
+    for (int mergekit = 0; mergekit < 2; mergekit++) {
+        struct uqm_open_params params = { .numerics = mergekit ? UQM_NUMERICS_MERGEKIT
+                                                               : UQM_NUMERICS_ACCURATE };
+        struct uqm_err err = { 0 };
+        assert_ok(try_plan(&p, text, &params, &err), err);
+        const struct uqm_plan_tensor *x = of(&p, first), *y = of(&p, again);
+        uint64_t n_elem = x->job->n_elem;
+        assert_int_equal(y->same_as, mergekit ? -1 : uqm_source_find(p.source, first));
+        assert_int_equal(y->job->inputs[1].n_drawn_before - x->job->inputs[1].n_drawn_before,
+                         n_elem);
+        if (!mergekit)
+            assert_memory_equal(&x->job->inputs[1].key, &y->job->inputs[1].key,
+                                sizeof x->job->inputs[1].key);
+        done(&p);
+    }
+    test_rm(p.dir);
+}
+
 static void ramps_begin_anew_in_every_slice_and_filters_see_the_inputs_names(void **state)
 {
     (void) state;
@@ -511,6 +545,7 @@ int main(void)
         cmocka_unit_test(layers_are_stacked_under_new_numbers),
         cmocka_unit_test(buffers_of_layers_are_stacked_with_them),
         cmocka_unit_test(what_is_made_twice_alike_is_told_apart_from_what_is_not),
+        cmocka_unit_test(repeated_layers_draw_alike_or_as_mergekit_does_anew),
         cmocka_unit_test(ramps_begin_anew_in_every_slice_and_filters_see_the_inputs_names),
         cmocka_unit_test(slices_that_cannot_be_are_named),
         cmocka_unit_test(modules_take_parts_by_name_and_the_rest_is_told),
