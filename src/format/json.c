@@ -179,17 +179,33 @@ int uqm_json_string(const char **out, const json_t *object, const char *key, boo
     return UQM_OK;
 }
 
-char *uqm_json_dump(const json_t *value)
+/*
+ * Into a buffer of the right size, because jansson's own, which grows, is not safe: where there is
+ * no memory for it in the middle of a key, json_dumps() of 2.14 goes on without the rest of the key
+ * and reports success.
+ */
+static char *dump(const json_t *value, size_t flags, size_t n_behind)
 {
-    char *text = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY);
-    if (!text)
-        return NULL;
-    size_t len = strlen(text);
-    char *longer = realloc(text, len + 2);
-    if (!longer) {
+    size_t n = json_dumpb(value, NULL, 0, flags);
+    char *text = n > 0 ? malloc(n + n_behind + 1) : NULL;
+    if (text && json_dumpb(value, text, n, flags) != n) {
         free(text);
         return NULL;
     }
-    memcpy(longer + len, "\n", 2);
-    return longer;
+    if (text)
+        text[n] = '\0';
+    return text;
+}
+
+char *uqm_json_dump_as(const json_t *value, size_t flags)
+{
+    return dump(value, flags, 0);
+}
+
+char *uqm_json_dump(const json_t *value)
+{
+    char *text = dump(value, JSON_INDENT(2) | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY, 1);
+    if (text)
+        strcat(text, "\n");
+    return text;
 }

@@ -28,5 +28,8 @@ int uqm_json_string(const char **out, const json_t *object, const char *key, boo
 /* One document, numbers at full precision (round-trip), malloc'ed with a final newline. NULL: no
  * memory. Steals nothing. */
 char *uqm_json_dump(const json_t *value);
+/* In place of json_dumps(), which must not be used on objects: it may lose a key for want of memory
+ * and not say so. */
+char *uqm_json_dump_as(const json_t *value, size_t flags);
 
 #endif

@@ -78,8 +78,8 @@ static int digest(struct uqm_xxh3_hex *out, const json_t *a, const json_t *b, st
     for (size_t i = 0; i < 2 && ok; i++) {
         if (!both[i])
             continue;
-        char *text = json_dumps(both[i], JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17) |
-                                             JSON_ENCODE_ANY);
+        char *text = uqm_json_dump_as(both[i], JSON_COMPACT | JSON_SORT_KEYS |
+                                                   JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY);
         ok = text != NULL;
         if (ok)
             uqm_xxh3_update(h, text, strlen(text) + 1);

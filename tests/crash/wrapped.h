@@ -33,7 +33,6 @@ WRAPPED(int, pthread_create,
         (pthread_t * thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg));
 WRAPPED(void *, EVP_MD_CTX_new, (void) );
 WRAPPED(void *, XXH3_createState, (void) );
-WRAPPED(char *, json_dumps, (const json_t *value, size_t flags));
 
 WRAPPED(int, openat64, (int dir_fd, const char *path, int flags, ...));
 int __wrap_open64(const char *path, int flags, ...);
