@@ -28,7 +28,8 @@ enum uqm_rng_purpose {
 
 /*
  * The stream of one perturbed pass: XXH3-64, seeded with the user's seed, over
- *     purpose u32, j u32, layer u32 (0 unless dropout), XXH3-64(dataset), XXH3-64(sample)
+ *     purpose u32, j u32, layer u32, XXH3-64(dataset), XXH3-64(sample)
+ * (layer: of dropout; of images the picture's number in its record, from 0; else 0)
  * little-endian. Never the model or the step: all models see the same perturbations
  * (common random numbers, spec 1.2).
  */

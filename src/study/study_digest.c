@@ -171,11 +171,14 @@ static void add_records(struct uqm_xxh3 *h, const struct uqm_dataset *set)
         const struct uqm_record *r = &set->records[i];
         struct uqm_err ignored = { 0 };
         add_text(h, r->id);
-        if (!r->image || !strcmp(r->image, last))
-            continue;
-        if (add_file(h, r->image, &ignored) < 0)
-            add_text(h, "unreadable");
-        last = r->image;
+        for (size_t k = 0; k < uqm_record_n_images(r); k++) {
+            const char *image = uqm_record_image(r, k);
+            if (!strcmp(image, last))
+                continue;
+            if (add_file(h, image, &ignored) < 0)
+                add_text(h, "unreadable");
+            last = image;
+        }
     }
 }
 

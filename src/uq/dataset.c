@@ -84,13 +84,10 @@ static int read_id(const struct loader *l, struct uqm_record *r, const json_t *o
     return UQM_OK;
 }
 
-static int read_image(const struct loader *l, struct uqm_record *r, const json_t *object)
+/* Where a picture is that the file calls `name`. */
+static int find_image(const struct loader *l, const struct uqm_record *r, const char **out,
+                      const char *name)
 {
-    const char *name;
-    const char *key = json_object_get(object, "image") ? "image" : "image_path";
-    int ret = read_text(l, r, &name, object, key);
-    if (ret < 0 || !name)
-        return ret;
     if (!*name)
         return wrong(l, r, "the image's path is empty; null means no picture");
     if (name[0] == '/')
@@ -110,8 +107,90 @@ static int read_image(const struct loader *l, struct uqm_record *r, const json_t
         }
     }
     const char *slash = dir[strlen(dir) - 1] == '/' ? "" : "/";
-    r->image = uqm_arena_printf(&l->set->arena, "%s%s%s", dir, slash, name);
-    return r->image ? UQM_OK : no_memory(l);
+    *out = uqm_arena_printf(&l->set->arena, "%s%s%s", dir, slash, name);
+    return *out ? UQM_OK : no_memory(l);
+}
+
+static int read_image_list(const struct loader *l, struct uqm_record *r, const json_t *list)
+{
+    const size_t n = json_array_size(list);
+    if (n > UQM_MAX_IMAGES)
+        return wrong(l, r, "more than 64 images");
+    const char **paths = uqm_arena_alloc(&l->set->arena, n + 1, sizeof *paths);
+    if (!paths)
+        return no_memory(l);
+    for (size_t k = 0; k < n; k++) {
+        const char *name = json_string_value(json_array_get(list, k));
+        int ret = name ? find_image(l, r, &paths[k], name) : wrong(l, r, "an image is no text");
+        if (ret < 0)
+            return ret;
+    }
+    if (n > 0) {
+        r->image = paths[0];
+        r->more_images = paths + 1;
+        r->n_more_images = n - 1;
+    }
+    return UQM_OK;
+}
+
+static int read_image(const struct loader *l, struct uqm_record *r, const json_t *object)
+{
+    static const char *const keys[] = { "image", "images", "image_path" };
+    const char *name;
+    size_t k = 0;
+    while (k < 2 && !json_object_get(object, keys[k]))
+        k++;
+    const json_t *v = json_object_get(object, keys[k]);
+    if (json_is_array(v))
+        return read_image_list(l, r, v);
+    int ret = read_text(l, r, &name, object, keys[k]);
+    return ret < 0 || !name ? ret : find_image(l, r, &r->image, name);
+}
+
+/* The numbers that a text names as `<image N>`, as bits; false: one is not among n. */
+static bool find_numbers(uint64_t *named, const char *text, size_t n)
+{
+    static const char mark[] = "<image ";
+    for (const char *p = text; p && (p = strstr(p, mark)) != NULL;) {
+        size_t number = 0;
+        p += sizeof mark - 1;
+        const char *digits = p;
+        while (*p >= '0' && *p <= '9' && number <= UQM_MAX_IMAGES)
+            number = 10 * number + (size_t) (*p++ - '0');
+        if (p == digits || *p != '>')
+            continue; /* some other text */
+        if (number < 1 || number > n)
+            return false;
+        *named |= (uint64_t) 1 << (number - 1);
+    }
+    return true;
+}
+
+/* Of a list of pictures those that the text names, if it names any. */
+static int keep_named_images(const struct loader *l, struct uqm_record *r)
+{
+    const size_t n = uqm_record_n_images(r);
+    uint64_t named = 0;
+    if (!r->more_images)
+        return UQM_OK;
+    bool ok = find_numbers(&named, r->question, n) && find_numbers(&named, r->hint, n);
+    for (size_t i = 0; ok && i < r->n_choices; i++)
+        ok = find_numbers(&named, r->choices[i], n);
+    if (!ok)
+        return wrong(l, r, "its text names an <image N> that the list has not");
+    if (!named)
+        return UQM_OK;
+    const char **kept = uqm_arena_alloc(&l->set->arena, n, sizeof *kept);
+    size_t n_kept = 0;
+    if (!kept)
+        return no_memory(l);
+    for (size_t k = 0; k < n; k++)
+        if (named >> k & 1)
+            kept[n_kept++] = uqm_record_image(r, k);
+    r->image = kept[0];
+    r->more_images = kept + 1;
+    r->n_more_images = n_kept - 1;
+    return UQM_OK;
 }
 
 static int read_choice_list(const struct loader *l, struct uqm_record *r, const json_t *list)
@@ -242,6 +321,8 @@ static int read_record(const struct loader *l, struct uqm_record *r, const json_
     else if (!choices && json_object_get(object, "A"))
         ret = read_lettered_choices(l, r, object);
     if (ret < 0 || (ret = read_answer(l, r, object)) < 0 || (ret = read_category(l, r, object)) < 0)
+        return ret;
+    if ((ret = keep_named_images(l, r)) < 0)
         return ret;
     const json_t *answers = json_object_get(object, "answers");
     if ((!answers || json_is_null(answers)) && r->n_choices == 0)

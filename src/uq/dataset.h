@@ -9,6 +9,11 @@
  * counts as a right answer, as texts or as VQAv2's objects {"answer": text}. Where there are
  * neither choices nor "answers", "answer" is read as one text or a list of them.
  *
+ * "image" (or "images", or "image_path") may be a list of up to UQM_MAX_IMAGES paths: the record's
+ * pictures, in the order of their `<image>` marks. Where question, hint or choices name pictures as
+ * MMMU does, `<image 1>`, `<image 2>`, ..., the record has only those of the list that are named,
+ * in the order of their numbers; these marks stay as they are.
+ *
  * Tables (.tsv) as MMBench ships them are read, too (dataset_tsv.h).
  *
  * null, Python's NaN and the text "nan" in any case mean "none". The choices A to D end at the
@@ -26,6 +31,7 @@
 enum {
     UQM_N_OPTIONS = 6, /* the letters A to F whose logits are read */
     UQM_MAX_CHOICES = 26,
+    UQM_MAX_IMAGES = 64, /* of a record */
 };
 
 struct uqm_record {
@@ -34,7 +40,9 @@ struct uqm_record {
         *image; /* a path that can be opened from here, or NULL: a question without picture */
     uint64_t
         image_at; /* ... in a table (dataset_tsv.h): where in that file its base64 begins ... */
-    size_t image_bytes; /* ... and how much there is; 0: the file is the picture */
+    size_t image_bytes;             /* ... and how much there is; 0: the file is the picture */
+    const char *const *more_images; /* of a record with several pictures: those after the first */
+    size_t n_more_images;
     const char *question;
     const char *hint; /* NULL: none */
     const char *const *choices;
@@ -45,6 +53,16 @@ struct uqm_record {
     const char *category;       /* "category", else "dataset"; NULL: none */
     size_t line;                /* from 1; in an array, the place from 1 */
 };
+
+static inline size_t uqm_record_n_images(const struct uqm_record *r)
+{
+    return r->image ? 1 + r->n_more_images : 0;
+}
+/* The path of the k-th picture. */
+static inline const char *uqm_record_image(const struct uqm_record *r, size_t k)
+{
+    return k ? r->more_images[k - 1] : r->image;
+}
 
 struct uqm_dataset {
     const char *name;

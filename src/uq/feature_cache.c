@@ -1,5 +1,6 @@
 #include "src/uq/feature_cache.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -20,10 +21,11 @@ struct tower {
     size_t slot_bytes;
 };
 
-/* A slot is a picture to look at: one a record and pass, or one a record where no pass differs. */
+/* A slot is a picture to look at: a record's pictures pass by pass, or once where no pass differs.
+ */
 struct slot {
     size_t record, set; /* record: numbered over all sets */
-    uint32_t j;
+    uint32_t k, j;      /* the record's k-th picture, pass j */
 };
 
 struct uqm_features {
@@ -31,8 +33,8 @@ struct uqm_features {
     char *dir;
     struct slot *slots;
     size_t n_slots;
-    long *first_slot; /* [n_records]; -1: no picture */
-    bool *bad;        /* [n_records] */
+    size_t *first_slot; /* [n_records]; of one without a picture: the next one's */
+    bool *bad;          /* [n_records] */
     bool warned, one_model;
     struct tower *towers;
     const struct tower *current;
@@ -60,18 +62,25 @@ static int make_slots(struct uqm_features *f)
     const struct uqm_survey *s = f->survey;
     const uint32_t passes = s->perturb & UQM_PERTURB_IMAGE ? s->n_passes : 1;
     const size_t n = uqm_survey_n_records(s);
+    size_t n_pictures = 0;
 
+    for (size_t k = 0; k < s->n_sets; k++)
+        for (size_t i = 0; i < s->sets[k].n_records; i++)
+            n_pictures += uqm_record_n_images(&s->sets[k].records[i]);
     f->first_slot = malloc((n + 1) * sizeof *f->first_slot);
     f->bad = calloc(n + 1, sizeof *f->bad);
-    f->slots = malloc((n * passes + 1) * sizeof *f->slots);
+    f->slots = malloc((n_pictures * passes + 1) * sizeof *f->slots);
     if (!f->first_slot || !f->bad || !f->slots)
         return UQM_ERR_NOMEM;
     for (size_t k = 0; k < s->n_sets; k++)
         for (size_t i = 0; i < s->sets[k].n_records; i++) {
             size_t record = s->first_record[k] + i;
-            f->first_slot[record] = s->sets[k].records[i].image ? (long) f->n_slots : -1;
-            for (uint32_t j = 0; j < passes && s->sets[k].records[i].image; j++)
-                f->slots[f->n_slots++] = (struct slot){ .record = record, .set = k, .j = j };
+            const uint32_t n_images = (uint32_t) uqm_record_n_images(&s->sets[k].records[i]);
+            f->first_slot[record] = f->n_slots;
+            for (uint32_t at = 0; at < passes * n_images; at++)
+                f->slots[f->n_slots++] = (struct slot){
+                    .record = record, .set = k, .k = at % n_images, .j = at / n_images
+                };
         }
     return UQM_OK;
 }
@@ -130,22 +139,25 @@ bool uqm_features_is_bad(const struct uqm_features *features, size_t record)
     return features->bad[record];
 }
 
-int uqm_features_read(const struct uqm_features *features, float *dst, size_t record, uint32_t j,
-                      struct uqm_err *err)
+int uqm_features_read(const struct uqm_features *features, float *dst, size_t record, size_t k,
+                      uint32_t j, struct uqm_err *err)
 {
     const struct tower *t = features->current;
     const bool per_pass = features->survey->perturb & UQM_PERTURB_IMAGE;
-    const uint64_t slot = (uint64_t) features->first_slot[record] + (per_pass ? j : 0);
+    size_t slot = features->first_slot[record];
+    while (features->slots[slot].k != k || (per_pass && features->slots[slot].j != j))
+        slot++;
+    assert(slot < features->n_slots && features->slots[slot].record == record);
     return uqm_scratch_read(&t->scratch, dst, t->slot_bytes, slot * t->slot_bytes, err);
 }
 
-static int load_picture(struct uqm_image *image, const struct uqm_record *record,
+static int load_picture(struct uqm_image *image, const struct uqm_record *record, size_t k,
                         uint64_t max_pixels, struct uqm_err *err)
 {
     uint8_t *data;
     size_t len;
     if (record->image_bytes == 0)
-        return uqm_image_load(image, record->image, max_pixels, err);
+        return uqm_image_load(image, uqm_record_image(record, k), max_pixels, err);
     int ret =
         uqm_tsv_picture(&data, &len, record->image, record->image_at, record->image_bytes, err);
     if (ret < 0)
@@ -156,16 +168,16 @@ static int load_picture(struct uqm_image *image, const struct uqm_record *record
 }
 
 int uqm_features_pixels(float *pixels, const struct uqm_survey *survey, size_t set,
-                        const struct uqm_record *record, uint32_t j,
+                        const struct uqm_record *record, size_t k, uint32_t j,
                         const struct uqm_preprocess_config *config, uint64_t max_pixels,
                         struct uqm_err *err)
 {
     struct uqm_image image = { 0 };
-    int ret = load_picture(&image, record, max_pixels, err);
+    int ret = load_picture(&image, record, k, max_pixels, err);
     if (ret == UQM_OK && survey->perturb & UQM_PERTURB_IMAGE) {
         struct uqm_rng rng;
         uqm_rng_init(&rng, uqm_rng_stream(survey->env->seed, UQM_RNG_IMAGE, survey->sets[set].name,
-                                          record->id, j, 0));
+                                          record->id, j, (uint32_t) k));
         struct uqm_image mixed = { 0 };
         ret = uqm_augmix(&mixed, &image, &rng, err);
         uqm_image_finish(&image);
@@ -203,12 +215,12 @@ static int fill_pixels(void *ctx, size_t image, float *dst, struct uqm_err *err)
     struct uqm_err why = { 0 };
 
     pthread_rwlock_rdlock(&job->lock);
-    int ret = uqm_features_pixels(dst, f->survey, slot->set, record, slot->j, job->config,
+    int ret = uqm_features_pixels(dst, f->survey, slot->set, record, slot->k, slot->j, job->config,
                                   job->small_pixels, &why);
     pthread_rwlock_unlock(&job->lock);
     if (ret < 0 && job->small_pixels < job->max_pixels) {
         pthread_rwlock_wrlock(&job->lock);
-        ret = uqm_features_pixels(dst, f->survey, slot->set, record, slot->j, job->config,
+        ret = uqm_features_pixels(dst, f->survey, slot->set, record, slot->k, slot->j, job->config,
                                   job->max_pixels, &why);
         pthread_rwlock_unlock(&job->lock);
     }

@@ -31,16 +31,17 @@ void uqm_features_destroy(struct uqm_features **features);
 int uqm_features_prepare(struct uqm_features *features, struct uqm_candidate *candidate,
                          struct uqm_machine *machine, uint64_t memory_bytes, struct uqm_err *err);
 
-/* Features of a record's picture in pass j, (rows, hidden). record: numbered over all sets. */
-int uqm_features_read(const struct uqm_features *features, float *dst, size_t record, uint32_t j,
-                      struct uqm_err *err);
+/* Features of a record's k-th picture in pass j, (rows, hidden). record: numbered over all sets. */
+int uqm_features_read(const struct uqm_features *features, float *dst, size_t record, size_t k,
+                      uint32_t j, struct uqm_err *err);
 
-/* After prepare(): whether a record's picture could not be decoded. */
+/* After prepare(): whether one of a record's pictures could not be decoded. */
 bool uqm_features_is_bad(const struct uqm_features *features, size_t record);
 
-/* Pixels of one pass: decode, perturb (AugMix in the stream of set, id, j), preprocess. */
+/* Pixels of one pass: decode the record's k-th picture, perturb (AugMix in the stream of set, id,
+ * j, k), preprocess. */
 int uqm_features_pixels(float *pixels, const struct uqm_survey *survey, size_t set,
-                        const struct uqm_record *record, uint32_t j,
+                        const struct uqm_record *record, size_t k, uint32_t j,
                         const struct uqm_preprocess_config *config, uint64_t max_pixels,
                         struct uqm_err *err);
 

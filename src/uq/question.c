@@ -75,7 +75,7 @@ int uqm_question_prompt(char **out, const struct uqm_dataset *set, const struct 
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for its prompt",
                         uqm_record_where(&where, set, record));
 
-    size_t marks = uqm_question_marks(text), pictures = record->image != NULL;
+    size_t marks = uqm_question_marks(text), pictures = uqm_record_n_images(record);
     if (marks > pictures) {
         free(text);
         return uqm_fail(err, UQM_ERR_FORMAT, "%s: its text has %zu <image> marks for %zu picture%s",

@@ -131,8 +131,7 @@ static int give_features(void *ctx, size_t prompt, size_t k, float *dst, struct 
     const struct asking *a = ctx;
     const uint32_t n_passes = a->runner->survey->n_passes;
     const size_t pass = a->prompts.pass[prompt];
-    (void) k; /* a record has one picture */
-    return uqm_features_read(a->runner->features, dst, pass / n_passes,
+    return uqm_features_read(a->runner->features, dst, pass / n_passes, k,
                              (uint32_t) (pass % n_passes), err);
 }
 

@@ -110,8 +110,8 @@ static void add_set(struct uqm_xxh3 *h, const struct uqm_dataset *set, const str
         add_text(h, task->extra[i]);
     for (size_t i = 0; i < set->n_records; i++) {
         add_text(h, set->records[i].id);
-        if (set->records[i].image)
-            add_file(h, set->records[i].image);
+        for (size_t k = 0; k < uqm_record_n_images(&set->records[i]); k++)
+            add_file(h, uqm_record_image(&set->records[i], k));
     }
 }
 

@@ -176,4 +176,5 @@ def main():
             f.write(json.dumps(line) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

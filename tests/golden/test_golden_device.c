@@ -5,6 +5,7 @@
 #include "src/model/tokenizer.h"
 #include "src/uqmerge.h"
 #include "tests/golden/golden.h"
+#include "tests/golden/image_lists.h"
 #include "tests/golden/zoo_network.h"
 
 enum { IMAGE_ID = 1000, MAX_IDS = 256, VOCAB = 1024, MAX_FEATURES = 16 * 96, N_NEW = 12 };
@@ -288,10 +289,20 @@ static void selection_has_the_same_order_steps_and_stop(void **state)
     json_decref(gpu);
 }
 
+static void several_pictures_stand_where_transformers_puts_them(void **state)
+{
+    if (!have_vulkan())
+        test_skip("no Vulkan device");
+    assert_int_equal(make_workdir(state), 0);
+    check_image_lists(vulkan_name(), 1e-5);
+    assert_int_equal(drop_workdir(state), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_stored_sample_has_the_logits_and_the_answer_of_the_cpu),
+        cmocka_unit_test(several_pictures_stand_where_transformers_puts_them),
         cmocka_unit_test(selection_has_the_same_order_steps_and_stop),
     };
     return cmocka_run_group_tests(tests, load, unload);

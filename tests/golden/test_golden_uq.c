@@ -2,8 +2,10 @@
  * there is one. */
 #include <math.h>
 
+#include "src/uq/feature_cache.h"
 #include "src/uq/runner.h"
 #include "tests/golden/golden.h"
+#include "tests/golden/image_lists.h"
 #include "tests/unit/uq/workdir.h"
 
 static struct uqm_env *env;
@@ -264,6 +266,35 @@ static void a_merge_in_passing_is_the_written_merge_to_the_bit(void **state)
     json_decref(written);
 }
 
+static void several_pictures_stand_where_transformers_puts_them(void **state)
+{
+    (void) state;
+    check_image_lists("cpu", 2e-6);
+}
+
+static void each_picture_of_a_record_is_perturbed_in_a_stream_of_its_own(void **state)
+{
+    (void) state;
+    enum { SIDE = 56, N = 3 * SIDE * SIDE };
+    static float one[N], first[N], second[N];
+    const struct uqm_preprocess_config config = {
+        .image_size = SIDE, .pad_to_square = true, .std = { 1, 1, 1 }, .rescale = 1.0 / 255
+    };
+    const char *path = zoo_path("data/images/scn_0003.jpg");
+    const struct uqm_record alone = { .id = "r", .image = path }, twice = {
+        .id = "r", .image = path, .more_images = &path, .n_more_images = 1
+    };
+    struct uqm_dataset set = { .name = "s" };
+    const struct uqm_survey survey = { .env = env, .sets = &set, .perturb = UQM_PERTURB_IMAGE };
+    struct uqm_err err = { 0 };
+    const uint64_t most = 1 << 24;
+    assert_ok(uqm_features_pixels(one, &survey, 0, &alone, 0, 1, &config, most, &err), err);
+    assert_ok(uqm_features_pixels(first, &survey, 0, &twice, 0, 1, &config, most, &err), err);
+    assert_ok(uqm_features_pixels(second, &survey, 0, &twice, 1, 1, &config, most, &err), err);
+    assert_memory_equal(one, first, sizeof one);
+    assert_int_not_equal(memcmp(first, second, sizeof first), 0);
+}
+
 static int setup(void **state)
 {
     env = test_env(UINT64_C(512) << 20, 2);
@@ -274,6 +305,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(option_probabilities_are_the_goldens),
+        cmocka_unit_test(several_pictures_stand_where_transformers_puts_them),
+        cmocka_unit_test(each_picture_of_a_record_is_perturbed_in_a_stream_of_its_own),
         cmocka_unit_test(accuracy_is_the_references_to_the_record),
         cmocka_unit_test(a_known_set_has_the_references_uncertainty),
         cmocka_unit_test(without_perturbation_there_is_no_uncertainty),

@@ -152,6 +152,64 @@ static void a_picture_is_looked_for_in_the_folder_and_then_in_its_parents(void *
     uqm_dataset_finish(&set);
 }
 
+static void a_record_can_have_several_pictures(void **state)
+{
+    (void) state;
+    struct uqm_dataset set = load(
+        put_file("many.jsonl", "{\"question\":\"q\",\"image\":[\"a.png\",\"b.png\",\"c.png\"]}\n"
+                               "{\"question\":\"q\",\"images\":[\"b.png\"]}\n"
+                               "{\"question\":\"q\",\"images\":[]}\n"
+                               "{\"question\":\"<image 3> or <image 1>, <image 3>?\",\"images\":"
+                               "[\"a.png\",\"b.png\",\"c.png\"]}\n"
+                               "{\"question\":\"an <image of>\",\"images\":[\"a.png\",\"b.png\"],"
+                               "\"choices\":[\"<image 2>\",\"no\"]}\n"
+                               "{\"question\":\"<image 2>\",\"image\":\"a.png\"}"));
+    static const struct {
+        size_t n;
+        const char *names[3];
+    } expected[6] = {
+        { 3, { "/a.png", "/b.png", "/c.png" } }, { 1, { "/b.png" } }, { 0, { NULL } },
+        { 2, { "/a.png", "/c.png" } },           { 1, { "/b.png" } }, { 1, { "/a.png" } }
+    };
+    assert_int_equal(set.n_records, 6);
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(uqm_record_n_images(&set.records[i]), expected[i].n);
+        for (size_t k = 0; k < expected[i].n; k++)
+            assert_string_equal(strrchr(uqm_record_image(&set.records[i], k), '/'),
+                                expected[i].names[k]);
+    }
+    uqm_dataset_finish(&set);
+}
+
+static void pictures_that_are_none_or_too_many_are_refused(void **state)
+{
+    (void) state;
+    static const char *const bad[][2] = {
+        { "[\"a.png\",7]", "an image is no text" },
+        { "[\"a.png\",\"\"]", "the image's path is empty" },
+        { "[\"a.png\",\"/etc/b.png\"]", "absolute" },
+        { "[\"a.png\"]", "names an <image N> that the list has not" },
+        { "{}", "\"images\" is no text" },
+    };
+    struct uqm_err err = { 0 };
+    struct uqm_dataset set;
+    char text[1024];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, "{\"question\":\"<image 2>\",\"images\":%s}", bad[i][0]);
+        assert_fails(
+            uqm_dataset_load(&set, test_env(64 << 20, 1), put_file("bad.jsonl", text), &err), err,
+            UQM_ERR_FORMAT, bad[i][1]);
+        uqm_dataset_finish(&set);
+    }
+    int at = snprintf(text, sizeof text, "{\"question\":\"q\",\"images\":[\"a\"");
+    for (size_t i = 0; i < UQM_MAX_IMAGES; i++)
+        at += snprintf(text + at, sizeof text - (size_t) at, ",\"a\"");
+    snprintf(text + at, sizeof text - (size_t) at, "]}");
+    assert_fails(uqm_dataset_load(&set, test_env(64 << 20, 1), put_file("bad.jsonl", text), &err),
+                 err, UQM_ERR_FORMAT, "more than 64 images");
+    uqm_dataset_finish(&set);
+}
+
 static void a_name_can_be_given_to_a_set(void **state)
 {
     (void) state;
@@ -225,6 +283,8 @@ int main(void)
         cmocka_unit_test(an_array_of_lettered_choices_is_read_with_pythons_nan),
         cmocka_unit_test(a_byte_order_mark_blank_lines_and_carriage_returns_do_no_harm),
         cmocka_unit_test(a_picture_is_looked_for_in_the_folder_and_then_in_its_parents),
+        cmocka_unit_test(a_record_can_have_several_pictures),
+        cmocka_unit_test(pictures_that_are_none_or_too_many_are_refused),
         cmocka_unit_test(a_name_can_be_given_to_a_set),
         cmocka_unit_test(hostile_records_are_refused_by_name_and_line),
         cmocka_unit_test(a_file_that_is_not_there_or_too_large_is_refused),

@@ -129,6 +129,19 @@ static void a_mark_in_the_text_is_the_pictures_place(void **state)
     assert_int_equal(uqm_question_marks(prompt), 1);
     free(prompt);
 
+    static const char *const more[] = { "q.png" };
+    r.more_images = more;
+    r.n_more_images = 1;
+    assert_ok(uqm_question_prompt(&prompt, &set, &r, &task, "", &err), err);
+    assert_non_null(strstr(prompt, "USER: <image>\nIn <image>, why?"));
+    free(prompt);
+    r.question = "Why?";
+    assert_ok(uqm_question_prompt(&prompt, &set, &r, &task, "", &err), err);
+    assert_non_null(strstr(prompt, "USER: <image> <image>\nWhy?"));
+    free(prompt);
+    r.question = "In <image>, why?";
+    r.n_more_images = 0;
+
     r.image = NULL;
     assert_fails(uqm_question_prompt(&prompt, &set, &r, &task, "", &err), err, UQM_ERR_FORMAT,
                  "set.jsonl:3: record x: its text has 1 <image> marks for 0 pictures");
