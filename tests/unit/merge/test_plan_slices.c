@@ -151,6 +151,25 @@ static void what_is_made_twice_alike_is_told_apart_from_what_is_not(void **state
     test_rm(p.dir);
 }
 
+static void a_config_that_counts_no_layers_is_told_of(void **state)
+{
+    (void) state;
+    struct plan p;
+    char *config = NULL;
+    struct uqm_err err = { 0 };
+    start(&p);
+    make_layers(&p, "a", 2, 0);
+    write_text(in_dir(p.dir, "a/config.json"), "{\"architectures\":[\"LlamaForCausalLM\"]}");
+    plan(&p, FIRST "slices:\n  - sources: [{model: a, layer_range: [0, 1]}]\n");
+    env->strict = true;
+    assert_fails(uqm_source_config(&config, p.source, &err), err, UQM_ERR_FORMAT,
+                 "config.json of a has no key for the number of layers of "
+                 "language_model.model.layers: the output's has to be put right by hand");
+    assert_null(config);
+    done(&p);
+    test_rm(p.dir);
+}
+
 /* mergekit's stream goes on from copy to copy; our own streams are named by what is made. */
 static void repeated_layers_draw_alike_or_as_mergekit_does_anew(void **state)
 {
@@ -545,6 +564,7 @@ int main(void)
         cmocka_unit_test(layers_are_stacked_under_new_numbers),
         cmocka_unit_test(buffers_of_layers_are_stacked_with_them),
         cmocka_unit_test(what_is_made_twice_alike_is_told_apart_from_what_is_not),
+        cmocka_unit_test(a_config_that_counts_no_layers_is_told_of),
         cmocka_unit_test(repeated_layers_draw_alike_or_as_mergekit_does_anew),
         cmocka_unit_test(ramps_begin_anew_in_every_slice_and_filters_see_the_inputs_names),
         cmocka_unit_test(slices_that_cannot_be_are_named),

@@ -426,6 +426,41 @@ static void sentencepiece_gets_its_tokens_beside_it(void **state)
     test_rm(dir);
 }
 
+/* A warning, seen as what --strict makes of it. */
+static void warned_of(const char *dir, const char *text, const char *why)
+{
+    struct uqm_err err = { 0 };
+    char from[512], to[512], *json = NULL;
+    write_text(in_dir(dir, "r.yml"), text);
+    snprintf(from, sizeof from, "%s/r.yml", dir);
+    snprintf(to, sizeof to, "%s/strict", dir);
+    struct uqm_merge_params params = {
+        .common = { .memory = 64 << 20, .n_threads = 1, .strict = true },
+        .recipe_path = from,
+        .out_dir = to,
+    };
+    int ret = uqm_merge(&json, &params, &err);
+    if (ret != UQM_ERR_FORMAT || !strstr(err.msg, why))
+        fail_msg("%d: \"%s\" lacks \"%s\"", ret, err.msg, why);
+    free(json);
+}
+
+static void what_is_done_all_the_same_is_warned_of(void **state)
+{
+    (void) state;
+    char *dir = start();
+    warned_of(dir, LINEAR "chat_template: auto\n",
+              "r.yml:4: chat_template auto: no model has a chat template");
+    warned_of(dir, LINEAR "tokenizer: {source: base, tokens: {<none>: {}}}\n",
+              "r.yml: no model has a row for 1 of the tokens: zeros; the first: <none>");
+    unlink(in_dir(dir, "b/tokenizer.json"));
+    warned_of(dir, LINEAR "tokenizer_source: base\n", "it is taken to have that of a");
+    write_text(in_dir(dir, "a/config.json"), "{\"architectures\":[\"LlamaForCausalLM\"]}");
+    warned_of(dir, "merge_method: passthrough\nmodels: [{model: a}]\ntokenizer_source: base\n",
+              "config.json of a has no vocab_size: the output's, 4, has to be put right by hand");
+    test_rm(dir);
+}
+
 static void what_cannot_be_done_is_said(void **state)
 {
     (void) state;
@@ -444,6 +479,10 @@ static void what_cannot_be_done_is_said(void **state)
             "merge_method: linear\nparameters: {weight: 1}\ntokenizer_source: base\n"
             "models: [{model: a}, {model: inner.yml}]\n",
             "model inner.yml is a recipe");
+    write_text(in_dir(dir, "a/tokenizer.json"),
+               "{\"added_tokens\":7," MODEL("\"x\":0,\"y\":1,\"z\":2") "}");
+    refused(dir, LINEAR "tokenizer_source: union\n",
+            "a/tokenizer.json: byte 16: added_tokens: expected [");
     test_rm(dir);
 }
 
@@ -461,6 +500,7 @@ int main(void)
         cmocka_unit_test(chat_templates_are_chosen_and_written),
         cmocka_unit_test(built_in_chat_templates_are_those_that_were_rendered),
         cmocka_unit_test(sentencepiece_gets_its_tokens_beside_it),
+        cmocka_unit_test(what_is_done_all_the_same_is_warned_of),
         cmocka_unit_test(what_cannot_be_done_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
