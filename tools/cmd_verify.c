@@ -72,7 +72,7 @@ const struct cli_command cmd_verify = {
     .args = "PATH",
     .summary = "Re-read a merge and check every byte against its manifest.",
     .details = "PATH is a folder with uqmerge.manifest.json, or with --public-key one that is "
-               "signed, or an archive (.uqz), which is checked as a whole. Prints each file or "
+               "signed, or an archive (.uqz) of such a folder or any other. Prints each file or "
                "tensor that differs, by name and byte range, and exits "
                "with 3 if there is one.",
     .options = table,

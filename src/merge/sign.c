@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/archive/archive.h"
 #include "src/base/fs.h"
 #include "src/base/utf8.h"
 #include "src/format/json.h"
@@ -24,10 +25,21 @@ static const char *part_below(const char *dir, const char *path)
     return strncmp(dir, path, n) == 0 && path[n] == '/' ? path + n + 1 : NULL;
 }
 
+static int find_in_archive(struct uqm_signature_place *out, const char *archive,
+                           const char *signature, struct uqm_err *err)
+{
+    out->path = signature ? strdup(signature) : uqm_path_join(archive, UQM_SIGNATURE_NAME);
+    out->below = signature ? NULL : strdup(UQM_SIGNATURE_NAME);
+    out->model = uqm_path_base(archive);
+    return out->path && (signature || out->below) && out->model ? UQM_OK : no_memory(archive, err);
+}
+
 int uqm_signature_place_find(struct uqm_signature_place *out, const char *dir,
                              const char *signature, struct uqm_err *err)
 {
     *out = (struct uqm_signature_place){ .path = NULL };
+    if (uqm_archive_is_name(dir) && !uqm_is_dir(dir))
+        return find_in_archive(out, dir, signature, err);
     if (!uqm_is_dir(dir))
         return uqm_fail(err, UQM_ERR_ARG, "%s: not a folder; a signature is over a folder's files",
                         dir);
@@ -121,6 +133,10 @@ static int run(struct sign *s)
     if (!p->key)
         return uqm_fail(s->err, UQM_ERR_ARG, "%s: no key to sign it with", p->path);
     int ret = uqm_env_init(&s->env, &p->common, s->err);
+    if (ret == UQM_OK && uqm_archive_is_name(p->path) && !uqm_is_dir(p->path) && !p->signature)
+        ret = uqm_fail(s->err, UQM_ERR_ARG,
+                       "%s: an archive is not changed: say with --signature where to put it",
+                       p->path);
     if (ret == UQM_OK)
         ret = uqm_signature_place_find(&s->place, p->path, p->signature, s->err);
     if (ret == UQM_OK)

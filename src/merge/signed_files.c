@@ -8,9 +8,11 @@
 
 #include "compute/threads.h"
 #include "io/stream.h"
+#include "src/archive/archive.h"
 #include "src/base/checked.h"
 #include "src/base/fs.h"
 #include "src/base/utf8.h"
+#include "src/checkpoint/model_file.h"
 
 const char *const uqm_unsigned_paths[4] = { ".git", ".gitattributes", ".github", ".gitignore" };
 
@@ -128,6 +130,28 @@ static int compare(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+/* An archive's files are regular, and their names checked but for UTF-8. */
+static int list_archive(struct walk *w)
+{
+    const struct uqm_archive_params params = { .path = w->dir, .index_only = true };
+    struct uqm_archive *archive = NULL;
+    struct uqm_env env;
+    const struct uqm_common common = { .io = UQM_IO_PREAD };
+    int ret = uqm_env_init(&env, &common, w->err);
+    if (ret == UQM_OK)
+        ret = uqm_archive_open(&archive, &env, &params, w->err);
+    const struct uqm_archive_index *ix = ret == UQM_OK ? uqm_archive_index(archive) : NULL;
+    for (size_t i = 0; ix && i < ix->n_files && ret == UQM_OK; i++) {
+        const char *path = ix->files[i].path;
+        if (is_ignored(w, path))
+            continue;
+        const char *name = uqm_arena_strndup(&w->out->arena, path, strlen(path));
+        ret = name ? add(w, name) : no_memory(w->dir, w->err);
+    }
+    uqm_archive_close(&archive);
+    return ret;
+}
+
 int uqm_signed_files_list(struct uqm_signed_files *out, const char *dir, const char *const *ignored,
                           size_t n_ignored, struct uqm_err *err)
 {
@@ -135,7 +159,7 @@ int uqm_signed_files_list(struct uqm_signed_files *out, const char *dir, const c
         .out = out, .dir = dir, .ignored = ignored, .n_ignored = n_ignored, .err = err
     };
     *out = (struct uqm_signed_files){ .n = 0 };
-    int ret = walk(&w, NULL, 0);
+    int ret = uqm_archive_is_name(dir) && !uqm_is_dir(dir) ? list_archive(&w) : walk(&w, NULL, 0);
     if (ret == UQM_OK && out->n > 1)
         qsort(out->v, out->n, sizeof *out->v, compare);
     return ret;
@@ -216,7 +240,7 @@ static void hash_one(void *ctx, size_t item, int worker)
     struct uqm_err *err = &w->errs[item];
     char *path = uqm_path_join(w->dir, w->files[item].name);
     (void) worker;
-    int ret = path ? uqm_file_open(&file, w->env, path, err) : no_memory(w->dir, err);
+    int ret = path ? uqm_model_file_open(&file, w->env, path, err) : no_memory(w->dir, err);
     if (ret == UQM_OK)
         hash_open(w, file, &w->files[item].digest, err);
     uqm_file_close(&file);
@@ -227,10 +251,10 @@ static uint64_t sum_of_sizes(const char *dir, const struct uqm_statement_file *f
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < n; i++) {
-        struct stat st;
+        uint64_t n_bytes = 0;
         char *path = uqm_path_join(dir, files[i].name);
-        if (path && stat(path, &st) == 0)
-            sum += (uint64_t) st.st_size;
+        if (path && uqm_find_model_file(path, &n_bytes, NULL) > 0)
+            sum += n_bytes;
         free(path);
     }
     return sum;

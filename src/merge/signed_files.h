@@ -1,4 +1,4 @@
-/* The files of a folder that a model signature is about, and their digests. */
+/* The files of a folder, or archive, that a model signature is about, and their digests. */
 #ifndef UQM_MERGE_SIGNED_FILES_H
 #define UQM_MERGE_SIGNED_FILES_H
 

@@ -12,7 +12,6 @@
 
 #include "io/stream.h"
 #include "src/archive/archive.h"
-#include "src/archive/archive_verify.h"
 #include "src/base/checked.h"
 #include "src/base/fs.h"
 #include "src/checkpoint/model_file.h"
@@ -329,7 +328,7 @@ static int verify_input_file(struct uqm_verify *v, const char *path,
     return ret;
 }
 
-static int verify_inputs(struct uqm_verify *v)
+int uqm_verify_inputs(struct uqm_verify *v)
 {
     for (size_t k = 0; k < v->m.n_inputs; k++) {
         const struct uqm_manifest_input *in = &v->m.inputs[k];
@@ -358,7 +357,7 @@ static void count_bytes(struct uqm_verify *v, bool inputs)
 }
 
 /* The manifest itself. *trusted: it is as it was written, so the rest can be checked against it. */
-static int verify_manifest(struct uqm_verify *v, bool *trusted)
+static int read_manifest(struct uqm_verify *v, bool *trusted)
 {
     char *path = uqm_path_join(v->path, UQM_MANIFEST_NAME), *text = NULL;
     size_t len = 0;
@@ -367,14 +366,18 @@ static int verify_manifest(struct uqm_verify *v, bool *trusted)
     *trusted = false;
     if (!path)
         return uqm_verify_no_memory(v);
-    if (!uqm_is_dir(v->path))
+    const bool is_model = uqm_is_dir(v->path) || uqm_archive_is_name(v->path);
+    const int there = is_model ? uqm_find_model_file(path, NULL, v->err) : 0;
+    if (!is_model)
         ret = uqm_fail(v->err, UQM_ERR_ARG, "%s: neither a folder nor an archive (.uqz)", v->path);
-    else if (!uqm_is_file(path))
+    else if (there < 0)
+        ret = there;
+    else if (there == 0)
         ret = uqm_fail(v->err, UQM_ERR_FORMAT,
                        "%s: holds no %s, so there is nothing to verify it against", v->path,
                        UQM_MANIFEST_NAME);
     else
-        ret = uqm_read_file(&text, &len, path, MAX_MANIFEST_BYTES, v->err);
+        ret = uqm_read_model_file(&text, &len, path, MAX_MANIFEST_BYTES, v->err);
     if (ret == UQM_OK) {
         parsed = uqm_manifest_parse(&v->m, trusted, text, len, path, &parse);
         uqm_sha256_reset(v->sha256);
@@ -407,6 +410,12 @@ static int check_signed(struct uqm_verify *v, bool *trusted)
                               "the manifest is not the one that was signed");
 }
 
+int uqm_verify_manifest(struct uqm_verify *v, bool *trusted)
+{
+    int ret = read_manifest(v, trusted);
+    return ret == UQM_OK ? check_signed(v, trusted) : ret;
+}
+
 static int verify_everything(struct uqm_verify *v)
 {
     count_bytes(v, v->params->inputs);
@@ -416,44 +425,17 @@ static int verify_everything(struct uqm_verify *v)
     return ret == UQM_OK ? uqm_verify_sums(v) : ret;
 }
 
-static int differs_in_archive(void *ctx, const char *file, const char *tensor, uint64_t begin,
-                              uint64_t end, const char *what)
-{
-    return uqm_verify_differs(ctx, file, tensor, begin, end, what);
-}
-
-/* An archive has its own checksums and digests, and no manifest but one that was packed with it. */
-static int verify_archive(struct uqm_verify *v)
-{
-    const struct uqm_verify_params *p = v->params;
-    struct uqm_archive_check check = {
-        .env = v->env, .path = v->path, .differs = differs_in_archive, .ctx = v
-    };
-    if (p->inputs || p->tensors.n > 0 || p->public_key || p->certificate_chain)
-        return uqm_fail(v->err, UQM_ERR_UNSUPPORTED,
-                        "%s: an archive is verified as a whole; unpack it to check inputs, single "
-                        "tensors or a signature",
-                        v->path);
-    int ret = uqm_archive_verify(&check, v->err);
-    v->n_files = check.n_files;
-    v->n_tensors = check.n_tensors;
-    v->n_bytes = check.n_bytes;
-    return ret;
-}
-
 static int run(struct uqm_verify *v)
 {
     const struct uqm_verify_params *p = v->params;
     if (uqm_archive_is_name(v->path) && !uqm_is_dir(v->path))
-        return verify_archive(v);
+        return uqm_verify_archive(v);
     const bool is_signed = p->public_key || p->certificate_chain;
     bool holds = true, trusted;
     int ret = is_signed ? uqm_verify_signature(v, &holds) : UQM_OK;
     if (ret < 0 || !holds || (is_signed && !p->inputs && p->tensors.n == 0))
         return ret;
-    ret = verify_manifest(v, &trusted);
-    if (ret == UQM_OK)
-        ret = check_signed(v, &trusted);
+    ret = uqm_verify_manifest(v, &trusted);
     if (ret < 0 || !trusted)
         return ret;
     if (p->tensors.n > 0)
@@ -461,7 +443,7 @@ static int run(struct uqm_verify *v)
     else if (!is_signed)
         ret = verify_everything(v);
     if (ret == UQM_OK && p->inputs)
-        ret = verify_inputs(v);
+        ret = uqm_verify_inputs(v);
     return ret;
 }
 

@@ -23,6 +23,10 @@ struct check {
     struct uqm_sha256_digest *leaves; /* of the whole file */
     size_t n_leaves;
     uint64_t header_end;
+};
+
+struct reading {
+    const struct uqm_verify_chunks *c;
     uint64_t next; /* chunk to read */
 };
 
@@ -78,7 +82,7 @@ static int read_leaves(struct check *c, bool *good)
     return ret;
 }
 
-static bool is_wanted(const struct check *c, uint64_t chunk)
+static bool is_wanted(const struct uqm_verify_chunks *c, uint64_t chunk)
 {
     const struct uqm_manifest_tensor *t = c->tensor;
     uint64_t begin = chunk * UQM_TREE_CHUNK_BYTES, end = begin + UQM_TREE_CHUNK_BYTES;
@@ -87,20 +91,21 @@ static bool is_wanted(const struct check *c, uint64_t chunk)
 
 static int next_chunk(void *ctx, struct uqm_piece *piece)
 {
-    struct check *c = ctx;
+    struct reading *r = ctx;
+    const struct uqm_verify_chunks *c = r->c;
     const struct uqm_manifest_tensor *t = c->tensor;
-    while (c->next < c->n_leaves && !is_wanted(c, c->next))
-        c->next = c->next * UQM_TREE_CHUNK_BYTES < t->offset
-                      ? uqm_max_u64(c->next + 1, t->offset / UQM_TREE_CHUNK_BYTES)
+    while (r->next < c->n_leaves && !is_wanted(c, r->next))
+        r->next = r->next * UQM_TREE_CHUNK_BYTES < t->offset
+                      ? uqm_max_u64(r->next + 1, t->offset / UQM_TREE_CHUNK_BYTES)
                       : c->n_leaves;
-    if (c->next >= c->n_leaves)
+    if (r->next >= c->n_leaves)
         return 0;
-    uint64_t at = c->next * UQM_TREE_CHUNK_BYTES;
+    uint64_t at = r->next * UQM_TREE_CHUNK_BYTES;
     *piece = (struct uqm_piece){
         .file = c->file,
         .off_bytes = at,
         .n_bytes = (size_t) uqm_min_u64(UQM_TREE_CHUNK_BYTES, c->said->bytes - at),
-        .user = &c->leaves[c->next++],
+        .user = (void *) (uintptr_t) r->next++,
     };
     return 1;
 }
@@ -110,20 +115,22 @@ struct findings {
     uint64_t begin, end; /* from the first chunk that is wrong to the last one's end */
 };
 
-static int read_chunks(struct check *c, struct findings *bad)
+static int read_chunks(struct uqm_verify *v, const struct uqm_verify_chunks *c,
+                       struct findings *bad)
 {
-    struct uqm_verify *v = c->v;
+    struct reading reading = { .c = c };
     const struct uqm_manifest_tensor *t = c->tensor;
     struct uqm_stream *stream = NULL;
     struct uqm_view view;
     uint64_t memory = uqm_min_u64(uqm_budget_left(v->env), MOST_STREAM_BYTES);
     uqm_xxh3_reset(v->xxh3);
-    int ret =
-        uqm_stream_create(&stream, v->env, UQM_TREE_CHUNK_BYTES, 1, memory, next_chunk, c, v->err);
+    int ret = uqm_stream_create(&stream, v->env, UQM_TREE_CHUNK_BYTES, 1, memory, next_chunk,
+                                &reading, v->err);
     while (ret >= 0 && (ret = uqm_stream_next(stream, &view, v->err)) > 0) {
-        const struct uqm_sha256_digest *leaf = view.user;
+        const uint64_t chunk = (uintptr_t) view.user;
+        const struct uqm_sha256_digest *leaf = &c->leaves[chunk];
         struct uqm_sha256_digest is = uqm_tree_leaf(v->sha256, view.data, view.n_bytes);
-        uint64_t begin = (uint64_t) (leaf - c->leaves) * UQM_TREE_CHUNK_BYTES;
+        uint64_t begin = chunk * UQM_TREE_CHUNK_BYTES;
         uint64_t end = begin + view.n_bytes;
         uint64_t from = uqm_max_u64(begin, t->offset);
         uint64_t to = uqm_min_u64(end, t->offset + t->bytes);
@@ -144,24 +151,30 @@ static int read_chunks(struct check *c, struct findings *bad)
 }
 
 /* XXH3 tells a tensor that has changed from its neighbours in the chunks that it shares. */
-static int tell(struct check *c, const struct findings *bad)
+static int tell(struct uqm_verify *v, const struct uqm_verify_chunks *c, const struct findings *bad)
 {
     const struct uqm_manifest_tensor *t = c->tensor;
-    struct uqm_xxh3_hex hex = uqm_xxh3_hex(c->v->xxh3);
-    bool same = strcmp(hex.text, t->digest) == 0;
+    struct uqm_xxh3_hex hex = uqm_xxh3_hex(v->xxh3);
+    bool same = t->digest ? strcmp(hex.text, t->digest) == 0 : !bad->tensor;
     if (bad->end == 0 && same)
         return UQM_OK;
     if (!same)
-        return uqm_verify_differs(c->v, c->said->name, t->name, t->offset, t->offset + t->bytes,
+        return uqm_verify_differs(v, c->said->name, t->name, t->offset, t->offset + t->bytes,
                                   "the tensor's bytes have changed");
-    return uqm_verify_differs(c->v, c->said->name, NULL, bad->begin, bad->end,
+    return uqm_verify_differs(v, c->said->name, NULL, bad->begin, bad->end,
                               bad->header ? "the header has changed, or the chunk that it ends in"
                                           : "a chunk has changed, outside the tensor");
 }
 
-static int check_file(struct check *c, const char *path)
+int uqm_verify_chunks(struct uqm_verify *v, const struct uqm_verify_chunks *chunks)
 {
     struct findings bad = { .end = 0 };
+    int ret = read_chunks(v, chunks, &bad);
+    return ret == UQM_OK ? tell(v, chunks, &bad) : ret;
+}
+
+static int check_file(struct check *c, const char *path)
+{
     struct uqm_verify *v = c->v;
     bool good = false;
     int ret = uqm_file_open(&c->file, v->env, path, v->err);
@@ -173,8 +186,15 @@ static int check_file(struct check *c, const char *path)
         ret = read_leaves(c, &good);
     if (ret < 0 || !good)
         return ret;
-    ret = read_chunks(c, &bad);
-    return ret == UQM_OK ? tell(c, &bad) : ret;
+    const struct uqm_verify_chunks chunks = {
+        .tensor = c->tensor,
+        .said = c->said,
+        .file = c->file,
+        .leaves = c->leaves,
+        .n_leaves = c->n_leaves,
+        .header_end = c->header_end,
+    };
+    return uqm_verify_chunks(v, &chunks);
 }
 
 static int check_tensor(struct uqm_verify *v, const struct uqm_manifest_tensor *t)
