@@ -30,8 +30,9 @@ struct uqm_write_job {
     struct uqm_write_params params;
 };
 /*
- * Several merges in one pass: what several of them read is read once, as far as memory goes. All
- * get their names at the end, or none. as_list: the JSON of several, also for one.
+ * Several merges in one pass: what several of them read is read once, as far as memory goes. They
+ * get their names at the end, when all are whole and all names are free; where that is interrupted
+ * between two names the next run gives the rest. as_list: the JSON of several, also for one.
  */
 int uqm_merge_write_many(json_t **result, struct uqm_env *env, struct uqm_threads *threads,
                          const struct uqm_write_job *jobs, size_t n, bool as_list,

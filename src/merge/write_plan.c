@@ -98,6 +98,20 @@ static int plan_shards(struct uqm_write_plan *w, struct uqm_recipe_source *rs, u
     return name_shards(w, rs, err);
 }
 
+uint64_t uqm_write_plan_part_bytes(const struct uqm_recipe_source *rs,
+                                   const struct uqm_plan_part *part, uint64_t n_elem)
+{
+    struct uqm_source *inner = rs->inputs[part->input].inner;
+    if (!inner || part->source_of != inner)
+        return uqm_dtype_bytes(uqm_plan_part_tensor(rs, part)->dtype, n_elem);
+    const struct uqm_recipe_source *made_by = uqm_recipe_source_of(inner);
+    const struct uqm_plan_tensor *pt = &made_by->plan[part->source_tensor];
+    uint64_t n = 0;
+    for (size_t p = 0; p < pt->n_parts; p++)
+        n += uqm_write_plan_part_bytes(made_by, &pt->parts[p], n_elem);
+    return n;
+}
+
 /* What the merge reads, tensor by tensor, with the memory it has. */
 void uqm_write_plan_count_reads(struct uqm_write_plan *w, const struct uqm_recipe_source *rs)
 {
@@ -111,8 +125,7 @@ void uqm_write_plan_count_reads(struct uqm_write_plan *w, const struct uqm_recip
         if (once > 0)
             w->n_passes = uqm_max_u64(w->n_passes, (n_elem + once - 1) / once);
         for (size_t p = 0; p < pt->n_parts; p++)
-            w->read_bytes +=
-                uqm_dtype_bytes(uqm_plan_part_tensor(rs, &pt->parts[p])->dtype, n_elem);
+            w->read_bytes += uqm_write_plan_part_bytes(rs, &pt->parts[p], n_elem);
     }
 }
 

@@ -37,6 +37,10 @@ struct uqm_write_plan {
  * run at once: uqm_writers_divide_memory(). */
 int uqm_write_plan_layout(struct uqm_write_plan *out, struct uqm_recipe_source *rs,
                           const struct uqm_write_params *params, struct uqm_err *err);
+/* Bytes of files that n_elem elements of a part are made of; of a recipe as input, those of all of
+ * its parts, each once: how often its own passes read them is not known here. */
+uint64_t uqm_write_plan_part_bytes(const struct uqm_recipe_source *rs,
+                                   const struct uqm_plan_part *part, uint64_t n_elem);
 /* What the merge reads, tensor by tensor, once its memory is known. */
 void uqm_write_plan_count_reads(struct uqm_write_plan *plan, const struct uqm_recipe_source *rs);
 void uqm_write_plan_finish(struct uqm_write_plan *plan);

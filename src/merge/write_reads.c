@@ -50,7 +50,6 @@ static bool locate(struct extent *out, const struct uqm_writer *w, size_t tensor
         .dev = file->stat.st_dev,
         .ino = file->stat.st_ino,
         .begin = begin,
-        .end = begin + cp->source.tensors[part->tensor].n_bytes,
     };
     return true;
 }
@@ -66,12 +65,14 @@ static void add_reads(struct extent *v, size_t *n, uint64_t *more, const struct 
         uint64_t n_elem = w->rs->source.tensors[tensor].n_elem;
         uint64_t read = uqm_cut_reads(&cut, w->rs, tensor);
         for (size_t p = 0; p < pt->n_parts; p++) {
-            enum uqm_dtype dtype = uqm_plan_part_tensor(w->rs, &pt->parts[p])->dtype;
-            bool shared = n_elem > 0 && locate(&v[*n], w, tensor, &pt->parts[p]);
-            if (shared) /* no more than is read of it: vocabularies are cut */
-                v[*n].end = v[*n].begin + uqm_dtype_bytes(dtype, n_elem);
-            *n += shared;
-            *more += uqm_dtype_bytes(dtype, read) - (shared ? uqm_dtype_bytes(dtype, n_elem) : 0);
+            const struct uqm_plan_part *part = &pt->parts[p];
+            uint64_t once = uqm_write_plan_part_bytes(w->rs, part, n_elem);
+            *more += uqm_write_plan_part_bytes(w->rs, part, read);
+            if (n_elem == 0 || !locate(&v[*n], w, tensor, part))
+                continue;
+            v[*n].end = v[*n].begin + once; /* no more than is read of it: vocabularies are cut */
+            ++*n;
+            *more -= once;
         }
     }
 }

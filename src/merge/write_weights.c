@@ -73,7 +73,7 @@ static uint64_t input_bytes(const struct uqm_recipe_source *rs, size_t tensor, u
     const struct uqm_plan_tensor *pt = &rs->plan[tensor];
     uint64_t n = 0;
     for (size_t p = 0; p < pt->n_parts; p++)
-        n += uqm_dtype_bytes(uqm_plan_part_tensor(rs, &pt->parts[p])->dtype, n_elem);
+        n += uqm_write_plan_part_bytes(rs, &pt->parts[p], n_elem);
     return n;
 }
 

@@ -67,6 +67,24 @@ static void merge_ok(const char *dir, const char *recipe, const char *out)
     assert_ok(merge(dir, recipe, out, &err), err);
 }
 
+static json_int_t bytes_read(const char *dir, const char *recipe, bool dry_run)
+{
+    struct uqm_err err = { 0 };
+    char from[512], to[512], *json = NULL;
+    snprintf(from, sizeof from, "%s/%s.yml", dir, recipe);
+    snprintf(to, sizeof to, "%s/read-%s", dir, recipe);
+    struct uqm_merge_params params = { .common = { .memory = 64 << 20, .n_threads = 1 },
+                                       .recipe_path = from,
+                                       .out_dir = to,
+                                       .dry_run = dry_run };
+    assert_ok(uqm_merge(&json, &params, &err), err);
+    json_t *doc = json_loads(json, 0, NULL);
+    json_int_t n = json_integer_value(json_object_get(doc, "bytes_read"));
+    json_decref(doc);
+    free(json);
+    return n;
+}
+
 static void assert_same_file(const char *dir, const char *a, const char *b, const char *name)
 {
     char *x, *y;
@@ -124,6 +142,19 @@ static void tiles_and_passes_change_no_byte(void **state)
         uqm_source_destroy(&s);
     }
     free_all(first, n);
+    test_rm(dir);
+}
+
+/* But for headers, gaps and small tensors. */
+static void a_dry_run_knows_what_recipes_as_models_read(void **state)
+{
+    (void) state;
+    char *dir = start();
+    static const char *const names[] = { "by-path", "thrice" };
+    for (size_t i = 0; i < 2; i++) {
+        json_int_t planned = bytes_read(dir, names[i], true);
+        assert_in_range(bytes_read(dir, names[i], false), planned - 4096, planned + 4096);
+    }
     test_rm(dir);
 }
 
@@ -194,6 +225,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bytes_are_those_of_two_steps),
         cmocka_unit_test(tiles_and_passes_change_no_byte),
+        cmocka_unit_test(a_dry_run_knows_what_recipes_as_models_read),
         cmocka_unit_test(the_manifest_lists_the_models_on_the_disk),
         cmocka_unit_test(several_outputs_may_be_nested_too),
         cmocka_unit_test(a_file_made_of_itself_is_refused),
