@@ -2,7 +2,7 @@
  * Kernels of the task vectors, beside those of kernels.h: magnitudes as integers, random numbers,
  * the inner loop, sums in eight interleaved parts. All of them agree to the bit over all tiers,
  * sums included: the order of additions is part of what they compute. Operands in place are allowed
- * where the types are equal; any n_elem. Arrays are aligned to their elements.
+ * where the types are equal; any n_elem. Arrays are aligned to their elements, stored ones to none.
  */
 #ifndef UQM_COMPUTE_MERGE_KERNELS_H
 #define UQM_COMPUTE_MERGE_KERNELS_H
@@ -10,9 +10,15 @@
 #include "src/base/dtype.h"
 #include "src/base/rng.h"
 
+/* Elements as they are stored, F32, F16 or BF16, at any address. */
+struct uqm_stored {
+    const void *x;
+    enum uqm_dtype dtype;
+};
+
 /* One model's share in a run of elements (spec merge.md 3.1). */
 struct uqm_task_input {
-    const float *x;
+    struct uqm_stored x;
     /* Kept where least <= bits(|x - base|) <= most, as f32, and where keep[e] is not 0 (NULL: all
      * are). */
     int32_t least, most;
@@ -21,7 +27,7 @@ struct uqm_task_input {
 };
 
 struct uqm_task_mix {
-    const float *base;
+    struct uqm_stored base;
     size_t n_inputs;
     const struct uqm_task_input *inputs;
     bool consensus; /* those alone whose sign is the sum's */
@@ -30,10 +36,9 @@ struct uqm_task_mix {
     double lambda;
 };
 
-/* One model's share in a weighted sum: elements as they are stored, at any address. */
+/* One model's share in a weighted sum. */
 struct uqm_linear_input {
-    const void *x;
-    enum uqm_dtype dtype; /* F32, F16 or BF16 */
+    struct uqm_stored x;
     double weight;
 };
 
@@ -48,7 +53,7 @@ enum { UQM_SUM_PARTS = 8 };
 
 struct uqm_merge_kernels {
     /* keys = bits of |x - base| as f32 */
-    void (*delta_keys)(uint32_t *restrict keys, const float *restrict x, const float *restrict base,
+    void (*delta_keys)(uint32_t *restrict keys, struct uqm_stored x, struct uqm_stored base,
                        size_t n_elem);
     /* The keys that have any of these bits, in order; how many. out: room for n_elem + 16. */
     size_t (*keys_with_bits)(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bits,
@@ -56,6 +61,12 @@ struct uqm_merge_kernels {
     /* The keys whose upper 16 bits are `bin`, in order; how many. out: room for n_elem + 16. */
     size_t (*keys_in_bin)(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bin,
                           size_t n_elem);
+    /* bins = keys >> shift, less `low`, or 0 where that is negative; keys are below 2^31, bins
+     * below 2^15. */
+    void (*key_bins)(uint16_t *restrict bins, const uint32_t *restrict keys, unsigned shift,
+                     uint32_t low, size_t n_elem);
+    /* The largest key, 0 without any. Keys are below 2^31. */
+    uint32_t (*largest_key)(const uint32_t *keys, size_t n_elem);
     /* How many keys are below `bound`, which is at most 2^31. */
     size_t (*keys_below)(const uint32_t *keys, uint32_t bound, size_t n_elem);
     /* Halves 0 .. 8 n_blocks - 1 behind counter `first` of a Philox stream: words 0..3 of counters
@@ -66,6 +77,12 @@ struct uqm_merge_kernels {
     /* keep[e] = half[e] < limit; how many are equal to it. */
     size_t (*halves_below)(uint8_t *restrict keep, const uint16_t *restrict halves, uint16_t limit,
                            size_t n_elem);
+
+    /* keep[e] = half[e] < low; and the places where low <= half[e] < high, in order; how many. low,
+     * high <= 2^16. at: room for 8 more. */
+    size_t (*halves_between)(uint8_t *restrict keep, uint32_t *restrict at,
+                             const uint16_t *restrict halves, uint32_t low, uint32_t high,
+                             size_t n_elem);
 
     /* out = sum of x_i weight_i, in the order of the inputs, multiply then add in f64, divided. */
     void (*linear_mix)(double *restrict out, const struct uqm_linear_mix *mix, size_t n_elem);
@@ -78,7 +95,14 @@ struct uqm_merge_kernels {
     void (*task_mix)(double *restrict out, const struct uqm_task_mix *mix, size_t n_elem);
     /* before += |f64(x) - f64(base)|, after += the same where kept; in eight parts. */
     void (*task_sums)(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
-                      const struct uqm_task_input *input, const float *base, size_t n_elem);
+                      const struct uqm_task_input *input, struct uqm_stored base, size_t n_elem);
+    /*
+     * Inner products of v_i = f64(x_i), or f64(x_i) - f64(base) where base.x is not NULL:
+     * g += sum of v_i v_j for all i <= j, in the order (0, 0), (0, 1) ... (1, 1) ..., each in eight
+     * parts that are added as uqm_add_parts() does. Every product and sum is rounded.
+     */
+    void (*gram)(double *g, const struct uqm_stored *x, size_t n, struct uqm_stored base,
+                 size_t n_elem);
 };
 
 /*

@@ -8,12 +8,12 @@
 #include "compute/merge_kernels.h"
 #include "compute/unaligned.h"
 
-static inline double uqm_stored_1(const struct uqm_linear_input *in, size_t e)
+static inline float uqm_stored_1(struct uqm_stored s, size_t e)
 {
-    switch (in->dtype) {
-    case UQM_F16: return (double) uqm_f32_of_f16(uqm_get_u16(in->x, e));
-    case UQM_BF16: return (double) uqm_f32_of_bf16(uqm_get_u16(in->x, e));
-    default: return (double) uqm_get_f32(in->x, e);
+    switch (s.dtype) {
+    case UQM_F16: return uqm_f32_of_f16(uqm_get_u16(s.x, e));
+    case UQM_BF16: return uqm_f32_of_bf16(uqm_get_u16(s.x, e));
+    default: return uqm_get_f32(s.x, e);
     }
 }
 
@@ -31,7 +31,7 @@ static inline double uqm_linear_mix_1(const struct uqm_linear_mix *m, size_t e)
 {
     double sum = 0;
     for (size_t i = 0; i < m->n_inputs; i++)
-        sum += uqm_stored_1(&m->inputs[i], e) * m->inputs[i].weight;
+        sum += (double) uqm_stored_1(m->inputs[i].x, e) * m->inputs[i].weight;
     return uqm_divided_1(sum, m);
 }
 
@@ -40,18 +40,20 @@ static inline uint32_t uqm_delta_key_1(float x, float base)
     return uqm_bits_of_f32(x - base) & 0x7FFFFFFF;
 }
 
-static inline bool uqm_task_keeps_1(const struct uqm_task_input *in, const float *base, size_t e)
+static inline bool uqm_task_keeps_1(const struct uqm_task_input *in, float x, float base, size_t e)
 {
-    int32_t key = (int32_t) uqm_delta_key_1(in->x[e], base[e]);
+    int32_t key = (int32_t) uqm_delta_key_1(x, base);
     return in->least <= key && key <= in->most && (!in->keep || in->keep[e]);
 }
 
 static inline double uqm_task_mix_1(const struct uqm_task_mix *m, size_t e)
 {
-    double base = (double) m->base[e], sum = 0, up = 0, down = 0, up_weights = 0, down_weights = 0;
+    float base_f32 = uqm_stored_1(m->base, e);
+    double base = (double) base_f32, sum = 0, up = 0, down = 0, up_weights = 0, down_weights = 0;
     for (size_t i = 0; i < m->n_inputs; i++) {
         const struct uqm_task_input *in = &m->inputs[i];
-        double d = uqm_task_keeps_1(in, m->base, e) ? (double) in->x[e] - base : 0;
+        float x = uqm_stored_1(in->x, e);
+        double d = uqm_task_keeps_1(in, x, base_f32, e) ? (double) x - base : 0;
         d = d * in->ratio * in->weight;
         sum += d;
         up += d > 0 ? d : 0;
@@ -72,11 +74,24 @@ static inline double uqm_task_mix_1(const struct uqm_task_mix *m, size_t e)
 }
 
 static inline void uqm_task_sums_1(double *before, double *after, const struct uqm_task_input *in,
-                                   const float *base, size_t e)
+                                   struct uqm_stored base, size_t e)
 {
-    double d = fabs((double) in->x[e] - (double) base[e]);
+    float x = uqm_stored_1(in->x, e), b = uqm_stored_1(base, e);
+    double d = fabs((double) x - (double) b);
     *before += d;
-    *after += uqm_task_keeps_1(in, base, e) ? d : 0;
+    *after += uqm_task_keeps_1(in, x, b, e) ? d : 0;
+}
+
+static inline double uqm_gram_1(struct uqm_stored x, struct uqm_stored base, size_t e)
+{
+    double v = (double) uqm_stored_1(x, e);
+    return base.x ? v - (double) uqm_stored_1(base, e) : v;
+}
+
+static inline uint16_t uqm_key_bin_1(uint32_t key, unsigned shift, uint32_t low)
+{
+    uint32_t bin = key >> shift;
+    return (uint16_t) (bin > low ? bin - low : 0);
 }
 
 #endif

@@ -1,10 +1,10 @@
 #include "compute/merge_scalar.h"
 
-static void delta_keys(uint32_t *restrict keys, const float *restrict x, const float *restrict base,
+static void delta_keys(uint32_t *restrict keys, struct uqm_stored x, struct uqm_stored base,
                        size_t n_elem)
 {
     for (size_t e = 0; e < n_elem; e++)
-        keys[e] = uqm_delta_key_1(x[e], base[e]);
+        keys[e] = uqm_delta_key_1(uqm_stored_1(x, e), uqm_stored_1(base, e));
 }
 
 static size_t keys_with_bits(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bits,
@@ -25,6 +25,21 @@ static size_t keys_in_bin(uint32_t *restrict out, const uint32_t *restrict keys,
         if (keys[e] >> 16 == bin)
             out[n++] = keys[e];
     return n;
+}
+
+static void key_bins(uint16_t *restrict bins, const uint32_t *restrict keys, unsigned shift,
+                     uint32_t low, size_t n_elem)
+{
+    for (size_t e = 0; e < n_elem; e++)
+        bins[e] = uqm_key_bin_1(keys[e], shift, low);
+}
+
+static uint32_t largest_key(const uint32_t *keys, size_t n_elem)
+{
+    uint32_t most = 0;
+    for (size_t e = 0; e < n_elem; e++)
+        most = keys[e] > most ? keys[e] : most;
+    return most;
 }
 
 static size_t keys_below(const uint32_t *keys, uint32_t bound, size_t n_elem)
@@ -58,6 +73,19 @@ static size_t halves_below(uint8_t *restrict keep, const uint16_t *restrict halv
     return n;
 }
 
+static size_t halves_between(uint8_t *restrict keep, uint32_t *restrict at,
+                             const uint16_t *restrict halves, uint32_t low, uint32_t high,
+                             size_t n_elem)
+{
+    size_t n = 0;
+    for (size_t e = 0; e < n_elem; e++) {
+        keep[e] = halves[e] < low;
+        at[n] = (uint32_t) e;
+        n += halves[e] >= low && halves[e] < high;
+    }
+    return n;
+}
+
 static void linear_mix(double *restrict out, const struct uqm_linear_mix *mix, size_t n_elem)
 {
     for (size_t e = 0; e < n_elem; e++)
@@ -71,20 +99,36 @@ static void task_mix(double *restrict out, const struct uqm_task_mix *mix, size_
 }
 
 static void task_sums(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
-                      const struct uqm_task_input *input, const float *base, size_t n_elem)
+                      const struct uqm_task_input *input, struct uqm_stored base, size_t n_elem)
 {
     for (size_t e = 0; e < n_elem; e++)
         uqm_task_sums_1(&before[e % UQM_SUM_PARTS], &after[e % UQM_SUM_PARTS], input, base, e);
+}
+
+static void gram(double *g, const struct uqm_stored *x, size_t n, struct uqm_stored base,
+                 size_t n_elem)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = i; j < n; j++) {
+            double part[UQM_SUM_PARTS] = { 0 };
+            for (size_t e = 0; e < n_elem; e++)
+                part[e % UQM_SUM_PARTS] += uqm_gram_1(x[i], base, e) * uqm_gram_1(x[j], base, e);
+            *g++ += uqm_add_parts(part);
+        }
 }
 
 const struct uqm_merge_kernels uqm_merge_kernels_ref = {
     .delta_keys = delta_keys,
     .keys_with_bits = keys_with_bits,
     .keys_in_bin = keys_in_bin,
+    .key_bins = key_bins,
+    .largest_key = largest_key,
     .keys_below = keys_below,
     .philox_halves = philox_halves,
     .halves_below = halves_below,
+    .halves_between = halves_between,
     .linear_mix = linear_mix,
     .task_mix = task_mix,
     .task_sums = task_sums,
+    .gram = gram,
 };

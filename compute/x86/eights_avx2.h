@@ -108,15 +108,19 @@ static inline wm wm_of_keys(__m256i keys, __m256i least, __m256i most, const uin
     }
     return wm_of_i32(_mm256_xor_si256(out, _mm256_set1_epi32(-1)));
 }
-/* Those of eight keys with these upper 16 bits, in order, to out. */
-static inline size_t pick_keys(uint32_t *out, const uint32_t *keys, __m256i bin)
+/* The sign bits of eight lanes. */
+static inline unsigned mask_of_i32(__m256i v)
 {
-    __m256i v = _mm256_loadu_si256((const __m256i *) (const void *) keys);
-    __m256i same = _mm256_cmpeq_epi32(_mm256_srli_epi32(v, 16), bin);
-    unsigned m = (unsigned) _mm256_movemask_ps(_mm256_castsi256_ps(same));
+    return (unsigned) _mm256_movemask_ps(_mm256_castsi256_ps(v));
+}
+/* The lanes whose bit is set, in order, to out, which has room for eight; how many. */
+static inline size_t pick_lanes(uint32_t *out, __m256i v, unsigned mask)
+{
+    uint32_t lanes[8];
     size_t n = 0;
-    for (; m; m &= m - 1)
-        out[n++] = keys[__builtin_ctz(m)];
+    _mm256_storeu_si256((__m256i *) (void *) lanes, v);
+    for (; mask; mask &= mask - 1)
+        out[n++] = lanes[__builtin_ctz(mask)];
     return n;
 }
 

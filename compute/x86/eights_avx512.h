@@ -88,14 +88,14 @@ static inline wm wm_of_keys(__m256i keys, __m256i least, __m256i most, const uin
                                      _mm_set1_epi8(-1));
     return m;
 }
-static inline size_t pick_keys(uint32_t *out, const uint32_t *keys, __m256i bin)
+static inline unsigned mask_of_i32(__m256i v)
 {
-    __m256i v = _mm256_loadu_si256((const __m256i *) (const void *) keys);
-    __mmask8 m = _mm256_cmpeq_epi32_mask(_mm256_srli_epi32(v, 16), bin);
-    if (m == 0)
-        return 0;
-    _mm256_storeu_si256((__m256i *) (void *) out, _mm256_maskz_compress_epi32(m, v));
-    return (size_t) __builtin_popcount(m);
+    return _mm256_movepi32_mask(v);
+}
+static inline size_t pick_lanes(uint32_t *out, __m256i v, unsigned mask)
+{
+    _mm256_storeu_si256((__m256i *) (void *) out, _mm256_maskz_compress_epi32((__mmask8) mask, v));
+    return (size_t) __builtin_popcount(mask);
 }
 
 #endif

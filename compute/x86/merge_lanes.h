@@ -10,6 +10,30 @@ static size_t whole(size_t n_elem)
     return n_elem / EIGHT * EIGHT;
 }
 
+/* --- elements --- */
+
+static inline __m256 bf16_8(const char *p)
+{
+    __m128i h = _mm_loadu_si128((const __m128i *) (const void *) p);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+
+/* The eight elements at e. */
+static inline __m256 stored_8(struct uqm_stored s, size_t e)
+{
+    const char *p = s.x;
+    if (s.dtype == UQM_BF16)
+        return bf16_8(p + 2 * e);
+    if (s.dtype == UQM_F16)
+        return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) (const void *) (p + 2 * e)));
+    return _mm256_loadu_ps((const float *) (const void *) (p + 4 * e));
+}
+
+static inline __m256i keys_8(const uint32_t *keys)
+{
+    return _mm256_loadu_si256((const __m256i *) (const void *) keys);
+}
+
 /* --- magnitudes and draws --- */
 
 static inline __m256i delta_keys_8(__m256 x, __m256 base)
@@ -18,16 +42,15 @@ static inline __m256i delta_keys_8(__m256 x, __m256 base)
                             _mm256_set1_epi32(0x7FFFFFFF));
 }
 
-static void delta_keys(uint32_t *restrict keys, const float *restrict x, const float *restrict base,
+static void delta_keys(uint32_t *restrict keys, struct uqm_stored x, struct uqm_stored base,
                        size_t n_elem)
 {
     size_t e = 0;
-    for (; e < whole(n_elem); e += EIGHT) {
-        __m256i k = delta_keys_8(_mm256_loadu_ps(x + e), _mm256_loadu_ps(base + e));
-        _mm256_storeu_si256((__m256i *) (void *) (keys + e), k);
-    }
+    for (; e < whole(n_elem); e += EIGHT)
+        _mm256_storeu_si256((__m256i *) (void *) (keys + e),
+                            delta_keys_8(stored_8(x, e), stored_8(base, e)));
     for (; e < n_elem; e++)
-        keys[e] = uqm_delta_key_1(x[e], base[e]);
+        keys[e] = uqm_delta_key_1(uqm_stored_1(x, e), uqm_stored_1(base, e));
 }
 
 static size_t keys_with_bits(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bits,
@@ -49,11 +72,42 @@ static size_t keys_in_bin(uint32_t *restrict out, const uint32_t *restrict keys,
     const __m256i bins = _mm256_set1_epi32((int) bin);
     size_t e = 0, n = 0;
     for (; e < whole(n_elem); e += EIGHT)
-        n += pick_keys(out + n, keys + e, bins);
+        n += pick_lanes(
+            out + n, keys_8(keys + e),
+            mask_of_i32(_mm256_cmpeq_epi32(_mm256_srli_epi32(keys_8(keys + e), 16), bins)));
     for (; e < n_elem; e++)
         if (keys[e] >> 16 == bin)
             out[n++] = keys[e];
     return n;
+}
+
+static void key_bins(uint16_t *restrict bins, const uint32_t *restrict keys, unsigned shift,
+                     uint32_t low, size_t n_elem)
+{
+    const __m128i by = _mm_cvtsi32_si128((int) shift);
+    const __m256i lows = _mm256_set1_epi32((int) low), zero = _mm256_setzero_si256();
+    size_t e = 0;
+    for (; e < whole(n_elem); e += EIGHT) {
+        __m256i b = _mm256_sub_epi32(_mm256_srl_epi32(keys_8(keys + e), by), lows);
+        b = _mm256_max_epi32(b, zero);
+        b = _mm256_permute4x64_epi64(_mm256_packus_epi32(b, b), 0x08);
+        _mm_storeu_si128((__m128i *) (void *) (bins + e), _mm256_castsi256_si128(b));
+    }
+    for (; e < n_elem; e++)
+        bins[e] = uqm_key_bin_1(keys[e], shift, low);
+}
+
+static uint32_t largest_key(const uint32_t *keys, size_t n_elem)
+{
+    __m256i most = _mm256_setzero_si256();
+    size_t e = 0;
+    for (; e < whole(n_elem); e += EIGHT)
+        most = _mm256_max_epi32(most, keys_8(keys + e));
+    uint32_t lanes[EIGHT], rest = uqm_merge_kernels_ref.largest_key(keys + e, n_elem - e);
+    _mm256_storeu_si256((__m256i *) (void *) lanes, most);
+    for (size_t i = 0; i < EIGHT; i++)
+        rest = lanes[i] > rest ? lanes[i] : rest;
+    return rest;
 }
 
 static size_t keys_below(const uint32_t *keys, uint32_t bound, size_t n_elem)
@@ -64,10 +118,8 @@ static size_t keys_below(const uint32_t *keys, uint32_t bound, size_t n_elem)
     size_t e = 0, n = 0;
     if (bound == 0)
         return 0;
-    for (; e < whole(n_elem); e += EIGHT) {
-        __m256i k = _mm256_loadu_si256((const __m256i *) (const void *) (keys + e));
-        over = _mm256_sub_epi32(over, _mm256_cmpgt_epi32(k, most));
-    }
+    for (; e < whole(n_elem); e += EIGHT)
+        over = _mm256_sub_epi32(over, _mm256_cmpgt_epi32(keys_8(keys + e), most));
     uint32_t lanes[EIGHT];
     _mm256_storeu_si256((__m256i *) (void *) lanes, over);
     n = e;
@@ -117,19 +169,33 @@ static size_t halves_below(uint8_t *restrict keep, const uint16_t *restrict halv
     return n + uqm_merge_kernels_ref.halves_below(keep + e, halves + e, limit, n_elem - e);
 }
 
-/* --- weighted sums --- */
-
-/* The eight elements at e. */
-static inline wd stored_8(const struct uqm_linear_input *in, size_t e)
+static size_t halves_between(uint8_t *restrict keep, uint32_t *restrict at,
+                             const uint16_t *restrict halves, uint32_t low, uint32_t high,
+                             size_t n_elem)
 {
-    if (in->dtype == UQM_F32)
-        return wd_of_f32(
-            _mm256_loadu_ps((const float *) (const void *) ((const char *) in->x + 4 * e)));
-    __m128i h = _mm_loadu_si128((const __m128i *) (const void *) ((const char *) in->x + 2 * e));
-    if (in->dtype == UQM_F16)
-        return wd_of_f32(_mm256_cvtph_ps(h));
-    return wd_of_f32(_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)));
+    const __m256i lows = _mm256_set1_epi32((int) low), highs = _mm256_set1_epi32((int) high);
+    const __m256i iota = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    size_t e = 0, n = 0;
+    for (; e < whole(n_elem); e += EIGHT) {
+        __m128i narrow = _mm_loadu_si128((const __m128i *) (const void *) (halves + e));
+        __m256i h = _mm256_cvtepu16_epi32(narrow);
+        unsigned below = mask_of_i32(_mm256_cmpgt_epi32(lows, h));
+        unsigned m = mask_of_i32(_mm256_cmpgt_epi32(highs, h)) & ~below;
+        /* bit i to byte i */
+        uint64_t bytes = (below * UINT64_C(0x8040201008040201) & UINT64_C(0x8080808080808080)) >> 7;
+        bytes = __builtin_bswap64(bytes);
+        memcpy(keep + e, &bytes, sizeof bytes);
+        n += pick_lanes(at + n, _mm256_add_epi32(iota, _mm256_set1_epi32((int) e)), m);
+    }
+    for (; e < n_elem; e++) {
+        keep[e] = halves[e] < low;
+        if (halves[e] >= low && halves[e] < high)
+            at[n++] = (uint32_t) e;
+    }
+    return n;
 }
+
+/* --- weighted sums --- */
 
 static inline wd divided_8(wd sum, const struct uqm_linear_mix *m)
 {
@@ -148,7 +214,8 @@ static void linear_mix(double *restrict out, const struct uqm_linear_mix *mix, s
     for (; e < whole(n_elem); e += EIGHT) {
         wd sum = wd_set(0);
         for (size_t i = 0; i < mix->n_inputs; i++)
-            sum = wd_add(sum, wd_mul(stored_8(&mix->inputs[i], e), wd_set(mix->inputs[i].weight)));
+            sum = wd_add(sum, wd_mul(wd_of_f32(stored_8(mix->inputs[i].x, e)),
+                                     wd_set(mix->inputs[i].weight)));
         wd_store(out + e, divided_8(sum, mix));
     }
     for (; e < n_elem; e++)
@@ -166,7 +233,7 @@ static inline wm kept_8(const struct uqm_task_input *in, __m256 x, __m256 base, 
 
 static inline wd share_8(const struct uqm_task_input *in, __m256 base_f32, wd base, size_t e)
 {
-    __m256 x = _mm256_loadu_ps(in->x + e);
+    __m256 x = stored_8(in->x, e);
     wd d = wd_where(kept_8(in, x, base_f32, e), wd_sub(wd_of_f32(x), base));
     return wd_mul(wd_mul(d, wd_set(in->ratio)), wd_set(in->weight));
 }
@@ -181,7 +248,7 @@ static void mix_all(double *restrict out, const struct uqm_task_mix *m, size_t n
 {
     const wd divisor = wd_set(m->divisor);
     for (size_t e = 0; e < n_elem; e += EIGHT) {
-        __m256 base_f32 = _mm256_loadu_ps(m->base + e);
+        __m256 base_f32 = stored_8(m->base, e);
         wd base = wd_of_f32(base_f32), sum = wd_set(0);
         for (size_t i = 0; i < m->n_inputs; i++)
             sum = wd_add(sum, share_8(&m->inputs[i], base_f32, base, e));
@@ -195,7 +262,7 @@ static void mix_agreeing(double *restrict out, const struct uqm_task_mix *m, siz
 {
     const wd zero = wd_set(0), one = wd_set(1);
     for (size_t e = 0; e < n_elem; e += EIGHT) {
-        __m256 base_f32 = _mm256_loadu_ps(m->base + e);
+        __m256 base_f32 = stored_8(m->base, e);
         wd base = wd_of_f32(base_f32);
         wd sum = zero, up = zero, down = zero, up_weights = zero, down_weights = zero;
         for (size_t i = 0; i < m->n_inputs; i++) {
@@ -229,12 +296,12 @@ static void task_mix(double *restrict out, const struct uqm_task_mix *mix, size_
 }
 
 static void task_sums(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
-                      const struct uqm_task_input *input, const float *base, size_t n_elem)
+                      const struct uqm_task_input *input, struct uqm_stored base, size_t n_elem)
 {
     wd b = wd_load(before), a = wd_load(after);
     size_t e = 0;
     for (; e < whole(n_elem); e += EIGHT) {
-        __m256 base_f32 = _mm256_loadu_ps(base + e), x = _mm256_loadu_ps(input->x + e);
+        __m256 base_f32 = stored_8(base, e), x = stored_8(input->x, e);
         wd d = wd_abs(wd_sub(wd_of_f32(x), wd_of_f32(base_f32)));
         b = wd_add(b, d);
         a = wd_add(a, wd_where(kept_8(input, x, base_f32, e), d));
@@ -245,14 +312,97 @@ static void task_sums(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
         uqm_task_sums_1(&before[e % EIGHT], &after[e % EIGHT], input, base, e);
 }
 
+/* --- inner products --- */
+
+enum { MOST_AT_ONCE = 4, MOST_PAIRS = MOST_AT_ONCE * (MOST_AT_ONCE + 1) / 2 };
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+ALWAYS_INLINE wd vector_8(struct uqm_stored x, struct uqm_stored base, wd b, size_t e)
+{
+    wd v = wd_of_f32(stored_8(x, e));
+    return base.x ? wd_sub(v, b) : v;
+}
+
+static void end_products(double *g, wd sum, struct uqm_stored x, struct uqm_stored y,
+                         struct uqm_stored base, size_t n_elem)
+{
+    double part[UQM_SUM_PARTS];
+    wd_store(part, sum);
+    for (size_t e = whole(n_elem); e < n_elem; e++)
+        part[e % EIGHT] += uqm_gram_1(x, base, e) * uqm_gram_1(y, base, e);
+    *g += uqm_add_parts(part);
+}
+
+/* All pairs of n vectors, a constant. */
+ALWAYS_INLINE void gram_of(double *g, const struct uqm_stored *x, size_t n, struct uqm_stored base,
+                           size_t n_elem)
+{
+    wd sums[MOST_PAIRS], v[MOST_AT_ONCE];
+    size_t k = 0;
+    for (size_t i = 0; i < n * (n + 1) / 2; i++)
+        sums[i] = wd_set(0);
+    for (size_t e = 0; e < whole(n_elem); e += EIGHT) {
+        wd b = base.x ? wd_of_f32(stored_8(base, e)) : wd_set(0);
+        for (size_t i = 0; i < n; i++)
+            v[i] = vector_8(x[i], base, b, e);
+        k = 0;
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = i; j < n; j++, k++)
+                sums[k] = wd_add(sums[k], wd_mul(v[i], v[j]));
+    }
+    k = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = i; j < n; j++, k++)
+            end_products(&g[k], sums[k], x[i], x[j], base, n_elem);
+}
+
+/* One vector with the first n behind y, a constant. */
+ALWAYS_INLINE void products_of(double *g, struct uqm_stored x, const struct uqm_stored *y, size_t n,
+                               struct uqm_stored base, size_t n_elem)
+{
+    wd sums[MOST_AT_ONCE];
+    for (size_t j = 0; j < n; j++)
+        sums[j] = wd_set(0);
+    for (size_t e = 0; e < whole(n_elem); e += EIGHT) {
+        wd b = base.x ? wd_of_f32(stored_8(base, e)) : wd_set(0), v = vector_8(x, base, b, e);
+        for (size_t j = 0; j < n; j++)
+            sums[j] = wd_add(sums[j], wd_mul(v, vector_8(y[j], base, b, e)));
+    }
+    for (size_t j = 0; j < n; j++)
+        end_products(&g[j], sums[j], x, y[j], base, n_elem);
+}
+
+static void gram(double *g, const struct uqm_stored *x, size_t n, struct uqm_stored base,
+                 size_t n_elem)
+{
+    switch (n) {
+    case 1: gram_of(g, x, 1, base, n_elem); return;
+    case 2: gram_of(g, x, 2, base, n_elem); return;
+    case 3: gram_of(g, x, 3, base, n_elem); return;
+    case 4: gram_of(g, x, 4, base, n_elem); return;
+    default: break;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t j = i;
+        for (; j + MOST_AT_ONCE <= n; j += MOST_AT_ONCE, g += MOST_AT_ONCE)
+            products_of(g, x[i], &x[j], MOST_AT_ONCE, base, n_elem);
+        for (; j < n; j++, g++)
+            products_of(g, x[i], &x[j], 1, base, n_elem);
+    }
+}
+
 const struct uqm_merge_kernels TIER(merge_kernels) = {
     .delta_keys = delta_keys,
     .keys_with_bits = keys_with_bits,
     .keys_in_bin = keys_in_bin,
+    .key_bins = key_bins,
+    .largest_key = largest_key,
     .keys_below = keys_below,
     .philox_halves = philox_halves,
     .halves_below = halves_below,
+    .halves_between = halves_between,
     .linear_mix = linear_mix,
     .task_mix = task_mix,
     .task_sums = task_sums,
+    .gram = gram,
 };

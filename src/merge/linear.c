@@ -120,7 +120,7 @@ static void merge_accurate(const struct uqm_job *job, void *dst, const struct uq
     bool direct = true;
     for (size_t i = 0; i < job->n_inputs; i++) {
         double w = uqm_job_input_param(job, i, "weight");
-        s->inputs[i] = (struct uqm_linear_input){ .dtype = job->inputs[i].dtype, .weight = w };
+        s->inputs[i] = (struct uqm_linear_input){ .x.dtype = job->inputs[i].dtype, .weight = w };
         direct = direct && uqm_job_stored(job, span, i, 0);
         sum += w;
     }
@@ -130,7 +130,7 @@ static void merge_accurate(const struct uqm_job *job, void *dst, const struct uq
     for (size_t at = 0, n; at < span->n_elem; at += n) {
         n = span->n_elem - at < AT_ONCE ? span->n_elem - at : AT_ONCE;
         for (size_t i = 0; i < job->n_inputs && direct; i++)
-            s->inputs[i].x = uqm_job_stored(job, span, i, at);
+            s->inputs[i].x.x = uqm_job_stored(job, span, i, at);
         if (direct)
             job->kernels->merge->linear_mix(s->acc64, &mix, n);
         else

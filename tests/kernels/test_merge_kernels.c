@@ -40,6 +40,11 @@ static void assert_same_f64(const double *got, const double *want, size_t n, con
             fail_msg("%s: element %zu of %zu: %a, not %a", what, i, n, got[i], want[i]);
 }
 
+static struct uqm_stored f32_of(const float *x)
+{
+    return (struct uqm_stored){ x, UQM_F32 };
+}
+
 static void magnitudes_agree_to_the_bit(void **state)
 {
     (void) state;
@@ -52,7 +57,7 @@ static void magnitudes_agree_to_the_bit(void **state)
             for (size_t e = 0; e < n; e++)
                 want[e] = uqm_bits_of_f32(v.a[e] - v.b[e]) & 0x7FFFFFFF;
             got[n] = 77;
-            t.v[k].merge->delta_keys(got, v.a, v.b, n);
+            t.v[k].merge->delta_keys(got, f32_of(v.a), f32_of(v.b), n);
             for (size_t e = 0; e < n; e++) /* NaNs are larger than all, whichever they are */
                 assert_true(got[e] == want[e] || (got[e] > 0x7F800000 && want[e] > 0x7F800000));
             assert_int_equal(got[n], 77);
@@ -98,6 +103,57 @@ static void keys_with_any_of_some_bits_come_in_their_order(void **state)
         }
 }
 
+static void magnitudes_of_16_bits_are_those_of_their_f32(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct random r = { 21 };
+    static const enum uqm_dtype dtypes[] = { UQM_F16, UQM_BF16 };
+    char x[2 * N + 1], base[2 * N + 1];
+    uint32_t got[N + GUARD];
+    for (size_t e = 0; e < N; e++) {
+        memcpy(x + 1 + 2 * e, &(uint16_t){ (uint16_t) random_u32(&r) }, 2);
+        memcpy(base + 1 + 2 * e, &(uint16_t){ (uint16_t) random_u32(&r) }, 2);
+    }
+    for (size_t k = 0; k < t.n; k++)
+        for (size_t d = 0; d < 2; d++) {
+            t.v[k].merge->delta_keys(got, (struct uqm_stored){ x + 1, dtypes[d] },
+                                     (struct uqm_stored){ base + 1, dtypes[d] }, N);
+            for (size_t e = 0; e < N; e++) {
+                uint16_t a, b;
+                memcpy(&a, x + 1 + 2 * e, 2);
+                memcpy(&b, base + 1 + 2 * e, 2);
+                float want = dtypes[d] == UQM_F16 ? uqm_f32_of_f16(a) - uqm_f32_of_f16(b)
+                                                  : uqm_f32_of_bf16(a) - uqm_f32_of_bf16(b);
+                assert_true(isnan(want) ? got[e] > 0x7F800000
+                                        : got[e] == (uqm_bits_of_f32(want) & 0x7FFFFFFF));
+            }
+        }
+}
+
+static void keys_fall_into_bins_from_the_lowest_on(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct random r = { 8 };
+    uint32_t keys[N];
+    uint16_t got[N + 1];
+    for (size_t e = 0; e < N; e++)
+        keys[e] = random_u32(&r) >> (1 + e % 9);
+    for (size_t k = 0; k < t.n; k++)
+        for (unsigned shift = 17; shift <= 22; shift += 5)
+            for (size_t l = 0; l < N_LENGTHS; l++) {
+                const uint32_t low = shift == 22 ? 0 : ((uint32_t) INT32_MAX >> shift) - 700;
+                got[lengths[l]] = 7;
+                t.v[k].merge->key_bins(got, keys, shift, low, lengths[l]);
+                assert_int_equal(got[lengths[l]], 7);
+                for (size_t e = 0; e < lengths[l]; e++) {
+                    long want = (long) (keys[e] >> shift) - (long) low;
+                    assert_int_equal(got[e], want < 0 ? 0 : want);
+                }
+            }
+}
+
 static void keys_below_a_bound_are_counted(void **state)
 {
     (void) state;
@@ -115,6 +171,24 @@ static void keys_below_a_bound_are_counted(void **state)
                     want += keys[e] < bounds[b];
                 assert_int_equal(t.v[k].merge->keys_below(keys, bounds[b], lengths[l]), want);
             }
+}
+
+static void the_largest_key_is_found_wherever_it_stands(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct random r = { 24 };
+    uint32_t keys[N];
+    for (size_t e = 0; e < N; e++)
+        keys[e] = random_u32(&r) % 0x7FFFFFFE;
+    for (size_t k = 0; k < t.n; k++)
+        for (size_t l = 0; l < N_LENGTHS; l++) {
+            size_t n = lengths[l], at = n ? random_u32(&r) % n : 0;
+            uint32_t before = keys[at];
+            keys[at] = 0x7FFFFFFF;
+            assert_int_equal(t.v[k].merge->largest_key(keys, n), n ? 0x7FFFFFFF : 0);
+            keys[at] = before;
+        }
 }
 
 static void philox_halves_are_the_streams_words(void **state)
@@ -168,6 +242,36 @@ static void halves_below_a_limit_are_kept_and_equal_ones_counted(void **state)
     }
 }
 
+static void halves_between_two_limits_are_listed_and_those_below_kept(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct random r = { 25 };
+    static const uint32_t limits[][2] = {
+        { 0, 0x10000 }, { 0x5000, 0x9000 }, { 0x10000, 0x10000 }, { 0, 0 }, { 0x8000, 0x8000 }
+    };
+    uint16_t halves[N];
+    uint8_t keep[N + 1];
+    uint32_t at[N + GUARD];
+    for (size_t e = 0; e < N; e++)
+        halves[e] = (uint16_t) random_u32(&r);
+    for (size_t i = 0; i < 5; i++)
+        for (size_t k = 0; k < t.n; k++)
+            for (size_t l = 0; l < N_LENGTHS; l++) {
+                uint32_t low = limits[i][0], high = limits[i][1];
+                size_t found = 0, n = lengths[l];
+                keep[n] = 7;
+                size_t got = t.v[k].merge->halves_between(keep, at, halves, low, high, n);
+                for (size_t e = 0; e < n; e++) {
+                    assert_int_equal(keep[e], halves[e] < low);
+                    if (halves[e] >= low && halves[e] < high)
+                        assert_int_equal(at[found++], e);
+                }
+                assert_int_equal(got, found);
+                assert_int_equal(keep[n], 7);
+            }
+}
+
 /* --- weighted sums --- */
 
 static void weighted_sums_agree_to_the_bit_at_any_address(void **state)
@@ -181,10 +285,10 @@ static void weighted_sums_agree_to_the_bit_at_any_address(void **state)
     for (size_t e = 0; e < 2 * N; e++) /* all 16-bit patterns but few: NaNs and infinities too */
         memcpy(half + 1 + 2 * e, &(uint16_t){ (uint16_t) (e * 40503) }, 2);
     struct uqm_linear_input in[4] = {
-        { .x = v.a, .dtype = UQM_F32, .weight = 0.3 },
-        { .x = half + 1, .dtype = UQM_F16, .weight = -0.45 },
-        { .x = half + 1 + 2 * N, .dtype = UQM_BF16, .weight = 0.2 },
-        { .x = v.b, .dtype = UQM_F32, .weight = 1 },
+        { .x = f32_of(v.a), .weight = 0.3 },
+        { .x = { half + 1, UQM_F16 }, .weight = -0.45 },
+        { .x = { half + 1 + 2 * N, UQM_BF16 }, .weight = 0.2 },
+        { .x = f32_of(v.b), .weight = 1 },
     };
     for (size_t d = 0; d < sizeof divisors / sizeof *divisors; d++) {
         struct uqm_linear_mix m = { .n_inputs = 4, .inputs = in, .divisor = divisors[d] };
@@ -213,7 +317,7 @@ static void quotients_are_rounded_as_divisions_are(void **state)
         x[e] = e % 64 == 0 ? (float) (e * e) * 1e30F : random_f32(&r, 30);
     x[1] = INFINITY;
     x[2] = -INFINITY;
-    struct uqm_linear_input in = { .x = x, .dtype = UQM_F32 };
+    struct uqm_linear_input in = { .x = f32_of(x) };
     for (int i = 0; i < 200; i++) {
         in.weight = (double) random_f32(&r, 2) + 1e-9 * (double) random_f32(&r, 2);
         struct uqm_linear_mix m = { .n_inputs = 1, .inputs = &in };
@@ -242,7 +346,9 @@ static void make_task(struct task *t, const struct arrays *v, const struct array
     struct random r = { how };
     for (size_t e = 0; e < N; e++)
         t->keep[e] = random_u32(&r) % 3 ? (uint8_t) random_u32(&r) : 0;
-    const float *x[3] = { v->b, v->c, w->a };
+    const struct uqm_stored x[3] = { f32_of(v->b),
+                                     { v->c, how & 1 ? UQM_BF16 : UQM_F16 },
+                                     f32_of(w->a) };
     for (int i = 0; i < 3; i++)
         t->inputs[i] = (struct uqm_task_input){
             .x = x[i],
@@ -253,7 +359,7 @@ static void make_task(struct task *t, const struct arrays *v, const struct array
             .weight = i == 1 ? -0.45 : 0.3 + i,
         };
     t->mix = (struct uqm_task_mix){
-        .base = v->a,
+        .base = f32_of(v->a),
         .n_inputs = 3,
         .inputs = t->inputs,
         .consensus = how & 16,
@@ -295,15 +401,49 @@ static void task_sums_agree_to_the_bit(void **state)
         make_task(&task, &v, &w, how);
         for (size_t l = 0; l < N_LENGTHS; l++) {
             double want[2][UQM_SUM_PARTS] = { { 1 } }, got[2][UQM_SUM_PARTS];
-            t.v[0].merge->task_sums(want[0], want[1], &task.inputs[0], v.a, lengths[l]);
+            t.v[0].merge->task_sums(want[0], want[1], &task.inputs[0], f32_of(v.a), lengths[l]);
             for (size_t k = 1; k < t.n; k++) {
                 memset(got, 0, sizeof got);
                 got[0][0] = 1;
-                t.v[k].merge->task_sums(got[0], got[1], &task.inputs[0], v.a, lengths[l]);
+                t.v[k].merge->task_sums(got[0], got[1], &task.inputs[0], f32_of(v.a), lengths[l]);
                 assert_memory_equal(got, want, sizeof got);
             }
         }
     }
+    unmake(&v);
+    unmake(&w);
+}
+
+static void inner_products_agree_to_the_bit(void **state)
+{
+    (void) state;
+    enum { VECTORS = 7, PAIRS = VECTORS * (VECTORS + 1) / 2 };
+    struct tiers t = tiers_here();
+    struct arrays v = make(9, false), w = make(10, false);
+    uint16_t bf16[N], f16[N];
+    for (size_t e = 0; e < N; e++) {
+        bf16[e] = uqm_bf16_of_f32(w.a[e]);
+        f16[e] = uqm_f16_of_f32(w.b[e]);
+    }
+    const struct uqm_stored x[VECTORS] = { f32_of(v.a), { bf16, UQM_BF16 },     { f16, UQM_F16 },
+                                           f32_of(v.b), { bf16 + 1, UQM_BF16 }, f32_of(v.c),
+                                           f32_of(w.c) };
+    const struct uqm_stored bases[] = { { NULL, UQM_F32 }, { f16, UQM_F16 } };
+    for (size_t k = 0; k < t.n; k++)
+        for (size_t b = 0; b < 2; b++)
+            for (size_t n = 1; n <= VECTORS; n++)
+                for (size_t l = 0; l + 1 < N_LENGTHS; l++) {
+                    double want[PAIRS] = { 3 }, got[PAIRS] = { 3 };
+                    t.v[0].merge->gram(want, x, n, bases[b], lengths[l]);
+                    t.v[k].merge->gram(got, x, n, bases[b], lengths[l]);
+                    assert_memory_equal(got, want, sizeof want);
+                }
+    double g[3] = { 0 }, xy = 0;
+    t.v[0].merge->gram(g, x, 2, bases[1], 9);
+    for (size_t e = 0; e < 9; e++)
+        xy += ((double) v.a[e] - (double) uqm_f32_of_f16(f16[e])) *
+              ((double) uqm_f32_of_bf16(bf16[e]) - (double) uqm_f32_of_f16(f16[e]));
+    assert_true(fabs(g[1] - xy) <= 1e-12 * fabs(xy));
     unmake(&v);
     unmake(&w);
 }
@@ -322,12 +462,17 @@ static void the_majority_decides_and_the_rest_do_not_count(void **state)
         c[e] = e == 8 ? 1 : 1.25F;
     }
     struct uqm_task_input in[3] = {
-        { .x = a, .most = INT32_MAX, .ratio = 1, .weight = 0.3 },
-        { .x = b, .most = INT32_MAX, .ratio = 1, .weight = 0.45 },
-        { .x = c, .most = INT32_MAX, .ratio = 1, .weight = 0.2 },
+        { .x = f32_of(a), .most = INT32_MAX, .ratio = 1, .weight = 0.3 },
+        { .x = f32_of(b), .most = INT32_MAX, .ratio = 1, .weight = 0.45 },
+        { .x = f32_of(c), .most = INT32_MAX, .ratio = 1, .weight = 0.2 },
     };
     struct uqm_task_mix m = {
-        .base = base, .n_inputs = 3, .inputs = in, .consensus = true, .normalize = true, .lambda = 2
+        .base = f32_of(base),
+        .n_inputs = 3,
+        .inputs = in,
+        .consensus = true,
+        .normalize = true,
+        .lambda = 2,
     };
     for (size_t k = 0; k < t.n; k++) {
         t.v[k].merge->task_mix(got, &m, 9);
@@ -346,13 +491,18 @@ int main(void)
         cmocka_unit_test(magnitudes_agree_to_the_bit),
         cmocka_unit_test(keys_of_a_bin_come_in_their_order),
         cmocka_unit_test(keys_with_any_of_some_bits_come_in_their_order),
+        cmocka_unit_test(magnitudes_of_16_bits_are_those_of_their_f32),
+        cmocka_unit_test(keys_fall_into_bins_from_the_lowest_on),
         cmocka_unit_test(keys_below_a_bound_are_counted),
+        cmocka_unit_test(the_largest_key_is_found_wherever_it_stands),
         cmocka_unit_test(philox_halves_are_the_streams_words),
         cmocka_unit_test(halves_below_a_limit_are_kept_and_equal_ones_counted),
+        cmocka_unit_test(halves_between_two_limits_are_listed_and_those_below_kept),
         cmocka_unit_test(weighted_sums_agree_to_the_bit_at_any_address),
         cmocka_unit_test(quotients_are_rounded_as_divisions_are),
         cmocka_unit_test(task_vectors_agree_to_the_bit),
         cmocka_unit_test(task_sums_agree_to_the_bit),
+        cmocka_unit_test(inner_products_agree_to_the_bit),
         cmocka_unit_test(the_majority_decides_and_the_rest_do_not_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

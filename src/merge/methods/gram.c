@@ -47,6 +47,33 @@ double uqm_gram_at(const struct uqm_vectors *v, const double *g, size_t i, size_
     return g[row * n - row * (row + 1) / 2 + col];
 }
 
+/* As the lanes of a chunk are added, from elements as they are stored; false where there are some
+ * that are not, or too many for the list that takes the place of lane 1. */
+static bool add_stored(const struct uqm_vectors *v, const struct uqm_arith *a, double *g,
+                       const struct uqm_span *span, size_t at, size_t n)
+{
+    const struct uqm_job *job = v->job;
+    struct uqm_stored *x = uqm_lane(a, 1), base = { .x = NULL };
+    size_t count = uqm_vectors_count(v);
+    if (!a->wide || count > UQM_CHUNK * sizeof(double) / sizeof *x)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        size_t input = uqm_vectors_input(v, i);
+        x[i] =
+            (struct uqm_stored){ uqm_job_stored(job, span, input, at), job->inputs[input].dtype };
+        if (!x[i].x)
+            return false;
+    }
+    if (takes_off(v)) {
+        base = (struct uqm_stored){ uqm_job_stored(job, span, (size_t) job->base, at),
+                                    job->inputs[job->base].dtype };
+        if (!base.x)
+            return false;
+    }
+    job->kernels->merge->gram(g, x, count, base, n);
+    return true;
+}
+
 static void add_chunk(const struct uqm_vectors *v, const struct uqm_arith *a, double *g, size_t n)
 {
     size_t count = uqm_vectors_count(v), at = 0;
@@ -68,6 +95,8 @@ void uqm_gram_add(const struct uqm_vectors *v, const struct uqm_arith *a, double
 {
     for (size_t done = 0; done < n; done += UQM_CHUNK) {
         size_t now = n - done < UQM_CHUNK ? n - done : UQM_CHUNK;
+        if (add_stored(v, a, g, span, at + done, now))
+            continue;
         uqm_vectors_load(v, a, span, at + done, now);
         add_chunk(v, a, g, now);
     }
@@ -87,12 +116,13 @@ static bool combine_stored(const struct uqm_arith *a, void *dst, const double *c
     for (size_t i = 0; i < job->n_inputs; i++) {
         if (!uqm_job_stored(job, span, i, at))
             return false;
-        inputs[i] = (struct uqm_linear_input){ .dtype = job->inputs[i].dtype, .weight = coef[i] };
+        inputs[i].x.dtype = job->inputs[i].dtype;
+        inputs[i].weight = coef[i];
     }
     for (size_t done = 0; done < n; done += UQM_CHUNK) {
         size_t now = n - done < UQM_CHUNK ? n - done : UQM_CHUNK;
         for (size_t i = 0; i < job->n_inputs; i++)
-            inputs[i].x = uqm_job_stored(job, span, i, at + done);
+            inputs[i].x.x = uqm_job_stored(job, span, i, at + done);
         job->kernels->merge->linear_mix(sum, &mix, now);
         uqm_arith_store(a, dst, at + done, sum, now);
     }

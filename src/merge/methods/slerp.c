@@ -5,6 +5,7 @@
  */
 #include <math.h>
 
+#include "compute/merge_kernels.h"
 #include "src/merge/methods/gram.h"
 #include "src/merge/methods/methods.h"
 
@@ -48,6 +49,21 @@ static size_t scratch_bytes(const struct uqm_job *job)
     return uqm_arith_bytes(2);
 }
 
+/* All three sums of elements as they are stored; false where there are some that are not. */
+static bool add_stored(const struct uqm_job *job, double *sums, const struct uqm_span *span,
+                       size_t at, size_t n)
+{
+    const size_t base = (size_t) job->base, other = 1 - base;
+    const struct uqm_stored none = { .x = NULL }, x[2] = {
+        { uqm_job_stored(job, span, base, at), job->inputs[base].dtype },
+        { uqm_job_stored(job, span, other, at), job->inputs[other].dtype },
+    };
+    if (job->numerics != UQM_NUMERICS_ACCURATE || !x[0].x || !x[1].x)
+        return false;
+    job->kernels->merge->gram(sums, x, 2, none, n);
+    return true;
+}
+
 static void scan(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
                  const struct uqm_span *span, void *partial, void *tally, void *scratch)
 {
@@ -58,6 +74,8 @@ static void scan(const struct uqm_job *job, const struct uqm_job_state *state, u
     void *x = uqm_lane(&a, 0), *y = uqm_lane(&a, 1);
     for (size_t at = 0; at < span->n_elem; at += UQM_CHUNK) {
         size_t n = span->n_elem - at < UQM_CHUNK ? span->n_elem - at : UQM_CHUNK;
+        if (add_stored(job, sums, span, at, n))
+            continue;
         uqm_arith_load(&a, x, span, (size_t) job->base, at, n);
         uqm_arith_load(&a, y, span, 1 - (size_t) job->base, at, n);
         if (pass == 0) {

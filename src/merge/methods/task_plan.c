@@ -177,7 +177,7 @@ size_t uqm_task_scratch_bytes(const struct uqm_job *job)
 struct uqm_task_scratch uqm_task_cut(const struct uqm_job *job, void *block)
 {
     char *p = block;
-    struct uqm_task_scratch s;
+    struct uqm_task_scratch s = { 0 };
     uqm_arith_init(&s.arith, job, p);
     p += aligned(uqm_arith_bytes(UQM_TASK_FIRST_SHARE + job->n_inputs));
     s.weights = (double *) (void *) p;

@@ -26,6 +26,7 @@ struct uqm_task_sums {
 struct uqm_task_direct {
     size_t input;
     struct uqm_sparse sparse;
+    struct uqm_stored x; /* of the chunk in hand */
     const uint8_t *keep; /* of the whole span, or NULL */
 };
 
@@ -35,6 +36,7 @@ enum { UQM_TASK_BASE, UQM_TASK_SUM, UQM_TASK_MIX, UQM_TASK_DIVISOR, UQM_TASK_FIR
 
 struct uqm_task_scratch {
     struct uqm_arith arith;
+    struct uqm_stored base;        /* of the chunk in hand, where the job is direct */
     double *weights;               /* [n_inputs], as the arithmetic has them */
     struct uqm_task_input *inputs; /* [n_inputs], and what they come from */
     struct uqm_task_direct *direct;

@@ -32,13 +32,29 @@ static void load_task(struct uqm_task_scratch *s, void *lane, const struct uqm_s
     keys_of(s->keys + at, &s->arith, lane, n);
 }
 
-/* The base's lane: f32 elements where the job is direct. */
+/* Elements [at, at + n) of an input, of a direct job: where they are stored, else in a lane. */
+static struct uqm_stored operand(struct uqm_task_scratch *s, const struct uqm_job *job,
+                                 const struct uqm_span *span, size_t input, size_t at, size_t n,
+                                 size_t lane)
+{
+    const void *x = uqm_job_stored(job, span, input, at);
+    if (x)
+        return (struct uqm_stored){ x, job->inputs[input].dtype };
+    uqm_job_load_f32(uqm_lane(&s->arith, lane), job, span, input, at, n, s->arith.half);
+    return (struct uqm_stored){ uqm_lane(&s->arith, lane), UQM_F32 };
+}
+
+static struct uqm_stored behind(struct uqm_stored x, size_t n)
+{
+    return (struct uqm_stored){ (const char *) x.x + n * (uqm_dtype_bits(x.dtype) / 8), x.dtype };
+}
+
+/* s->base where the job is direct, else the base's lane. */
 static void load_base(struct uqm_task_scratch *s, const struct uqm_job *job,
                       const struct uqm_span *span, size_t at, size_t n)
 {
     if (uqm_task_is_direct(job))
-        uqm_job_load_f32(uqm_lane(&s->arith, UQM_TASK_BASE), job, span, (size_t) job->base, at, n,
-                         s->arith.half);
+        s->base = operand(s, job, span, (size_t) job->base, at, n, UQM_TASK_BASE);
     else
         uqm_arith_load(&s->arith, uqm_lane(&s->arith, UQM_TASK_BASE), span, (size_t) job->base, at,
                        n);
@@ -48,13 +64,12 @@ static void load_base(struct uqm_task_scratch *s, const struct uqm_job *job,
 static void load_keys(struct uqm_task_scratch *s, const struct uqm_job *job,
                       const struct uqm_span *span, size_t input, size_t at, size_t n)
 {
-    void *lane = uqm_lane(&s->arith, UQM_TASK_SUM);
     if (!uqm_task_is_direct(job)) {
-        load_task(s, lane, span, input, at, n);
+        load_task(s, uqm_lane(&s->arith, UQM_TASK_SUM), span, input, at, n);
         return;
     }
-    uqm_job_load_f32(lane, job, span, input, at, n, s->arith.half);
-    job->kernels->merge->delta_keys(s->keys + at, lane, uqm_lane(&s->arith, UQM_TASK_BASE), n);
+    struct uqm_stored x = operand(s, job, span, input, at, n, UQM_TASK_SUM);
+    job->kernels->merge->delta_keys(s->keys + at, x, s->base, n);
 }
 
 static size_t chunk_at(const struct uqm_span *span, size_t at)
@@ -196,32 +211,29 @@ static size_t start_direct(struct uqm_task_scratch *s, const struct uqm_job *job
     return n;
 }
 
-/* Point model k at elements from `at` of the span on, its f32 values being in `lane`; how many its
- * bounds hold for, at most n. */
+/* Point model k at elements from `at` of the span on, which are x; how many its bounds hold for, at
+ * most n. */
 static size_t aim(struct uqm_task_scratch *s, const struct uqm_span *span, size_t k,
-                  const float *lane, size_t at, size_t n)
+                  struct uqm_stored x, size_t at, size_t n)
 {
     const struct uqm_task_direct *d = &s->direct[k];
     struct uqm_task_input *in = &s->inputs[k];
     uint64_t m = bounds_at(in, &d->sparse, span->first + at);
-    in->x = lane;
+    in->x = x;
     in->keep = d->keep ? d->keep + at : NULL;
     return m < n ? (size_t) m : n;
 }
 
-/* What lies in the lanes, elements [at, at + n) of the span, in runs that have the same bounds. */
-static void mix_lanes(struct uqm_task_scratch *s, const struct uqm_job *job,
-                      const struct uqm_span *span, struct uqm_task_mix *mix, double *out, size_t at,
-                      size_t n)
+/* The models' operands, elements [at, at + n) of the span, in runs that have the same bounds. */
+static void mix_runs(struct uqm_task_scratch *s, const struct uqm_job *job,
+                     const struct uqm_span *span, struct uqm_task_mix *mix, double *out, size_t at,
+                     size_t n)
 {
-    const float *base = uqm_lane(&s->arith, UQM_TASK_BASE);
     for (size_t done = 0, m; done < n; done += m) {
         m = n - done;
-        for (size_t k = 0; k < mix->n_inputs; k++) {
-            const float *lane = uqm_lane(&s->arith, UQM_TASK_FIRST_SHARE + k);
-            m = aim(s, span, k, lane + done, at + done, m);
-        }
-        mix->base = base + done;
+        for (size_t k = 0; k < mix->n_inputs; k++)
+            m = aim(s, span, k, behind(s->direct[k].x, done), at + done, m);
+        mix->base = behind(s->base, done);
         job->kernels->merge->task_mix(out + done, mix, m);
     }
 }
@@ -244,30 +256,28 @@ static void merge_direct(struct uqm_task_scratch *s, const struct uqm_job *job,
         n = chunk_at(span, at);
         load_base(s, job, span, at, n);
         for (size_t k = 0; k < mix.n_inputs; k++)
-            uqm_job_load_f32(uqm_lane(&s->arith, UQM_TASK_FIRST_SHARE + k), job, span,
-                             s->direct[k].input, at, n, s->arith.half);
-        mix_lanes(s, job, span, &mix, out, at, n);
+            s->direct[k].x =
+                operand(s, job, span, s->direct[k].input, at, n, UQM_TASK_FIRST_SHARE + k);
+        mix_runs(s, job, span, &mix, out, at, n);
         uqm_job_store_f64(dst, job, at, out, n, s->arith.narrow, s->arith.half);
     }
 }
 
-/* before and after, of those models that may lose something. UQM_TASK_BASE is loaded. */
+/* before and after, of those models that may lose something. The base is loaded. */
 static void sum_direct(struct uqm_task_scratch *s, const struct uqm_job *job,
                        const struct uqm_job_state *state, const struct uqm_span *span, size_t at,
                        size_t n, struct uqm_task_sums *sums)
 {
-    const float *base = uqm_lane(&s->arith, UQM_TASK_BASE);
-    float *lane = uqm_lane(&s->arith, UQM_TASK_FIRST_SHARE);
     size_t n_models = start_direct(s, job, state);
     for (size_t k = 0; k < n_models; k++) {
         size_t i = s->direct[k].input;
         if (!uqm_sparse_is_active(job, i))
             continue;
-        uqm_job_load_f32(lane, job, span, i, at, n, s->arith.half);
+        struct uqm_stored x = operand(s, job, span, i, at, n, UQM_TASK_FIRST_SHARE);
         for (size_t done = 0, m; done < n; done += m) {
-            m = aim(s, span, k, lane + done, at + done, n - done);
+            m = aim(s, span, k, behind(x, done), at + done, n - done);
             job->kernels->merge->task_sums(sums[i].before, sums[i].after, &s->inputs[k],
-                                           base + done, m);
+                                           behind(s->base, done), m);
         }
     }
 }
