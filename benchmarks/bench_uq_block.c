@@ -42,8 +42,11 @@ static void block_destroy(struct uqm_tile_stream *stream)
     free(stream);
 }
 
-static const struct uqm_tile_stream_ops block_stream_ops = { block_next, block_release,
-                                                             block_destroy };
+static const struct uqm_tile_stream_ops block_stream_ops = {
+    .next = block_next,
+    .release = block_release,
+    .destroy = block_destroy,
+};
 
 static int block_open(struct uqm_tile_stream **out, struct uqm_source *source,
                       struct uqm_threads *threads, size_t tile_bytes, uint64_t memory_bytes,

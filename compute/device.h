@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "compute/gemm.h"
+#include "compute/mix.h"
 #include "src/base/dtype.h"
 #include "src/base/env.h"
 #include "src/base/rng.h"
@@ -48,7 +49,10 @@ struct uqm_linear {
     size_t m, n, k;
     const void *w;          /* (n, k) packed in the host's memory; see keep */
     enum uqm_dtype w_dtype; /* F16, BF16 or F32 */
-    struct uqm_place bias;  /* (n), or nowhere */
+    /* NULL; or W is this mixture, of type w_dtype, and w is not looked at. For devices that say
+     * limits.mixes, after a reserve() for it. */
+    const struct uqm_mix *mix;
+    struct uqm_place bias; /* (n), or nowhere */
     enum uqm_epilogue epilogue;
     /* Few rows against much weight, as in decoding: kernels that read W once and do not pack it.
      * The caller's word, not m, decides: results must not change with the batch. */
@@ -107,6 +111,7 @@ struct uqm_device_limits {
                                need no second copy to be spilled */
     uint64_t memory_bytes;  /* what one run may allocate in all; reserve() brings it up to date */
     uint64_t largest_bytes; /* of one allocation */
+    bool mixes;             /* linear() takes mixtures */
 };
 
 /* What a run is going to ask for at most: scratch, pipelines and weight slots are made before it,
@@ -115,6 +120,7 @@ struct uqm_device_needs {
     size_t tile_bytes, tile_elem; /* of one W */
     size_t max_k;                 /* elements of its longest row */
     size_t max_kv;                /* n_kv of any prompt; 0: no attention */
+    bool mixes;                   /* W may be mixtures */
 };
 
 struct uqm_device_ops {

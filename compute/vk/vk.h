@@ -46,7 +46,8 @@ struct uqm_vk_limits {
     bool slow_shared;        /* shared memory and barriers cost more than they save */
     bool slow_buffer_loads;  /* storage loads go lane by lane */
     bool shader_f16;         /* 16-bit float arithmetic */
-    bool coop_f16;           /* cooperative matrices: f16 times f16 into f32, subgroup scope */
+    bool shader_f64; /* 64-bit float arithmetic, sums and products rounded as IEEE 754 says */
+    bool coop_f16;   /* cooperative matrices: f16 times f16 into f32, subgroup scope */
     uint32_t coop_m, coop_n, coop_k; /* the fragments' shape; powers of two, at most 32 */
     bool unified;                    /* the host writes where kernels read */
     bool discrete;                   /* a card of its own: large tiles pay */

@@ -102,6 +102,7 @@ static void want_features(struct features *f, const struct uqm_vk_info *info, bo
                   .cooperativeMatrix = VK_TRUE },
     };
     f->base.features.robustBufferAccess = robust && info->robust;
+    f->base.features.shaderFloat64 = info->limits.shader_f64;
     f->fault = (VkPhysicalDeviceFaultFeaturesEXT){
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_FEATURES_EXT,
         .deviceFault = VK_TRUE,

@@ -220,6 +220,7 @@ static void take_limits(struct uqm_vk_info *info, const struct answers *a,
     l->max_texels = v->maxTexelBufferElements;
     l->unpack_half = true; /* until the self-test says otherwise */
     l->shader_f16 = a->float16.shaderFloat16;
+    l->shader_f64 = a->features.features.shaderFloat64;
     take_coop(l, a, api, info->handle);
     l->discrete = info->type == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
     take_subgroups(info, a);

@@ -5,6 +5,7 @@
 
 #include "compute/vk/vk_gemm.h"
 #include "compute/vk/vk_launch.h"
+#include "compute/vk/vk_mix.h"
 #include "compute/vk/vk_ops.h"
 #include "compute/vk/vk_ops_state.h"
 #include "compute/vk/vk_pack.h"
@@ -199,7 +200,8 @@ size_t uqm_vk_linear_cols(const struct uqm_vk *vk, const struct uqm_linear *a,
     bytes = uqm_min_u64(bytes, uqm_vk_range_words(vk) * sizeof(uint32_t));
     if (uqm_vk_gemm_takes_texels(gemm))
         bytes = uqm_min_u64(bytes, (vk->limits.max_texels - vk->limits.offset_align / 16) * 16);
-    return bytes / uqm_vk_packed_bytes(a->w_dtype, UQM_VK_PANEL, a->k) * UQM_VK_PANEL;
+    const size_t cols = bytes / uqm_vk_packed_bytes(a->w_dtype, UQM_VK_PANEL, a->k) * UQM_VK_PANEL;
+    return a->mix ? uqm_min_u64(cols, uqm_vk_mix_cols(vk, a)) : cols;
 }
 
 static int fill_slot(struct uqm_vk_slot *slot, struct uqm_vk *vk, const struct uqm_linear *a,
@@ -210,6 +212,8 @@ static int fill_slot(struct uqm_vk_slot *slot, struct uqm_vk *vk, const struct u
     const uint64_t skip = uqm_dtype_bytes(a->w_dtype, (uint64_t) col * a->k);
     if (uqm_vk_slot_find(&slot->place, vk, name))
         return UQM_OK;
+    if (a->mix)
+        return uqm_vk_mix(slot, vk, a, col, n, err);
     int ret = uqm_vk_slot_take(slot, vk, name, bytes, err);
     if (ret < 0)
         return ret;

@@ -219,6 +219,16 @@ static int test_device(struct uqm_vk *vk, struct uqm_err *err)
     return UQM_OK;
 }
 
+/* On a GPU they come for nothing beside reading; a software device is slower at it than the host.
+ */
+static bool takes_mixes(const struct uqm_vk *vk)
+{
+    const char *asked = getenv("UQMERGE_VK_MIX");
+    if (asked && *asked)
+        return vk->limits.shader_f64 && strcmp(asked, "0") != 0;
+    return vk->limits.shader_f64 && vk->core->info.type != VK_PHYSICAL_DEVICE_TYPE_CPU;
+}
+
 static int open_info(struct uqm_vk *vk, const struct uqm_vk_info *info,
                      const struct uqm_vk_hooks *hooks, struct uqm_err *err)
 {
@@ -228,6 +238,7 @@ static int open_info(struct uqm_vk *vk, const struct uqm_vk_info *info,
         ret = test_device(vk, err);
     if (ret == UQM_OK)
         vk->device.limits.memory_bytes = uqm_vk_memory_left(vk);
+    vk->device.limits.mixes = ret == UQM_OK && takes_mixes(vk);
     return ret;
 }
 

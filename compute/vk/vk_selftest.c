@@ -235,6 +235,45 @@ static int test_attend(struct bench *b, size_t n_q, struct uqm_err *err)
     return ret;
 }
 
+/* The mean of three, and a third of the way from a base: the host's own mixture as W gives the same
+ * bits. Rows of x are unit vectors: what comes out are elements of W. */
+static int test_mix(struct bench *b, struct uqm_err *err)
+{
+    struct uqm_device *device = &b->vk->device;
+    struct uqm_kernels kernels;
+    const struct uqm_mix_input inputs[] = { { b->half, UQM_F16, 1 },
+                                            { b->half + 1, UQM_F16, 0.3 },
+                                            { b->half + 2, UQM_F16, 1.7 } };
+    const struct uqm_mix mixes[] = { { NULL, 3, inputs, 3, 1 },
+                                     { inputs, 2, inputs + 1, 1, 0.33 } };
+    struct uqm_linear args = { .y = at(b, AT_Y), .x = at(b, AT_X), .ldy = N, .ldx = K, .m = M };
+    int ret = UQM_OK;
+    args.n = N - 1;
+    args.k = K;
+    args.w_dtype = UQM_BF16;
+    args.epilogue = UQM_EPI_STORE;
+    uqm_kernels_init(&kernels, 0);
+    make_weights(b, UQM_F16);
+    memset(b->got, 0, (size_t) M * K * sizeof *b->got);
+    for (size_t r = 0; r < M; r++)
+        b->got[r * K + 2 * r % K] = 1;
+    ret = device->ops->upload(device, args.x, b->got, (size_t) M * K, err);
+    for (size_t k = 0; ret == UQM_OK && k < 2; k++) {
+        args.mix = &mixes[k];
+        ret = device->ops->linear(device, &args, err);
+        if (ret == UQM_OK)
+            ret = device->ops->download(device, b->got, args.y, N_Y, err);
+        for (size_t i = 0; ret == UQM_OK && i < (size_t) M * (N - 1); i++) {
+            const size_t r = i / (N - 1), c = i % (N - 1);
+            const float got = b->got[r * N + c];
+            const float want = uqm_mix_element(&mixes[k], UQM_BF16, c * K + 2 * r % K);
+            if (got != want)
+                ret = differs(b, err, "mixture of weights", i, (double) got, (double) want);
+        }
+    }
+    return ret;
+}
+
 static int run_all(struct bench *b, struct uqm_err *err)
 {
     static const enum uqm_dtype dtypes[] = { UQM_F16, UQM_BF16, UQM_F32 };
@@ -250,7 +289,9 @@ static int run_all(struct bench *b, struct uqm_err *err)
         ret = test_norm(b, err);
     if (ret == UQM_OK)
         ret = test_attend(b, TOKENS, err);
-    return ret == UQM_OK ? test_attend(b, 1, err) : ret;
+    if (ret == UQM_OK)
+        ret = test_attend(b, 1, err);
+    return ret == UQM_OK && b->vk->limits.shader_f64 ? test_mix(b, err) : ret;
 }
 
 /* With one choice of what is off: from the operations' beginning to their end. */
@@ -262,6 +303,7 @@ static int run_with(struct bench *b, uint32_t off, struct uqm_err *err)
         .tile_elem = N_W,
         .max_k = K,
         .max_kv = TOKENS,
+        .mixes = vk->limits.shader_f64,
     };
     uqm_vk_ops_finish(vk);
     vk->limits = vk->core->info.limits;
@@ -284,6 +326,8 @@ void uqm_vk_switch_off(struct uqm_vk_limits *limits, uint32_t off)
         limits->unpack_half = false;
     if (off & UQM_VK_OFF_COOP)
         limits->coop_f16 = false;
+    if (off & UQM_VK_OFF_F64)
+        limits->shader_f64 = false;
     if (off & UQM_VK_OFF_TEXELS)
         limits->max_texels = 0;
     if (off & UQM_VK_OFF_SUBGROUPS) {
@@ -297,6 +341,7 @@ int uqm_vk_selftest(uint32_t *off, struct uqm_vk *vk, struct uqm_err *err)
     static const uint32_t choices[] = { 0,
                                         UQM_VK_OFF_UNPACK_HALF,
                                         UQM_VK_OFF_COOP,
+                                        UQM_VK_OFF_F64,
                                         UQM_VK_OFF_TEXELS,
                                         UQM_VK_OFF_SUBGROUPS,
                                         UQM_VK_OFF_ALL };

@@ -14,7 +14,8 @@ enum {
     UQM_VK_OFF_COOP = 2,
     UQM_VK_OFF_TEXELS = 4,
     UQM_VK_OFF_SUBGROUPS = 8,
-    UQM_VK_OFF_ALL = 15,
+    UQM_VK_OFF_F64 = 16,
+    UQM_VK_OFF_ALL = 31,
 };
 void uqm_vk_switch_off(struct uqm_vk_limits *limits, uint32_t off);
 

@@ -60,3 +60,15 @@ void uqm_tile_stream_destroy(struct uqm_tile_stream **stream)
         (*stream)->ops->destroy(*stream);
     *stream = NULL;
 }
+
+void uqm_tile_defer(struct uqm_tile_stream *stream)
+{
+    if (stream->ops->defer)
+        stream->ops->defer(stream);
+}
+
+void uqm_tile_settle(struct uqm_tile_stream *stream, struct uqm_tile *tile)
+{
+    if (tile->mix)
+        stream->ops->settle(stream, tile);
+}

@@ -6,6 +6,7 @@
 #ifndef UQM_CHECKPOINT_SOURCE_H
 #define UQM_CHECKPOINT_SOURCE_H
 
+#include "compute/mix.h"
 #include "src/base/dtype.h"
 #include "src/base/env.h"
 
@@ -40,7 +41,9 @@ struct uqm_tile {
     struct uqm_range range;
     const void *data; /* range.n_elem elements in the tensor's dtype, 64-byte aligned or not */
     size_t n_bytes;
-    void *slot; /* the stream's */
+    const struct uqm_mix *mix; /* after uqm_tile_defer() alone: what the data would be made of; data
+                                  is NULL until uqm_tile_settle() */
+    void *slot;                /* the stream's */
 };
 
 struct uqm_tile_stream;
@@ -61,6 +64,7 @@ struct uqm_source {
     const char *name; /* folder's or recipe's name, for results and messages */
     const char *home; /* the folder or archive that holds config.json and the tokenizer:
                        * model_file.h reads them */
+    bool gives_mixes; /* uqm_tile_defer() may have an effect */
     size_t n_tensors;
     const struct uqm_tensor *tensors; /* ascending by canonical name */
 };
@@ -85,6 +89,9 @@ struct uqm_tile_stream_ops {
     int (*next)(struct uqm_tile_stream *stream, struct uqm_tile *tile, struct uqm_err *err);
     void (*release)(struct uqm_tile_stream *stream, struct uqm_tile *tile);
     void (*destroy)(struct uqm_tile_stream *stream);
+    /* Both or neither; NULL: every tile has its data. */
+    void (*defer)(struct uqm_tile_stream *stream);
+    void (*settle)(struct uqm_tile_stream *stream, struct uqm_tile *tile);
 };
 struct uqm_tile_stream {
     const struct uqm_tile_stream_ops *ops;
@@ -94,6 +101,13 @@ struct uqm_tile_stream {
  * it releases it before it asks for the next. */
 int uqm_tile_next(struct uqm_tile_stream *stream, struct uqm_tile *tile, struct uqm_err *err);
 void uqm_tile_release(struct uqm_tile_stream *stream, struct uqm_tile *tile);
+/*
+ * From now on tiles that are mixtures (compute/mix.h), and safe ones, may come as such, for
+ * somebody who makes them elsewhere. Whoever wants the data of one after all has it made: the same
+ * bits.
+ */
+void uqm_tile_defer(struct uqm_tile_stream *stream);
+void uqm_tile_settle(struct uqm_tile_stream *stream, struct uqm_tile *tile);
 void uqm_tile_stream_destroy(struct uqm_tile_stream **stream);
 
 #endif

@@ -152,6 +152,22 @@ static void merge_linear(const struct uqm_job *job, const struct uqm_job_state *
         merge_f32(job, dst, span, &s);
 }
 
+static bool as_mix(const struct uqm_job *job, const struct uqm_span *span, struct uqm_mix *mix,
+                   struct uqm_mix_input *inputs)
+{
+    double sum = 0;
+    *mix = (struct uqm_mix){ .n_inputs = job->n_inputs, .inputs = inputs, .divisor = 1 };
+    for (size_t i = 0; i < job->n_inputs; i++) {
+        const double w = uqm_job_input_param(job, i, "weight");
+        inputs[i] =
+            (struct uqm_mix_input){ uqm_job_stored(job, span, i, 0), job->inputs[i].dtype, w };
+        sum += w;
+    }
+    if (uqm_job_param(job, "normalize") != 0)
+        mix->divisor = sum;
+    return uqm_job_is_mix(job, mix);
+}
+
 static void convert(const struct uqm_job *job, const struct uqm_job_state *state, void *dst,
                     const struct uqm_span *span, void *scratch)
 {
@@ -170,6 +186,7 @@ static void convert(const struct uqm_job *job, const struct uqm_job_state *state
 const struct uqm_method_ops uqm_linear_ops = {
     .scratch_bytes = scratch_bytes,
     .merge = merge_linear,
+    .as_mix = as_mix,
 };
 
 const struct uqm_method_ops uqm_convert_ops = {

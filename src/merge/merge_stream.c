@@ -39,6 +39,11 @@ struct merge_stream {
     struct uqm_seen *seen; /* [max_parts] */
     void *out;
     size_t out_bytes;
+
+    bool defers;              /* mixtures go out as such */
+    struct uqm_step deferred; /* the step of the tile in hand, if its mix is not NULL */
+    struct uqm_mix mix;
+    struct uqm_mix_input *mix_inputs; /* [max_parts] */
 };
 
 static const struct uqm_plan_tensor *plan_of(const struct merge_stream *s, size_t tensor)
@@ -370,6 +375,31 @@ static void fill_tile(struct merge_stream *s, const struct uqm_step *step, struc
     tile->data = (const char *) s->out + uqm_dtype_bytes(t->dtype, skip);
 }
 
+/* A range in one step whose merge the consumer can make. Listeners want to see it made. */
+static bool defer_range(struct merge_stream *s, const struct uqm_step *step)
+{
+    const struct uqm_job *job = plan_of(s, step->tensor)->job;
+    s->deferred = (struct uqm_step){ 0 };
+    if (!s->defers || !job || !job->ops->as_mix || s->rs->merged || job->unit_elem != 1 ||
+        step->first != step->range.first_elem || step->n_elem != step->range.n_elem)
+        return false;
+    const struct uqm_span span = span_of(s, 0, step->first, step->first, step->n_elem);
+    if (!job->ops->as_mix(job, &span, &s->mix, s->mix_inputs))
+        return false;
+    s->deferred = *step;
+    return true;
+}
+
+static void settle_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile)
+{
+    struct merge_stream *s = (struct merge_stream *) stream;
+    const struct uqm_step *step = &s->deferred;
+    const struct uqm_span span = span_of(s, 0, step->first, step->first, step->n_elem);
+    assert(tile->mix == &s->mix);
+    merge_run(s, step, &span);
+    fill_tile(s, step, tile);
+}
+
 static int do_range(struct merge_stream *s, const struct uqm_step *step, struct uqm_tile *tile,
                     struct uqm_err *err)
 {
@@ -380,6 +410,12 @@ static int do_range(struct merge_stream *s, const struct uqm_step *step, struct 
         ret = take_chunk(s, step, err);
         if (ret == UQM_OK && pt->fate == UQM_FATE_EQUAL)
             ret = compare_parts(s, &step->range, err);
+        if (ret == UQM_OK && defer_range(s, step)) {
+            fill_tile(s, step, tile);
+            tile->data = NULL;
+            tile->mix = &s->mix;
+            return UQM_OK;
+        }
         if (ret == UQM_OK && pt->job) {
             struct uqm_span span = span_of(s, 0, step->first, step->first, step->n_elem);
             merge_run(s, step, &span);
@@ -425,8 +461,9 @@ static int next_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile, stru
 static void release_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile)
 {
     struct merge_stream *s = (struct merge_stream *) stream;
-    if (!plan_of(s, s->tensor)->job)
+    if (!plan_of(s, s->tensor)->job || s->deferred.n_elem > 0)
         release_chunks(s, s->n_chunks);
+    s->deferred = (struct uqm_step){ 0 };
     *tile = (struct uqm_tile){ 0 };
 }
 
@@ -444,13 +481,21 @@ static void destroy_stream(struct uqm_tile_stream *stream)
     free(s->views);
     free(s->data);
     free(s->seen);
+    free(s->mix_inputs);
     free(s);
+}
+
+static void defer(struct uqm_tile_stream *stream)
+{
+    ((struct merge_stream *) stream)->defers = true;
 }
 
 static const struct uqm_tile_stream_ops stream_ops = {
     .next = next_tile,
     .release = release_tile,
     .destroy = destroy_stream,
+    .defer = defer,
+    .settle = settle_tile,
 };
 
 static int allocate(struct merge_stream *s, struct uqm_threads *threads, uint64_t memory_bytes,
@@ -464,7 +509,8 @@ static int allocate(struct merge_stream *s, struct uqm_threads *threads, uint64_
     s->out_bytes = (size_t) uqm_align_up(s->cut.out_bytes, PAGE_BYTES);
     s->data = calloc(n_parts, sizeof *s->data);
     s->seen = calloc(n_parts, sizeof *s->seen);
-    if (!s->data || !s->seen)
+    s->mix_inputs = calloc(n_parts, sizeof *s->mix_inputs);
+    if (!s->data || !s->seen || !s->mix_inputs)
         return uqm_plan_no_memory(rs, err);
     int ret = uqm_budget_alloc(&s->out, env, s->out_bytes, 64, "the merged tile", err);
     if (ret == UQM_OK)

@@ -157,6 +157,17 @@ void uqm_job_store_f32(void *dst, const struct uqm_job *job, size_t at, float *x
     }
 }
 
+bool uqm_job_is_mix(const struct uqm_job *job, const struct uqm_mix *mix)
+{
+    const bool rounds_once = job->result == job->out &&
+                             (job->out == UQM_F16 || job->out == UQM_BF16 || job->out == UQM_F32);
+    bool stored = !mix->base || mix->base->w;
+    for (size_t i = 0; i < mix->n_inputs; i++)
+        stored = stored && mix->inputs[i].w;
+    return job->numerics == UQM_NUMERICS_ACCURATE && job->work != UQM_F64 && rounds_once &&
+           stored && mix->n_inputs > 0 && uqm_mix_is_safe(mix);
+}
+
 void uqm_job_store_f64(void *dst, const struct uqm_job *job, size_t at, double *x, size_t n,
                        float *wide, uint16_t *half)
 {

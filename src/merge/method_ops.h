@@ -33,6 +33,7 @@
 #define UQM_MERGE_METHOD_OPS_H
 
 #include "compute/kernels.h"
+#include "compute/mix.h"
 #include "src/base/err.h"
 #include "src/format/method.h"
 #include "src/uqmerge.h"
@@ -151,6 +152,11 @@ struct uqm_method_ops {
     void (*merge)(const struct uqm_job *job, const struct uqm_job_state *state, void *dst,
                   const struct uqm_span *span, void *scratch);
 
+    /* The merge of a span as a mixture (compute/mix.h): *mix, and its inputs in `inputs`
+     * [n_inputs], the base behind the others. False: it is none, or not a safe one. NULL: never. */
+    bool (*as_mix)(const struct uqm_job *job, const struct uqm_span *span, struct uqm_mix *mix,
+                   struct uqm_mix_input *inputs);
+
     /* Whether input i draws n_elem numbers of the mergekit stream in this tensor (merge.md 2.1),
      * which span->draws then holds, as 24 bits each, in UQM_NUMERICS_MERGEKIT. NULL: never. */
     bool (*draws)(const struct uqm_job *job, size_t input);
@@ -180,6 +186,9 @@ void uqm_job_load_f32(float *dst, const struct uqm_job *job, const struct uqm_sp
 /* The same in f64, for any working type; wide: n floats of scratch. */
 void uqm_job_load_f64(double *dst, const struct uqm_job *job, const struct uqm_span *span, size_t i,
                       size_t at, size_t n, float *wide, uint16_t *half);
+/* Whether *mix, whose inputs are as they are stored (uqm_job_stored(), NULL: they are not), is
+ * computed and rounded as the job would. */
+bool uqm_job_is_mix(const struct uqm_job *job, const struct uqm_mix *mix);
 /* Round x to job->result, then to job->out, and store it as elements [at, at + n) of dst. x is
  * overwritten. */
 void uqm_job_store_f32(void *dst, const struct uqm_job *job, size_t at, float *x, size_t n,

@@ -330,7 +330,11 @@ static void destroy_stream(struct uqm_tile_stream *stream)
     free(s);
 }
 
-static const struct uqm_tile_stream_ops stream_ops = { next_tile, release_tile, destroy_stream };
+static const struct uqm_tile_stream_ops stream_ops = {
+    .next = next_tile,
+    .release = release_tile,
+    .destroy = destroy_stream,
+};
 
 static int open_stream(struct uqm_tile_stream **out, struct uqm_source *source,
                        struct uqm_threads *threads, size_t tile_bytes, uint64_t memory_bytes,

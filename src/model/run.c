@@ -6,10 +6,13 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-enum { TARGET_TILE = 1 << 20 }; /* smaller tiles cost more in calls than they save in memory */
+enum {
+    TARGET_TILE = 1 << 20,   /* smaller tiles cost more in calls than they save in memory */
+    ENOUGH_AHEAD = 32 << 20, /* of weights on their way: some 10 ms of reading */
+};
 
 /* Tiles as small as whole blocks of rows allow, a little larger for small models; buffers for
- * two, or twice as many where they cost next to nothing. */
+ * two, and for more where they cost next to nothing: a drive that pauses is not waited for. */
 static void choose_tiles(struct uqm_run *run, const struct uqm_schedule *schedule)
 {
     const struct uqm_network *net = run->net;
@@ -20,6 +23,9 @@ static void choose_tiles(struct uqm_run *run, const struct uqm_schedule *schedul
     run->tile_bytes = (size_t) tile;
     run->stream_bytes = uqm_source_min_memory(net->source, (size_t) tile);
     if (2 * run->stream_bytes <= net->memory_bytes / 8)
+        run->stream_bytes *= 2;
+    const uint64_t spare = uqm_min_u64(net->memory_bytes, uqm_budget_left(net->env)) / 32;
+    while (run->stream_bytes < ENOUGH_AHEAD && 2 * run->stream_bytes <= spare)
         run->stream_bytes *= 2;
 }
 
@@ -123,6 +129,7 @@ int uqm_run_init(struct uqm_run *run, struct uqm_network *net, const struct uqm_
         .tile_elem = (size_t) uqm_schedule_max_tile_elem(schedule, run->tile_bytes),
         .max_k = (size_t) max_row,
         .max_kv = needs->max_kv,
+        .mixes = device->limits.mixes && net->source->gives_mixes,
     };
     count_fixed(run, needs);
 

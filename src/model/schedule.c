@@ -227,8 +227,11 @@ int uqm_weights_open(struct uqm_weights *weights, const struct uqm_weights_param
 {
     assert(params->tile_bytes >= uqm_schedule_min_tile(params->schedule));
     *weights = (struct uqm_weights){ .of = *params };
-    return uqm_source_open(&weights->stream, params->source, params->threads, params->tile_bytes,
-                           params->memory_bytes, next_range, weights, err);
+    int ret = uqm_source_open(&weights->stream, params->source, params->threads, params->tile_bytes,
+                              params->memory_bytes, next_range, weights, err);
+    if (ret == UQM_OK && params->device->limits.mixes)
+        uqm_tile_defer(weights->stream);
+    return ret;
 }
 
 void uqm_weights_close(struct uqm_weights *weights)
@@ -292,6 +295,15 @@ static int next_tile(struct uqm_weights *w, struct uqm_tile *tile, struct uqm_er
     return UQM_OK;
 }
 
+/* The next one, with its data. */
+static int next_data(struct uqm_weights *w, struct uqm_tile *tile, struct uqm_err *err)
+{
+    int ret = next_tile(w, tile, err);
+    if (ret == UQM_OK && tile->mix)
+        uqm_tile_settle(w->stream, tile);
+    return ret;
+}
+
 /* The tile has been used: give it back and step on. Whether the load goes on. */
 static bool tile_done(struct uqm_weights *w, struct uqm_tile *tile)
 {
@@ -323,7 +335,7 @@ int uqm_weights_vector(struct uqm_weights *weights, struct uqm_place dst, size_t
     struct uqm_device *device = weights->of.device;
     assert(current_load(weights)->n_rows == 1 && current_load(weights)->row_elem == n_elem);
     struct uqm_tile tile;
-    int ret = next_tile(weights, &tile, err);
+    int ret = next_data(weights, &tile, err);
     if (ret < 0)
         return ret;
     uqm_widen(weights->of.kernels, weights->of.stage, tile.data, tile_dtype(weights, &tile),
@@ -348,6 +360,7 @@ int uqm_weights_linear(struct uqm_weights *weights, const struct uqm_linear *pro
         struct uqm_linear part = *product;
         part.y = uqm_place_add(product->y, weights->row);
         part.w = tile.data;
+        part.mix = tile.mix;
         part.w_dtype = tile_dtype(weights, &tile);
         part.n = tile.range.n_elem / product->k;
         part.keep = weights->held ? keep_name(weights->load, weights->row) : 0;
@@ -375,7 +388,7 @@ int uqm_weights_rows(struct uqm_weights *weights, uqm_take_row_fn take, void *ct
     int ret = UQM_OK;
     while (ret == UQM_OK && more) {
         struct uqm_tile tile;
-        ret = next_tile(weights, &tile, err);
+        ret = next_data(weights, &tile, err);
         if (ret < 0)
             return ret;
         const enum uqm_dtype dtype = tile_dtype(weights, &tile);

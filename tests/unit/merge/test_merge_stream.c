@@ -1,5 +1,6 @@
 #include "src/merge/plan.h"
 
+#include "compute/kernels.h"
 #include "compute/threads.h"
 #include "tests/unit/merge/merge_test.h"
 
@@ -453,6 +454,84 @@ static void the_specs_test_vectors_come_out(void **state)
     test_rm(dir);
 }
 
+/* Element i of a tile's mixture as it would be stored. */
+static void assert_element(const struct uqm_tile *tile, enum uqm_dtype dtype, size_t i,
+                           const uint8_t *want, const char *name)
+{
+    struct uqm_kernels k;
+    uint16_t half;
+    uqm_kernels_init(&k, 0);
+    const float f = uqm_mix_element(tile->mix, dtype, i);
+    uqm_narrow(&k, &half, dtype, &f, dtype == UQM_F32 ? 0 : 1);
+    if (memcmp(dtype == UQM_F32 ? (const void *) &f : &half, want + i * uqm_dtype_bytes(dtype, 1),
+               (size_t) uqm_dtype_bytes(dtype, 1)) != 0)
+        fail_msg("tensor %s: element %zu of the tile at %llu", name, i,
+                 (unsigned long long) tile->range.first_elem);
+}
+
+/* Every other mixture is made by the stream after all. Returns how many there were. */
+static size_t check_deferred(struct uqm_source *s, uint8_t **whole)
+{
+    enum { TILE = 4096 };
+    struct walk_all w = { .source = s, .tile_bytes = TILE };
+    struct uqm_tile_stream *stream = NULL;
+    struct uqm_tile tile;
+    struct uqm_err err = { 0 };
+    size_t n_mixes = 0;
+    int ret = uqm_source_open(&stream, s, NULL, TILE, uqm_source_min_memory(s, TILE), walk_next, &w,
+                              &err);
+    assert_ok(ret, err);
+    uqm_tile_defer(stream);
+    while ((ret = uqm_tile_next(stream, &tile, &err)) == 1) {
+        const struct uqm_tensor *t = &s->tensors[tile.range.tensor];
+        const uint8_t *want =
+            whole[tile.range.tensor] + uqm_dtype_bytes(t->dtype, tile.range.first_elem);
+        const bool deferred = tile.mix;
+        assert_true(deferred == !tile.data);
+        if (deferred && n_mixes++ % 2)
+            for (size_t i = 0; i < tile.range.n_elem; i++)
+                assert_element(&tile, t->dtype, i, want, t->name);
+        else
+            uqm_tile_settle(stream, &tile);
+        if (tile.data)
+            assert_memory_equal(tile.data, want, tile.n_bytes);
+        uqm_tile_release(stream, &tile);
+    }
+    assert_ok(ret, err);
+    uqm_tile_stream_destroy(&stream);
+    return n_mixes;
+}
+
+static void a_deferred_tile_is_the_mixture_that_the_merge_would_have_been(void **state)
+{
+    (void) state;
+    static const struct {
+        const char *recipe;
+        enum uqm_numerics numerics;
+        bool defers;
+    } cases[] = {
+        { "linear-f16", UQM_NUMERICS_ACCURATE, true },
+        { "linear-bf16", UQM_NUMERICS_ACCURATE, true },
+        { "linear-nonorm", UQM_NUMERICS_ACCURATE, true },
+        { "linear-uniform", UQM_NUMERICS_MERGEKIT, false },
+        { "task_arithmetic-bf16", UQM_NUMERICS_ACCURATE, true },
+        { "task_arithmetic-lambda", UQM_NUMERICS_ACCURATE, true },
+        { "ties-f16", UQM_NUMERICS_ACCURATE, false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct uqm_env *env = test_env(256 << 20, 2);
+        struct uqm_recipe *r = golden_recipe(cases[i].recipe);
+        struct uqm_source *s = open_in(cases[i].numerics, env, r);
+        uint8_t **whole = read_all(s, 1 << 16);
+        assert_true(s->gives_mixes);
+        assert_int_equal(check_deferred(s, whole) > 1, cases[i].defers);
+        free_all(whole, s->n_tensors);
+        uqm_source_destroy(&s);
+        uqm_recipe_free(&r);
+        assert_int_equal(atomic_load(&env->budget.used_bytes), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +543,7 @@ int main(void)
         cmocka_unit_test(whether_a_tensor_is_kept_changes_no_byte),
         cmocka_unit_test(ranges_in_any_order_are_those_of_the_whole),
         cmocka_unit_test(too_little_memory_is_refused_before_reading),
+        cmocka_unit_test(a_deferred_tile_is_the_mixture_that_the_merge_would_have_been),
         cmocka_unit_test(buffers_that_differ_are_named_while_they_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

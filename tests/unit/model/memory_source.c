@@ -64,8 +64,11 @@ static void stream_destroy(struct uqm_tile_stream *stream)
     free(s);
 }
 
-static const struct uqm_tile_stream_ops stream_ops = { stream_next, stream_release,
-                                                       stream_destroy };
+static const struct uqm_tile_stream_ops stream_ops = {
+    .next = stream_next,
+    .release = stream_release,
+    .destroy = stream_destroy,
+};
 
 static uint64_t min_memory(const struct uqm_source *source, size_t tile_bytes)
 {
