@@ -76,6 +76,16 @@ int uqm_io_thread(pthread_t *thread, void *(*run)(void *), void *arg)
     return e;
 }
 
+void uqm_io_stop_thread(pthread_t thread, pthread_mutex_t *lock, pthread_cond_t *changed,
+                        bool *stopping)
+{
+    pthread_mutex_lock(lock);
+    *stopping = true;
+    pthread_cond_broadcast(changed);
+    pthread_mutex_unlock(lock);
+    pthread_join(thread, NULL);
+}
+
 int uqm_io_create_with(struct uqm_io **out, struct uqm_env *env, unsigned n_inflight,
                        const struct uqm_io_faults *faults, struct uqm_err *err)
 {

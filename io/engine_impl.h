@@ -80,5 +80,8 @@ bool uqm_op_advance(struct uqm_op *op, ssize_t result);
 
 /* A thread that takes no signals: those are for the caller's threads. 0 or an errno. */
 int uqm_io_thread(pthread_t *thread, void *(*run)(void *), void *arg);
+/* Set *stopping, under the lock that it is under, wake whoever waits for `changed`, and join. */
+void uqm_io_stop_thread(pthread_t thread, pthread_mutex_t *lock, pthread_cond_t *changed,
+                        bool *stopping);
 
 #endif

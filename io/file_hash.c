@@ -70,13 +70,8 @@ void uqm_file_hash_destroy(struct uqm_file_hash **hash)
     struct uqm_file_hash *h = *hash;
     if (!h)
         return;
-    if (h->running) {
-        pthread_mutex_lock(&h->lock);
-        h->stopping = true;
-        pthread_cond_broadcast(&h->changed);
-        pthread_mutex_unlock(&h->lock);
-        pthread_join(h->thread, NULL);
-    }
+    if (h->running)
+        uqm_io_stop_thread(h->thread, &h->lock, &h->changed, &h->stopping);
     pthread_cond_destroy(&h->changed);
     pthread_mutex_destroy(&h->lock);
     uqm_tree_destroy(&h->tree);

@@ -125,11 +125,7 @@ static void stop_hash(struct uqm_sink *s)
 {
     struct sink_hash *h = &s->hash;
     if (h->running) {
-        pthread_mutex_lock(&h->lock);
-        h->stopping = true;
-        pthread_cond_broadcast(&h->changed);
-        pthread_mutex_unlock(&h->lock);
-        pthread_join(h->thread, NULL);
+        uqm_io_stop_thread(h->thread, &h->lock, &h->changed, &h->stopping);
         pthread_cond_destroy(&h->changed);
         pthread_mutex_destroy(&h->lock);
         h->running = false;

@@ -97,6 +97,17 @@ int uqm_stream_create(struct uqm_stream **out, struct uqm_env *env, size_t piece
                                   err);
 }
 
+int uqm_next_piece_of_file(void *file_pass, struct uqm_piece *piece)
+{
+    struct uqm_file_pass *p = file_pass;
+    if (p->at == p->file->size_bytes)
+        return 0;
+    size_t n = (size_t) uqm_min_u64(p->piece_bytes, p->file->size_bytes - p->at);
+    *piece = (struct uqm_piece){ .file = p->file, .off_bytes = p->at, .n_bytes = n };
+    p->at += n;
+    return 1;
+}
+
 void uqm_stream_destroy(struct uqm_stream **stream)
 {
     struct uqm_stream *s = *stream;

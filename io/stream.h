@@ -24,6 +24,14 @@ struct uqm_piece {
 enum { UQM_PIECE_LATER = 2 };
 typedef int (*uqm_next_piece_fn)(void *ctx, struct uqm_piece *piece);
 
+/* The plan of whoever reads one file to its end, from `at` on. */
+struct uqm_file_pass {
+    struct uqm_file *file;
+    size_t piece_bytes;
+    uint64_t at;
+};
+int uqm_next_piece_of_file(void *file_pass, struct uqm_piece *piece);
+
 struct uqm_view {
     const uint8_t *data; /* n_bytes of the file; any alignment */
     size_t n_bytes;

@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "src/base/sorted.h"
+
 const char *uqm_part_name(enum uqm_part part)
 {
     static const char *const names[UQM_N_PARTS] = { "vision", "adapter", "language", "other" };
@@ -10,18 +12,8 @@ const char *uqm_part_name(enum uqm_part part)
 
 long uqm_source_find(const struct uqm_source *source, const char *canonical)
 {
-    size_t low = 0, high = source->n_tensors;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        int c = strcmp(source->tensors[mid].canonical, canonical);
-        if (c == 0)
-            return (long) mid;
-        if (c < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return -1;
+    return uqm_find_name(source->tensors, source->n_tensors, sizeof *source->tensors,
+                         offsetof(struct uqm_tensor, canonical), canonical);
 }
 
 int uqm_source_open(struct uqm_tile_stream **out, struct uqm_source *source,

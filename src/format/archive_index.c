@@ -6,6 +6,7 @@
 
 #include "src/base/bytes.h"
 #include "src/base/checked.h"
+#include "src/base/sorted.h"
 
 /* unpacked to stored bytes of an index; ours are below 10 */
 enum { MOST_RATIO = 64, INDEX_PACKED = 1 };
@@ -234,18 +235,8 @@ uint8_t *uqm_archive_index_dump(size_t *len, const struct uqm_archive_index *ix)
 
 long uqm_archive_index_find(const struct uqm_archive_index *index, const char *path)
 {
-    size_t low = 0, high = index->n_files;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        int c = strcmp(index->files[mid].path, path);
-        if (c == 0)
-            return (long) mid;
-        if (c < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return -1;
+    return uqm_find_name(index->files, index->n_files, sizeof *index->files,
+                         offsetof(struct uqm_archive_file, path), path);
 }
 
 size_t uqm_archive_index_segment(const struct uqm_archive_index *index, size_t file,

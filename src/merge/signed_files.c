@@ -184,22 +184,6 @@ struct work {
     uint64_t n_done, total; /* under the lock */
 };
 
-struct pass {
-    struct uqm_file *file;
-    uint64_t at;
-};
-
-static int next_piece(void *ctx, struct uqm_piece *piece)
-{
-    struct pass *p = ctx;
-    if (p->at == p->file->size_bytes)
-        return 0;
-    size_t n = (size_t) uqm_min_u64(PIECE_BYTES, p->file->size_bytes - p->at);
-    *piece = (struct uqm_piece){ .file = p->file, .off_bytes = p->at, .n_bytes = n };
-    p->at += n;
-    return 1;
-}
-
 static void tell(struct work *w, size_t n_bytes)
 {
     pthread_mutex_lock(&w->reporting);
@@ -211,12 +195,12 @@ static void tell(struct work *w, size_t n_bytes)
 static int hash_open(struct work *w, struct uqm_file *file, struct uqm_sha256_digest *digest,
                      struct uqm_err *err)
 {
-    struct pass pass = { .file = file };
+    struct uqm_file_pass pass = { file, PIECE_BYTES, 0 };
     struct uqm_stream *stream = NULL;
     struct uqm_sha256 *sha = uqm_sha256_create();
     struct uqm_view view;
-    int ret = sha ? uqm_stream_create(&stream, w->env, PIECE_BYTES, 1, w->stream_bytes, next_piece,
-                                      &pass, err)
+    int ret = sha ? uqm_stream_create(&stream, w->env, PIECE_BYTES, 1, w->stream_bytes,
+                                      uqm_next_piece_of_file, &pass, err)
                   : uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory to hash it", file->name);
     while (ret >= 0 && (ret = uqm_stream_next(stream, &view, err)) > 0) {
         uqm_sha256_update(sha, view.data, view.n_bytes);

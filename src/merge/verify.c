@@ -39,32 +39,17 @@ int uqm_verify_differs(struct uqm_verify *v, const char *file, const char *tenso
 
 /* --- one file, front to back --- */
 
-struct pass {
-    struct uqm_file *file;
-    uint64_t at;
-};
-
-static int next_piece(void *ctx, struct uqm_piece *piece)
-{
-    struct pass *p = ctx;
-    if (p->at == p->file->size_bytes)
-        return 0;
-    size_t n = (size_t) uqm_min_u64(PIECE_BYTES, p->file->size_bytes - p->at);
-    *piece = (struct uqm_piece){ .file = p->file, .off_bytes = p->at, .n_bytes = n };
-    p->at += n;
-    return 1;
-}
-
 /* Called with each stretch of the file in turn. */
 typedef int (*bytes_fn)(void *ctx, const uint8_t *data, size_t n);
 
 static int read_through(struct uqm_verify *v, struct uqm_file *file, bytes_fn fn, void *ctx)
 {
-    struct pass pass = { .file = file };
+    struct uqm_file_pass pass = { file, PIECE_BYTES, 0 };
     struct uqm_stream *stream = NULL;
     struct uqm_view view;
     uint64_t memory = uqm_min_u64(uqm_budget_left(v->env), MOST_STREAM_BYTES);
-    int ret = uqm_stream_create(&stream, v->env, PIECE_BYTES, 2, memory, next_piece, &pass, v->err);
+    int ret = uqm_stream_create(&stream, v->env, PIECE_BYTES, 2, memory, uqm_next_piece_of_file,
+                                &pass, v->err);
     while (ret >= 0 && (ret = uqm_stream_next(stream, &view, v->err)) > 0) {
         ret = fn(ctx, view.data, view.n_bytes);
         v->n_bytes += view.n_bytes;

@@ -10,31 +10,16 @@
 
 enum { PIECE_BYTES = 1 << 20, MOST_STREAM_BYTES = 16 << 20 };
 
-struct reading {
-    struct uqm_file *file;
-    uint64_t at;
-};
-
-static int next_piece(void *ctx, struct uqm_piece *piece)
-{
-    struct reading *r = ctx;
-    if (r->at == r->file->size_bytes)
-        return 0;
-    size_t n = (size_t) uqm_min_u64(PIECE_BYTES, r->file->size_bytes - r->at);
-    *piece = (struct uqm_piece){ .file = r->file, .off_bytes = r->at, .n_bytes = n };
-    r->at += n;
-    return 1;
-}
-
 static int hash_file(struct uqm_sha256_digest *out, struct uqm_env *env, struct uqm_file *file,
                      struct uqm_err *err)
 {
-    struct reading r = { file, 0 };
+    struct uqm_file_pass r = { file, PIECE_BYTES, 0 };
     struct uqm_stream *stream = NULL;
     struct uqm_view view;
     uint64_t memory = uqm_min_u64(uqm_budget_left(env) / 2, MOST_STREAM_BYTES);
     struct uqm_sha256 *sha = uqm_sha256_create();
-    int ret = sha ? uqm_stream_create(&stream, env, PIECE_BYTES, 2, memory, next_piece, &r, err)
+    int ret = sha ? uqm_stream_create(&stream, env, PIECE_BYTES, 2, memory, uqm_next_piece_of_file,
+                                      &r, err)
                   : uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for its digest", file->name);
     while (ret >= 0 && (ret = uqm_stream_next(stream, &view, err)) > 0) {
         uqm_sha256_update(sha, view.data, view.n_bytes);

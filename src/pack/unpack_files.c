@@ -31,32 +31,16 @@ static int make_folders(const struct uqm_unpack *u, const char *path, struct uqm
     return ret;
 }
 
-struct reading {
-    struct uqm_file *file;
-    size_t piece_bytes;
-    uint64_t at;
-};
-
-static int next_piece(void *ctx, struct uqm_piece *piece)
-{
-    struct reading *r = ctx;
-    if (r->at == r->file->size_bytes)
-        return 0;
-    size_t n = (size_t) uqm_min_u64(r->piece_bytes, r->file->size_bytes - r->at);
-    *piece = (struct uqm_piece){ .file = r->file, .off_bytes = r->at, .n_bytes = n };
-    r->at += n;
-    return 1;
-}
-
 /* The file's bytes from `from` on. */
 static int pour(struct uqm_unpack *u, struct uqm_sink *sink, size_t file, struct uqm_file *made,
                 uint64_t from, struct uqm_err *err)
 {
-    struct reading r = { made, uqm_archive_index(u->archive)->block_bytes, from };
+    struct uqm_file_pass r = { made, uqm_archive_index(u->archive)->block_bytes, from };
     uint64_t memory = uqm_min_u64(uqm_budget_left(u->env) / 2, MOST_STREAM_BYTES);
     struct uqm_stream *stream = NULL;
     struct uqm_view view;
-    int ret = uqm_stream_create(&stream, u->env, r.piece_bytes, 2, memory, next_piece, &r, err);
+    int ret = uqm_stream_create(&stream, u->env, r.piece_bytes, 2, memory, uqm_next_piece_of_file,
+                                &r, err);
     while (ret >= 0 && (ret = uqm_stream_next(stream, &view, err)) > 0) {
         ret = uqm_sink_write(sink, view.data, view.n_bytes, err);
         u->done_bytes += view.n_bytes;

@@ -94,4 +94,21 @@ static inline void small_forget(const struct small_merge *m, const char *name)
     assert_ok(uqm_remove_tree(in_dir(m->dir, "%s", name), &err), err);
 }
 
+/* The tests' own, from small_group_start() to small_group_stop(). */
+static struct small_merge m;
+
+static inline int small_group_start(void **state)
+{
+    (void) state;
+    m = small_start();
+    return 0;
+}
+
+static inline int small_group_stop(void **state)
+{
+    (void) state;
+    test_rm(m.dir);
+    return 0;
+}
+
 #endif

@@ -5,8 +5,6 @@
 #include "tests/crash/engine_faulty.h"
 #include "tests/crash/small_merge.h"
 
-static struct small_merge m;
-
 static void any_order_and_any_pieces_end_in_the_same_bytes(void **state)
 {
     (void) state;
@@ -86,25 +84,11 @@ static void every_transfer_may_fail(void **state)
     printf("# %ld transfers, each failing in %zu ways\n", n, sizeof cases / sizeof *cases);
 }
 
-static int start(void **state)
-{
-    (void) state;
-    m = small_start();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void) state;
-    test_rm(m.dir);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_order_and_any_pieces_end_in_the_same_bytes),
         cmocka_unit_test(every_transfer_may_fail),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, small_group_start, small_group_stop);
 }

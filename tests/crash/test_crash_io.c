@@ -24,8 +24,6 @@ static const struct way ways[] = {
 };
 enum { N_WAYS = sizeof ways / sizeof *ways };
 
-static struct small_merge m;
-
 /* How many operations a run takes. */
 static long count_operations(enum world_count count)
 {
@@ -153,17 +151,8 @@ static void what_a_sync_failed_of_is_never_used_again(void **state)
 
 static int start(void **state)
 {
-    (void) state;
     json_set_alloc_funcs(__wrap_malloc, free);
-    m = small_start();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void) state;
-    test_rm(m.dir);
-    return 0;
+    return small_group_start(state);
 }
 
 int main(void)
@@ -173,5 +162,5 @@ int main(void)
         cmocka_unit_test(every_allocation_may_fail_once),
         cmocka_unit_test(what_a_sync_failed_of_is_never_used_again),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, small_group_stop);
 }

@@ -10,8 +10,6 @@
 enum { N_LAST = 48 }; /* operations from before the first name to the end, and some more */
 
 static const char *const names[] = { "r", "s" };
-static struct small_merge m;
-
 static int merge_both(const char *to, struct uqm_err *err)
 {
     char recipes[2][512], out[512], *json = NULL;
@@ -108,18 +106,10 @@ static void a_cut_between_two_names_is_healed_by_the_next_run(void **state)
 
 static int start(void **state)
 {
-    (void) state;
-    m = small_start();
+    small_group_start(state);
     write_text(in_dir(m.dir, "s.yml"),
                "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: 1}}\n"
                "  - {model: b, parameters: {weight: 2}}\n");
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void) state;
-    test_rm(m.dir);
     return 0;
 }
 
@@ -128,5 +118,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cut_between_two_names_is_healed_by_the_next_run),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, small_group_stop);
 }

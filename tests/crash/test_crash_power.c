@@ -7,7 +7,6 @@
 
 #include "tests/crash/small_merge.h"
 
-static struct small_merge m;
 static long n_cuts, n_resumed;
 
 /* In a process of its own, which dies at the cut. true: it came to its end. */
@@ -126,19 +125,10 @@ static void one_cut_after_another_is_survived(void **state)
     }
 }
 
-static int start(void **state)
-{
-    (void) state;
-    m = small_start();
-    return 0;
-}
-
 static int stop(void **state)
 {
-    (void) state;
     printf("# the power went %ld times, %ld runs went on from a journal\n", n_cuts, n_resumed);
-    test_rm(m.dir);
-    return 0;
+    return small_group_stop(state);
 }
 
 int main(void)
@@ -150,5 +140,5 @@ int main(void)
         cmocka_unit_test(a_cut_that_does_a_bit_of_everything_is_survived),
         cmocka_unit_test(one_cut_after_another_is_survived),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, small_group_start, stop);
 }

@@ -14,8 +14,6 @@
 
 #include "tests/crash/small_merge.h"
 
-static struct small_merge m;
-
 enum { NOT_ALLOWED = 100 };
 static char note[512]; /* what the child says when it fails */
 
@@ -250,16 +248,8 @@ static void an_input_that_changes_meanwhile_is_named_and_nothing_else_is(void **
 
 static int start(void **state)
 {
-    (void) state;
-    m = small_start();
+    small_group_start(state);
     m.common.sync_bytes = 0;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void) state;
-    test_rm(m.dir);
     return 0;
 }
 
@@ -273,5 +263,5 @@ int main(void)
         cmocka_unit_test(a_disk_without_o_direct_will_do_unless_it_was_asked_for),
         cmocka_unit_test(an_input_that_changes_meanwhile_is_named_and_nothing_else_is),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, small_group_stop);
 }
