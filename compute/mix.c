@@ -22,8 +22,8 @@ bool uqm_mix_is_safe(const struct uqm_mix *mix)
 
 static double stored(const struct uqm_mix_input *input, size_t i)
 {
-    const struct uqm_linear_input in = { input->w, input->dtype, 1 };
-    return uqm_stored_1(&in, i);
+    const struct uqm_stored in = { input->w, input->dtype };
+    return (double) uqm_stored_1(in, i);
 }
 
 float uqm_mix_element(const struct uqm_mix *mix, enum uqm_dtype dtype, size_t i)
