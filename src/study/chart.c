@@ -158,6 +158,14 @@ static void end_figure(struct uqm_html *h)
     uqm_html_close(h); /* figure */
 }
 
+/* A number below the axis; one that would leave the picture on the right ends at its edge. */
+static void draw_tick(struct uqm_html *h, double x, double y, const char *text)
+{
+    enum { CHARACTER = 6 }; /* about what one takes */
+    const bool leaves = x + CHARACTER * (double) strlen(text) / 2 > WIDTH;
+    text_at(h, leaves ? "tick last" : "tick", leaves ? WIDTH - 1 : x, y, text);
+}
+
 static void draw_axis(struct uqm_html *h, const struct uqm_row_chart *c, const struct axis *a)
 {
     double bottom = y_of(c->n) - ROW / 2.0;
@@ -166,8 +174,7 @@ static void draw_axis(struct uqm_html *h, const struct uqm_row_chart *c, const s
         struct uqm_number_text buf;
         double v = a->lo + k * a->step;
         line(h, "grid", x_of(a, v), TOP, x_of(a, v), bottom);
-        text_at(h, k == 0 ? "tick first" : "tick", x_of(a, v), bottom + 13,
-                uqm_unit_tick(&buf, c->unit, v, a->step));
+        draw_tick(h, x_of(a, v), bottom + 13, uqm_unit_tick(&buf, c->unit, v, a->step));
     }
     char what[200];
     const char *unit = uqm_unit_title(c->unit);

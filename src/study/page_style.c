@@ -7,9 +7,7 @@ const char uqm_page_style[] =
     "@media (prefers-color-scheme:dark){:root{--bg:#15181b;--fg:#e6e9ec;--dim:#9ba5af;"
     "--grid:#343b42;--mark:#6cb6f5;--strong:#f2a35f;--over:#0d1013;--row:#1d2125}}\n"
     "@media print{:root{color-scheme:light;--bg:#fff;--fg:#000;--dim:#444;--grid:#ccc;"
-    "--mark:#0b62a8;--strong:#b3470f;--over:#fff;--row:#f4f6f8}nav{display:none}"
-    "figure,tr{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible!important}"
-    "table{font-size:7pt!important}}\n"
+    "--mark:#0b62a8;--strong:#b3470f;--over:#fff;--row:#f4f6f8}nav{display:none}}\n"
     "*{box-sizing:border-box}\n"
     "body{margin:0 auto;padding:1rem;max-width:76rem;background:var(--bg);color:var(--fg);"
     "font:16px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}\n"
@@ -30,6 +28,7 @@ const char uqm_page_style[] =
     "svg{display:block;width:100%;height:auto;font-family:system-ui,sans-serif}\n"
     ".grid{stroke:var(--grid);stroke-width:1}\n"
     ".tick{fill:var(--dim);font-size:10.5px;text-anchor:middle}\n"
+    ".tick.last{text-anchor:end}\n"
     ".scale{fill:var(--dim);font-size:10.5px}\n"
     ".label{fill:var(--fg);font-size:11.5px;text-anchor:end}\n"
     ".head{fill:var(--fg);font-size:11px}\n"
@@ -57,4 +56,14 @@ const char uqm_page_style[] =
     ".num{text-align:right;white-space:nowrap}\n"
     "tr.selected{background:var(--row)}\n"
     "tr.selected th{font-weight:700;color:var(--strong)}\n"
-    "small{color:var(--dim);font-weight:400}\n";
+    "small{color:var(--dim);font-weight:400}\n"
+    /* On paper nothing scrolls: what lies beside a number goes below it, and the paper lies on its
+     * side. */
+    "@media print{@page{size:landscape;margin:12mm}body{max-width:none;padding:0;font-size:10pt}"
+    "figure,tr{break-inside:avoid}h2,h3,h2+p,h3+p,.kind{break-after:avoid}"
+    ".scroll,figure.wide{overflow:visible}"
+    ".charts{grid-template-columns:repeat(3,1fr)}"
+    "table{font-size:7pt}th,td{padding:.15rem .35rem}"
+    ".num small,thead small{display:block}"
+    ".text{white-space:normal}"
+    "figure.wide svg{min-width:0!important;max-width:100%!important}}\n";

@@ -21,7 +21,7 @@ const struct uqm_study_table uqm_study_tables[UQM_N_STUDY_TABLES] = {
       0, UQM_PICK, uqm_study_fill_t3 },
     { "t4", "T4: every step of Algorithm 1",
       "Step t is the linear merge of the first t models; \u00b1 is the standard error over "
-      "records.",
+      "records, of a change that of the records' differences to the step before.",
       0, UQM_ALL_STEPS, uqm_study_fill_t4 },
     { "t5", "T5: with and without perturbing the model",
       "Input only: pictures and prompts are perturbed, attention is not dropped out.", 0, UQM_PICK,
