@@ -65,29 +65,26 @@ static uint32_t host_bits(const struct mixture *m, size_t e)
 {
     struct uqm_linear_input linear[MOST_INPUTS];
     struct uqm_task_input task[MOST_INPUTS];
-    float lanes[MOST_INPUTS], base, f;
     struct uqm_kernels k;
     uint32_t bits = 0;
     uint16_t half;
+    float f;
     uqm_kernels_init(&k, 0);
     for (size_t i = 0; i < m->mix.n_inputs; i++) {
-        linear[i] =
-            (struct uqm_linear_input){ m->inputs[i].w, m->inputs[i].dtype, m->inputs[i].weight };
-        lanes[i] = (float) uqm_stored_1(&linear[i], e);
-        task[i] = (struct uqm_task_input){
-            .x = &lanes[i], .most = INT32_MAX, .ratio = 1, .weight = m->inputs[i].weight
-        };
+        const struct uqm_mix_input *in = &m->inputs[i];
+        const struct uqm_stored x = { in->w, in->dtype };
+        linear[i] = (struct uqm_linear_input){ x, in->weight };
+        task[i] =
+            (struct uqm_task_input){ .x = x, .most = INT32_MAX, .ratio = 1, .weight = in->weight };
     }
-    const struct uqm_linear_input base_in = { m->base.w, m->base.dtype, 1 };
-    base = (float) uqm_stored_1(&base_in, e);
     const struct uqm_linear_mix sum = { m->mix.n_inputs, linear, m->mix.divisor, 0 };
-    const struct uqm_task_mix change = { .base = &base,
+    const struct uqm_task_mix change = { .base = { m->base.w, m->base.dtype },
                                          .n_inputs = m->mix.n_inputs,
                                          .inputs = task,
                                          .normalize = m->mix.divisor != 1,
                                          .divisor = m->mix.divisor,
                                          .lambda = m->mix.lambda };
-    double v = m->mix.base ? uqm_task_mix_1(&change, 0) : uqm_linear_mix_1(&sum, e);
+    double v = m->mix.base ? uqm_task_mix_1(&change, e) : uqm_linear_mix_1(&sum, e);
     if (m->out == UQM_F32) {
         k.wide->to_f32(&f, &v, 1);
         memcpy(&bits, &f, sizeof f);
