@@ -2,32 +2,11 @@
  * within 1e-4, option probabilities within 1e-5, greedy answers and the order of models exactly. */
 #include <math.h>
 
-#include "src/model/tokenizer.h"
 #include "src/uqmerge.h"
-#include "tests/golden/golden.h"
 #include "tests/golden/image_lists.h"
-#include "tests/golden/zoo_network.h"
+#include "tests/golden/zoo_sample.h"
 
-enum { IMAGE_ID = 1000, MAX_IDS = 256, VOCAB = 1024, MAX_FEATURES = 16 * 96, N_NEW = 12 };
-
-static struct golden *arrays;
-static json_t *samples;
-
-static int load(void **state)
-{
-    (void) state;
-    arrays = golden_load(zoo_path("goldens/model/model.safetensors"));
-    samples = golden_json(zoo_path("goldens/model/model.json"));
-    return 0;
-}
-
-static int unload(void **state)
-{
-    (void) state;
-    golden_free(&arrays);
-    json_decref(samples);
-    return 0;
-}
+enum { N_NEW = 12 };
 
 static const char *vulkan_name(void)
 {
@@ -52,95 +31,26 @@ static bool have_vulkan(void)
 /* ---- one sample ---- */
 
 struct answer {
-    float features[MAX_FEATURES], logits[VOCAB], options[6];
+    float logits[VOCAB], options[6];
     int32_t ids[N_NEW];
     size_t n_ids;
 };
 
-struct sample {
-    const json_t *json;
-    struct zoo_network *z;
-    int32_t ids[MAX_IDS], options[6];
-    size_t n_ids;
-    bool has_picture, has_options;
+/* A job's context has one type for all callbacks. */
+struct asked {
+    struct sample s; /* first */
     struct answer *answer;
-    float *logits; /* where they go */
-    size_t n_logits;
 };
-
-static void take_ids(struct sample *s)
-{
-    const json_t *ids = json_object_get(s->json, "ids");
-    const json_t *options = json_object_get(s->json, "option_ids");
-    for (size_t i = 0; i < json_array_size(ids); i++) {
-        const int32_t id = (int32_t) json_integer_value(json_array_get(ids, i));
-        if (id == IMAGE_ID && s->has_picture)
-            continue;
-        s->has_picture |= id == IMAGE_ID;
-        assert_true(s->n_ids < MAX_IDS);
-        s->ids[s->n_ids++] = id == IMAGE_ID ? UQM_IMAGE_PLACEHOLDER : id;
-    }
-    s->has_options = json_is_array(options);
-    for (size_t i = 0; s->has_options && i < 6; i++)
-        s->options[i] = (int32_t) json_integer_value(json_array_get(options, i));
-}
-
-static int give_pixels(void *ctx, size_t image, float *dst, struct uqm_err *err)
-{
-    const struct sample *s = ctx;
-    char name[64];
-    size_t n;
-    (void) image;
-    (void) err;
-    snprintf(name, sizeof name, "%s.pixels", golden_string(s->json, "key"));
-    const float *pixels = golden_f32(arrays, name, &n);
-    memcpy(dst, pixels, n * sizeof *dst);
-    return UQM_OK;
-}
-
-static size_t feature_elem(const struct sample *s)
-{
-    return uqm_network_feature_rows(&s->z->config) * s->z->config.vision.hidden;
-}
-
-static int keep_features(void *ctx, size_t image, const float *features, struct uqm_err *err)
-{
-    const struct sample *s = ctx;
-    (void) image;
-    (void) err;
-    assert_true(feature_elem(s) <= MAX_FEATURES);
-    memcpy(s->answer->features, features, feature_elem(s) * sizeof *features);
-    return UQM_OK;
-}
-
-static int give_features(void *ctx, size_t prompt, size_t k, float *dst, struct uqm_err *err)
-{
-    const struct sample *s = ctx;
-    (void) prompt;
-    (void) k;
-    (void) err;
-    memcpy(dst, s->answer->features, feature_elem(s) * sizeof *dst);
-    return UQM_OK;
-}
-
-static int keep_logits(void *ctx, size_t prompt, const float *logits, struct uqm_err *err)
-{
-    const struct sample *s = ctx;
-    (void) prompt;
-    (void) err;
-    memcpy(s->logits, logits, s->n_logits * sizeof *logits);
-    return UQM_OK;
-}
 
 static int keep_answer(void *ctx, size_t prompt, const int32_t *ids, size_t n_ids,
                        struct uqm_err *err)
 {
-    const struct sample *s = ctx;
+    struct answer *out = ((const struct asked *) ctx)->answer;
     (void) prompt;
     (void) err;
     assert_true(n_ids <= N_NEW);
-    memcpy(s->answer->ids, ids, n_ids * sizeof *ids);
-    s->answer->n_ids = n_ids;
+    memcpy(out->ids, ids, n_ids * sizeof *ids);
+    out->n_ids = n_ids;
     return UQM_OK;
 }
 
@@ -153,42 +63,44 @@ static void ask_logits(struct sample *s, float *logits, const int32_t *tokens, s
     const struct uqm_llm_job job = {
         .n_prompts = 1,
         .prompts = &prompt,
-        .features = give_features,
-        .logits = keep_logits,
+        .features = sample_give_features,
+        .logits = sample_keep_logits,
         .ctx = s,
         .tokens = tokens,
         .n_tokens = n,
     };
-    s->logits = logits;
     s->n_logits = tokens ? n : VOCAB;
-    assert_ok(uqm_network_logits(s->z->network, &job, &err), err);
+    assert_ok(uqm_network_logits(s->z.network, &job, &err), err);
+    memcpy(logits, s->logits, s->n_logits * sizeof *logits);
 }
 
-static void answer(struct answer *out, struct zoo_network *z, const json_t *json)
+static void answer(struct answer *out, const json_t *json, const char *device)
 {
-    struct sample s = { .json = json, .z = z, .answer = out };
+    static struct asked asked;
+    struct sample *s = &asked.s;
     struct uqm_err err = { 0 };
-    const struct uqm_vision_job look = {
-        .n_images = 1, .pixels = give_pixels, .store = keep_features, .ctx = &s
-    };
     static const uint32_t max_tokens = N_NEW;
+    const json_t *option_ids = json_object_get(json, "option_ids");
+    int32_t options[6];
     *out = (struct answer){ 0 };
-    take_ids(&s);
-    if (s.has_picture)
-        assert_ok(uqm_network_vision(z->network, &look, &err), err);
-    ask_logits(&s, out->logits, NULL, 0);
-    if (s.has_options)
-        ask_logits(&s, out->options, s.options, 6);
-    const struct uqm_llm_prompt prompt = { .ids = s.ids, .n_ids = s.n_ids };
+    asked.answer = out;
+    sample_open(s, json, "models/", device);
+    ask_logits(s, out->logits, NULL, 0);
+    for (size_t i = 0; i < 6 && json_is_array(option_ids); i++)
+        options[i] = (int32_t) json_integer_value(json_array_get(option_ids, i));
+    if (json_is_array(option_ids))
+        ask_logits(s, out->options, options, 6);
+    const struct uqm_llm_prompt prompt = { .ids = s->ids, .n_ids = s->n_ids };
     const struct uqm_generate_job generate = {
         .n_prompts = 1,
         .prompts = &prompt,
         .max_tokens = &max_tokens,
-        .features = give_features,
+        .features = sample_give_features,
         .answer = keep_answer,
-        .ctx = &s,
+        .ctx = &asked,
     };
-    assert_ok(uqm_network_generate(z->network, &generate, &err), err);
+    assert_ok(uqm_network_generate(s->z.network, &generate, &err), err);
+    zoo_network_close(&s->z);
 }
 
 static void compare(const char *key, const struct answer *gpu, const struct answer *cpu)
@@ -218,16 +130,9 @@ static void every_stored_sample_has_the_logits_and_the_answer_of_the_cpu(void **
     json_t *json;
     if (!have_vulkan())
         test_skip("no Vulkan device");
-    json_array_foreach (json_object_get(samples, "samples"), i, json) {
-        struct zoo_network z;
-        char path[64];
-        snprintf(path, sizeof path, "models/%s", golden_string(json, "model"));
-        zoo_network_open(&z, zoo_path(path), UINT64_C(256) << 20, 2);
-        answer(&cpu, &z, json);
-        zoo_network_close(&z);
-        zoo_network_open_on(&z, zoo_path(path), UINT64_C(256) << 20, 2, vulkan_name());
-        answer(&gpu, &z, json);
-        zoo_network_close(&z);
+    json_array_foreach (json_object_get(all_samples, "samples"), i, json) {
+        answer(&cpu, json, "cpu");
+        answer(&gpu, json, vulkan_name());
         compare(golden_string(json, "key"), &gpu, &cpu);
     }
     assert_int_equal(i, 18);
@@ -308,5 +213,5 @@ int main(void)
         cmocka_unit_test(several_pictures_stand_where_transformers_puts_them),
         cmocka_unit_test(selection_has_the_same_order_steps_and_stop),
     };
-    return cmocka_run_group_tests(tests, load, unload);
+    return cmocka_run_group_tests(tests, samples_load, samples_unload);
 }

@@ -177,6 +177,21 @@ static void run_kernels(struct vk_fixture *f, struct product *p, bool skinny, si
 static const struct uqm_device_needs needs = {
     .tile_bytes = 4 << 20, .tile_elem = 1 << 20, .max_k = 4100, .max_kv = 0
 };
+#define open_or_skip(f)                                                                            \
+    do {                                                                                           \
+        if (!vk_fixture_open((f), NULL))                                                           \
+            test_skip("no Vulkan device");                                                         \
+        vk_fixture_reserve((f), &needs);                                                           \
+    } while (0)
+
+/* y as it is after the product, malloc'd. */
+static float *run_once(struct vk_fixture *f, const struct product *p, const struct uqm_linear *args)
+{
+    struct uqm_err err = { 0 };
+    assert_ok(f->ops->upload(f->device, args->y, p->y, p->s.m * p->ldy, &err), err);
+    assert_ok(f->ops->linear(f->device, args, &err), err);
+    return vk_array_get(f, &p->dy);
+}
 
 static void every_kernel_agrees_with_double(void **state)
 {
@@ -186,9 +201,7 @@ static void every_kernel_agrees_with_double(void **state)
         { 3, 4097, 8 }, { 4097, 5, 12 }, { 5, 9, 4097 },  { 70, 130, 68 }, { 2, 7, 4096 },
     };
     struct vk_fixture f;
-    if (!vk_fixture_open(&f, NULL))
-        test_skip("no Vulkan device");
-    vk_fixture_reserve(&f, &needs);
+    open_or_skip(&f);
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         if (vk_left_out(s + 1, 9)) /* keeps 70x130x68 */
             continue;
@@ -210,9 +223,7 @@ static void every_kernel_takes_every_type(void **state)
     (void) state;
     const struct shape odd = { 17, 70, 68 };
     struct vk_fixture f;
-    if (!vk_fixture_open(&f, NULL))
-        test_skip("no Vulkan device");
-    vk_fixture_reserve(&f, &needs);
+    open_or_skip(&f);
     for (size_t d = 0; d < 3; d++) {
         if (vk_left_out(d, 3))
             continue;
@@ -237,17 +248,14 @@ static void what_is_no_number_stays_in_its_row(void **state)
     const struct shape s = { 20, 21, 40 };
     struct vk_fixture f;
     struct uqm_err err = { 0 };
-    if (!vk_fixture_open(&f, NULL))
-        test_skip("no Vulkan device");
-    vk_fixture_reserve(&f, &needs);
+    open_or_skip(&f);
     for (int skinny = 0; skinny < 2; skinny++) {
         struct product p = product_make(&f, s, UQM_F16, UQM_EPI_STORE, false, true, 90);
         struct uqm_linear args = linear_of(&p, skinny);
         p.x[3 * p.ldx + 17] = NAN;
         p.x[8 * p.ldx + 39] = INFINITY;
         assert_ok(f.ops->upload(f.device, args.x, p.x, s.m * p.ldx, &err), err);
-        assert_ok(f.ops->linear(f.device, &args, &err), err);
-        float *got = vk_array_get(&f, &p.dy);
+        float *got = run_once(&f, &p, &args);
         for (size_t i = 0; i < s.n; i++) {
             assert_true(isnan(got[3 * p.ldy + i]));
             assert_true(!isfinite(got[8 * p.ldy + i]));
@@ -266,21 +274,16 @@ static void every_type_and_epilogue_agrees_with_double(void **state)
     (void) state;
     const struct shape s = { 19, 77, 36 };
     struct vk_fixture f;
-    if (!vk_fixture_open(&f, NULL))
-        test_skip("no Vulkan device");
-    vk_fixture_reserve(&f, &needs);
+    open_or_skip(&f);
     for (unsigned c = 0; c < 5; c++) {
         if (vk_left_out(c, 4))
             continue;
         struct product p =
             product_make(&f, s, dtypes[c % 3], (enum uqm_epilogue) c, c % 2, true, c + 100);
         struct uqm_linear args = linear_of(&p, false);
-        struct uqm_err err = { 0 };
         for (int skinny = 0; skinny < 2; skinny++) {
             args.skinny = skinny;
-            assert_ok(f.ops->upload(f.device, args.y, p.y, s.m * p.ldy, &err), err);
-            assert_ok(f.ops->linear(f.device, &args, &err), err);
-            float *got = vk_array_get(&f, &p.dy);
+            float *got = run_once(&f, &p, &args);
             check_product(&p, got, skinny ? "chosen skinny" : "chosen");
             free(got);
         }
@@ -299,9 +302,7 @@ static void odd_weights_come_through(void **state)
     enum { N = sizeof halves / sizeof *halves };
     struct vk_fixture f;
     struct uqm_err err = { 0 };
-    if (!vk_fixture_open(&f, NULL))
-        test_skip("no Vulkan device");
-    vk_fixture_reserve(&f, &needs);
+    open_or_skip(&f);
     for (int integers = 0; integers < 2; integers++) {
         f.vk->limits.unpack_half = !integers && f.vk->limits.unpack_half;
         for (size_t d = 0; d < (integers ? 1 : 3); d++) {
@@ -321,8 +322,7 @@ static void odd_weights_come_through(void **state)
                 p.x[i] = i % p.ldx == 0;
             assert_ok(f.ops->upload(f.device, p.dx.place, p.x, 4 * p.ldx, &err), err);
             const struct uqm_linear args = linear_of(&p, false);
-            assert_ok(f.ops->linear(f.device, &args, &err), err);
-            float *got = vk_array_get(&f, &p.dy);
+            float *got = run_once(&f, &p, &args);
             for (size_t i = 0; i < (size_t) 4 * N; i++) {
                 float want = p.wide[i % N * 4], y = got[i / N * p.ldy + i % N];
                 /* two products a weight: what is not finite may become NaN */
@@ -345,14 +345,11 @@ static void a_row_does_not_know_its_batch(void **state)
     const struct shape s = { 9, 100, 132 };
     struct vk_fixture f;
     struct uqm_err err = { 0 };
-    if (!vk_fixture_open(&f, NULL))
-        test_skip("no Vulkan device");
-    vk_fixture_reserve(&f, &needs);
+    open_or_skip(&f);
     for (int skinny = 0; skinny < 2; skinny++) {
         struct product p = product_make(&f, s, UQM_F16, UQM_EPI_STORE, true, true, 9);
         struct uqm_linear args = linear_of(&p, skinny);
-        assert_ok(f.ops->linear(f.device, &args, &err), err);
-        float *nine = vk_array_get(&f, &p.dy);
+        float *nine = run_once(&f, &p, &args);
         for (size_t r = 0; r < s.m; r++) /* row r of x to place 4 r + 2 mod 9 */
             assert_ok(f.ops->upload(f.device, uqm_place_add(args.x, (4 * r + 2) % s.m * p.ldx),
                                     p.x + r * p.ldx, p.ldx, &err),
@@ -375,15 +372,6 @@ static void a_row_does_not_know_its_batch(void **state)
         product_finish(&f, &p);
     }
     vk_fixture_close(&f);
-}
-
-/* y as it is after the product, malloc'd. */
-static float *run_once(struct vk_fixture *f, const struct product *p, const struct uqm_linear *args)
-{
-    struct uqm_err err = { 0 };
-    assert_ok(f->ops->upload(f->device, args->y, p->y, p->s.m * p->ldy, &err), err);
-    assert_ok(f->ops->linear(f->device, args, &err), err);
-    return vk_array_get(f, &p->dy);
 }
 
 /* Slots of a few rows of W, bindings of a few rows of x, dispatches of few of both: the same bits
@@ -470,8 +458,7 @@ static void four_bindings_are_enough_for_a_residual_with_a_bias(void **state)
     struct product p =
         product_make(&f, (struct shape){ 20, 30, 40 }, UQM_F16, UQM_EPI_ADD, true, true, 3);
     struct uqm_linear args = linear_of(&p, false);
-    assert_ok(f.ops->linear(f.device, &args, &err), err);
-    float *got = vk_array_get(&f, &p.dy);
+    float *got = run_once(&f, &p, &args);
     check_product(&p, got, "four bindings");
     free(got);
     args.epilogue = UQM_EPI_SILU_MUL;
