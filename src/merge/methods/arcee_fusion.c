@@ -92,7 +92,7 @@ static void softmax(const struct uqm_arith *a, double *p, const struct uqm_span 
         uqm_arith_load(a, uqm_lane(a, BASE), span, input, at + done, now);
         for (size_t e = 0; e < now; e++) {
             p[done + e] = a->wide ? x[e] : (double) f[e];
-            most = fmax(most, p[done + e]);
+            most = p[done + e] > most ? p[done + e] : most; /* NaN is none */
         }
     }
     for (size_t e = 0; e < n; e++) {

@@ -6,14 +6,6 @@
 
 enum { UPPER_SHIFT = 16, LOWER_MASK = UQM_RANK_BINS - 1 };
 
-uint32_t uqm_rank_key(float value)
-{
-    uint32_t u = uqm_bits_of_f32(value + 0.0F); /* -0 becomes 0 */
-    if ((u & 0x7FFFFFFF) > 0x7F800000)
-        return UINT32_MAX;
-    return u & 0x80000000 ? ~u : u | 0x80000000;
-}
-
 float uqm_rank_value(uint32_t key)
 {
     return uqm_f32_of_bits(key & 0x80000000 ? key & 0x7FFFFFFF : ~key);
@@ -29,7 +21,8 @@ void uqm_rank_count_lower(uint64_t *bins, uint32_t upper, const float *x, size_t
 {
     for (size_t e = 0; e < n; e++) {
         uint32_t key = uqm_rank_key(x[e]);
-        bins[key & LOWER_MASK] += key >> UPPER_SHIFT == upper;
+        if (key >> UPPER_SHIFT == upper) /* few: the bins of the others stay out of the cache */
+            bins[key & LOWER_MASK]++;
     }
 }
 

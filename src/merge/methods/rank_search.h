@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/base/dtype.h"
+
 enum { UQM_RANK_BINS = 65536 };
 
 /* One of the ranks looked for. */
@@ -21,7 +23,13 @@ struct uqm_rank {
 };
 
 /* A pattern that ascends with the value; -0 counts as 0, NaN is above all. */
-uint32_t uqm_rank_key(float value);
+static inline uint32_t uqm_rank_key(float value)
+{
+    uint32_t u = uqm_bits_of_f32(value + 0.0F); /* -0 becomes 0 */
+    if ((u & 0x7FFFFFFF) > 0x7F800000)
+        return UINT32_MAX;
+    return u & 0x80000000 ? ~u : u | 0x80000000;
+}
 float uqm_rank_value(uint32_t key);
 
 /* First pass. bins: [UQM_RANK_BINS]. */

@@ -162,19 +162,19 @@ static void select_chunk(const struct uqm_arith *a, const struct result *r, floa
 {
     if (!r->selects)
         return;
+    bool kept[UQM_CHUNK];
     find_variances(a, key, n);
     for (size_t e = 0; e < n; e++) {
         uint32_t k = uqm_rank_key(key[e]);
-        if (!r->none && (k > r->key || (k == r->key && first + e < r->end)))
-            continue;
-        for (size_t i = 0; i < a->job->n_others; i++) {
-            double *x = uqm_lane(a, 1 + i);
-            float *f = uqm_lane(a, 1 + i);
-            if (a->wide)
-                x[e] = 0;
-            else
-                f[e] = 0;
-        }
+        kept[e] = !r->none && (k > r->key || (k == r->key && first + e < r->end));
+    }
+    for (size_t i = 0; i < a->job->n_others; i++) {
+        double *x = uqm_lane(a, 1 + i);
+        float *f = uqm_lane(a, 1 + i);
+        for (size_t e = 0; a->wide && e < n; e++)
+            x[e] = kept[e] ? x[e] : 0;
+        for (size_t e = 0; !a->wide && e < n; e++)
+            f[e] = kept[e] ? f[e] : 0;
     }
 }
 
