@@ -301,6 +301,29 @@ static int setup(void **state)
     return make_workdir(state);
 }
 
+static void an_archive_is_as_uncertain_as_the_folder_to_the_last_digit(void **state)
+{
+    (void) state;
+    const char *model = zoo_path("models/dense"), *set = zoo_path("data/heldin/mmb.jsonl");
+    char archive[600], *text = NULL;
+    struct uqm_err err = { 0 };
+    snprintf(archive, sizeof archive, "%s/dense.uqz", workdir);
+    const struct uqm_pack_params params = { .dir = model, .archive = archive };
+    assert_ok(uqm_pack(&text, &params, &err), err);
+    free(text);
+    json_t *folder = uq(model, set, 2, 0, 64 << 20, 2);
+    json_t *packed = uq(archive, set, 2, 0, 64 << 20, 2);
+    const json_t *models = json_object_get(packed, "models");
+    assert_int_equal(json_array_size(models), 1);
+    json_t *first = json_array_get(models, 0);
+    assert_string_equal(golden_string(first, "model"), "dense.uqz");
+    assert_int_equal(json_object_set_new(first, "model", json_string("dense")), 0);
+    assert_true(json_equal(folder, packed));
+    assert_true(golden_number(first, "uq") > 0);
+    json_decref(folder);
+    json_decref(packed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +337,7 @@ int main(void)
         cmocka_unit_test(threads_and_memory_do_not_change_a_bit),
         cmocka_unit_test(a_records_value_does_not_depend_on_the_others),
         cmocka_unit_test(a_merge_in_passing_is_the_written_merge_to_the_bit),
+        cmocka_unit_test(an_archive_is_as_uncertain_as_the_folder_to_the_last_digit),
     };
     return cmocka_run_group_tests(tests, setup, drop_workdir);
 }
