@@ -31,16 +31,40 @@ static int make_folders(const struct uqm_unpack *u, const char *path, struct uqm
     return ret;
 }
 
+struct reading {
+    const struct uqm_archive_index *ix;
+    size_t file;
+    struct uqm_file *made;
+    uint64_t at;
+};
+
+/* Block by block: a piece that had parts of two would unpack both, and the next one again. */
+static int next_block(void *ctx, struct uqm_piece *piece)
+{
+    struct reading *r = ctx;
+    if (r->at == r->made->size_bytes)
+        return 0;
+    const struct uqm_archive_segment *s =
+        &r->ix->segments[uqm_archive_index_segment(r->ix, r->file, r->at)];
+    uint64_t k = (r->at - s->begin) / r->ix->block_bytes;
+    uint64_t end = s->begin + k * r->ix->block_bytes + uqm_archive_block_bytes(r->ix, s, k);
+    *piece = (struct uqm_piece){ .file = r->made,
+                                 .off_bytes = r->at,
+                                 .n_bytes = (size_t) (end - r->at) };
+    r->at = end;
+    return 1;
+}
+
 /* The file's bytes from `from` on. */
 static int pour(struct uqm_unpack *u, struct uqm_sink *sink, size_t file, struct uqm_file *made,
                 uint64_t from, struct uqm_err *err)
 {
-    struct uqm_file_pass r = { made, uqm_archive_index(u->archive)->block_bytes, from };
+    const struct uqm_archive_index *ix = uqm_archive_index(u->archive);
+    struct reading r = { ix, file, made, from };
     uint64_t memory = uqm_min_u64(uqm_budget_left(u->env) / 2, MOST_STREAM_BYTES);
     struct uqm_stream *stream = NULL;
     struct uqm_view view;
-    int ret = uqm_stream_create(&stream, u->env, r.piece_bytes, 2, memory, uqm_next_piece_of_file,
-                                &r, err);
+    int ret = uqm_stream_create(&stream, u->env, ix->block_bytes, 2, memory, next_block, &r, err);
     while (ret >= 0 && (ret = uqm_stream_next(stream, &view, err)) > 0) {
         ret = uqm_sink_write(sink, view.data, view.n_bytes, err);
         u->done_bytes += view.n_bytes;
