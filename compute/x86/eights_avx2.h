@@ -25,64 +25,19 @@ static inline void wd_store(double *p, wd x)
     _mm256_storeu_pd(p, x.lo);
     _mm256_storeu_pd(p + 4, x.hi);
 }
-static inline wd wd_add(wd a, wd b)
-{
-    return EACH(_mm256_add_pd(a.lo, b.lo), _mm256_add_pd(a.hi, b.hi));
-}
-static inline wd wd_sub(wd a, wd b)
-{
-    return EACH(_mm256_sub_pd(a.lo, b.lo), _mm256_sub_pd(a.hi, b.hi));
-}
-static inline wd wd_mul(wd a, wd b)
-{
-    return EACH(_mm256_mul_pd(a.lo, b.lo), _mm256_mul_pd(a.hi, b.hi));
-}
-static inline wd wd_div(wd a, wd b)
-{
-    return EACH(_mm256_div_pd(a.lo, b.lo), _mm256_div_pd(a.hi, b.hi));
-}
-/* a b + c, and c - a b, in one rounding */
-static inline wd wd_fma(wd a, wd b, wd c)
-{
-    return EACH(_mm256_fmadd_pd(a.lo, b.lo, c.lo), _mm256_fmadd_pd(a.hi, b.hi, c.hi));
-}
-static inline wd wd_fnma(wd a, wd b, wd c)
-{
-    return EACH(_mm256_fnmadd_pd(a.lo, b.lo, c.lo), _mm256_fnmadd_pd(a.hi, b.hi, c.hi));
-}
-static inline wd wd_abs(wd a)
-{
-    const __m256d sign = _mm256_set1_pd(-0.0);
-    return EACH(_mm256_andnot_pd(sign, a.lo), _mm256_andnot_pd(sign, a.hi));
-}
+#define WD2(op, a, b) EACH(_mm256_##op((a).lo, (b).lo), _mm256_##op((a).hi, (b).hi))
+#define WD3(op, a, b, c)                                                                           \
+    EACH(_mm256_##op((a).lo, (b).lo, (c).lo), _mm256_##op((a).hi, (b).hi, (c).hi))
+#define WD_COMPARE(a, b, how)                                                                      \
+    EACH(_mm256_cmp_pd((a).lo, (b).lo, how), _mm256_cmp_pd((a).hi, (b).hi, how))
+#include "compute/x86/eights.h"
+
 static inline wd wd_of_f32(__m256 f)
 {
     return EACH(_mm256_cvtps_pd(_mm256_castps256_ps128(f)),
                 _mm256_cvtps_pd(_mm256_extractf128_ps(f, 1)));
 }
 
-#define COMPARE(a, b, how)                                                                         \
-    EACH(_mm256_cmp_pd((a).lo, (b).lo, how), _mm256_cmp_pd((a).hi, (b).hi, how))
-static inline wm wd_greater(wd a, wd b)
-{
-    return COMPARE(a, b, _CMP_GT_OQ);
-}
-static inline wm wd_less(wd a, wd b)
-{
-    return COMPARE(a, b, _CMP_LT_OQ);
-}
-static inline wm wd_at_least(wd a, wd b)
-{
-    return COMPARE(a, b, _CMP_GE_OQ);
-}
-static inline wm wd_equal(wd a, wd b)
-{
-    return COMPARE(a, b, _CMP_EQ_OQ);
-}
-static inline wm wd_is_nan(wd a)
-{
-    return COMPARE(a, a, _CMP_UNORD_Q);
-}
 /* x where the mask is set, else 0 */
 static inline wd wd_where(wm m, wd x)
 {
@@ -124,6 +79,5 @@ static inline size_t pick_lanes(uint32_t *out, __m256i v, unsigned mask)
     return n;
 }
 
-#undef COMPARE
 #undef EACH
 #endif

@@ -20,57 +20,14 @@ static inline void wd_store(double *p, wd x)
 {
     _mm512_storeu_pd(p, x);
 }
-static inline wd wd_add(wd a, wd b)
-{
-    return _mm512_add_pd(a, b);
-}
-static inline wd wd_sub(wd a, wd b)
-{
-    return _mm512_sub_pd(a, b);
-}
-static inline wd wd_mul(wd a, wd b)
-{
-    return _mm512_mul_pd(a, b);
-}
-static inline wd wd_div(wd a, wd b)
-{
-    return _mm512_div_pd(a, b);
-}
-static inline wd wd_fma(wd a, wd b, wd c)
-{
-    return _mm512_fmadd_pd(a, b, c);
-}
-static inline wd wd_fnma(wd a, wd b, wd c)
-{
-    return _mm512_fnmadd_pd(a, b, c);
-}
-static inline wd wd_abs(wd a)
-{
-    return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a);
-}
+#define WD2(op, a, b)         _mm512_##op(a, b)
+#define WD3(op, a, b, c)      _mm512_##op(a, b, c)
+#define WD_COMPARE(a, b, how) _mm512_cmp_pd_mask(a, b, how)
+#include "compute/x86/eights.h"
+
 static inline wd wd_of_f32(__m256 f)
 {
     return _mm512_cvtps_pd(f);
-}
-static inline wm wd_greater(wd a, wd b)
-{
-    return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ);
-}
-static inline wm wd_less(wd a, wd b)
-{
-    return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ);
-}
-static inline wm wd_at_least(wd a, wd b)
-{
-    return _mm512_cmp_pd_mask(a, b, _CMP_GE_OQ);
-}
-static inline wm wd_equal(wd a, wd b)
-{
-    return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ);
-}
-static inline wm wd_is_nan(wd a)
-{
-    return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q);
 }
 static inline wd wd_where(wm m, wd x)
 {
