@@ -15,7 +15,10 @@ static void check_records(const struct uqm_dataset *set)
         FUZZ_CHECK(r->answer >= -1 && (r->answer < 0 || (size_t) r->answer < r->n_choices));
         for (size_t k = 0; k < r->n_choices; k++)
             fuzz_touch(r->choices[k]);
-        FUZZ_CHECK(!r->image || r->image[0]);
+        FUZZ_CHECK(r->image || !r->n_more_images);
+        FUZZ_CHECK(uqm_record_n_images(r) <= UQM_MAX_IMAGES);
+        for (size_t k = 0; k < uqm_record_n_images(r); k++)
+            FUZZ_CHECK(uqm_record_image(r, k)[0]);
     }
 }
 

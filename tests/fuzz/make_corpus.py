@@ -203,6 +203,8 @@ put("dataset", "array", json.dumps([{"id": 1, "image_path": "x.png", "question":
 put("dataset", "nan", '[{"question":"q","A":"x","B":NaN,"answer":NaN}]')
 put("dataset", "no_question", '{"id":"a","choices":["x"],"answer":0}\n')
 put("dataset", "twice", '{"id":"a","question":"q","choices":["x"],"answer":0}\n{"id":"a","question":"q","choices":["x"],"answer":0}\n')
+put("dataset", "images", '{"id":"a","images":["x.png","y.png","z.png"],"question":"<image 3> <image 0x","hint":"<image 1>","choices":["<image"],"answer":0}\n')
+put("dataset", "unnamed", '{"id":"b","image":["x.png"],"question":"<image 2>"}\n')
 put("dataset", "outside", '{"id":"a","question":"q","choices":["x"],"answer":7}\n')
 put("dataset_tsv", "rows", "index\tquestion\thint\tA\tB\tanswer\tcategory\timage\n1\tq\t\tx\ty\tB\tc\tAAAA\n2\t\"a \"\"b\"\"\n\tc\"\th\tx\tnan\t\t\t1\n")
 put("dataset_tsv", "quoted", "question\timage\r\nq\t\"QUJD\"\r\n")
