@@ -60,7 +60,7 @@ const char uqm_page_style[] =
     /* On paper nothing scrolls: what lies beside a number goes below it, and the paper lies on its
      * side. */
     "@media print{@page{size:landscape;margin:12mm}body{max-width:none;padding:0;font-size:10pt}"
-    "figure,tr{break-inside:avoid}h2,h3,h2+p,h3+p,.kind{break-after:avoid}"
+    "figure,tr,p{break-inside:avoid}h2,h3,h2+p,h3+p,.kind{break-after:avoid}"
     ".scroll,figure.wide{overflow:visible}"
     ".charts{grid-template-columns:repeat(3,1fr)}"
     "table{font-size:7pt}th,td{padding:.15rem .35rem}"
