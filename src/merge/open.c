@@ -99,3 +99,23 @@ int uqm_source_vision_digest(struct uqm_xxh3_hex *out, struct uqm_source *source
         *out = owner->digest;
     return ret;
 }
+
+static int check_files(const struct uqm_checkpoint *cp, struct uqm_err *err)
+{
+    int ret = UQM_OK;
+    for (size_t f = 0; f < cp->n_files && ret == UQM_OK; f++)
+        ret = uqm_file_check_unchanged(cp->files[f], err);
+    return ret;
+}
+
+int uqm_opened_check_unchanged(struct uqm_source *source, struct uqm_err *err)
+{
+    const struct uqm_recipe_source *rs = uqm_recipe_source_of(source);
+    int ret = rs ? UQM_OK : check_files((const struct uqm_checkpoint *) source, err);
+    for (size_t k = 0; rs && k < rs->n_inputs && ret == UQM_OK; k++) {
+        ret = check_files(rs->inputs[k].checkpoint, err);
+        if (ret == UQM_OK && rs->inputs[k].inner)
+            ret = uqm_opened_check_unchanged(rs->inputs[k].inner, err);
+    }
+    return ret;
+}

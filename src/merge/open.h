@@ -53,4 +53,7 @@ int uqm_source_config(char **out, struct uqm_source *source, struct uqm_err *err
 int uqm_source_vision_digest(struct uqm_xxh3_hex *out, struct uqm_source *source,
                              struct uqm_digest_cache *digests, struct uqm_err *err);
 
+/* UQM_ERR_IO when a file that the source reads has been changed or replaced since it was opened. */
+int uqm_opened_check_unchanged(struct uqm_source *source, struct uqm_err *err);
+
 #endif

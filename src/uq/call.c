@@ -134,6 +134,8 @@ int uqm_call_values(struct uqm_measure *m, struct uqm_call *call, struct uqm_can
                     const char *name, const char *stage, struct uqm_err *err)
 {
     int ret = ask(call, candidate, stage, err);
+    if (ret == UQM_OK)
+        ret = uqm_opened_check_unchanged(candidate->source, err);
     return ret < 0 ? ret : uqm_call_score(m, call, name, err);
 }
 
