@@ -108,7 +108,7 @@ enum uqm_numerics {
 
 /* What is said of each tensor after a merge (docs/formats/report.md). */
 enum uqm_report_kind {
-    UQM_REPORT_SAMPLED, /* of large tensors every 16th block is compared */
+    UQM_REPORT_SAMPLED, /* of large tensors every 64th block is compared */
     UQM_REPORT_FULL,    /* every element is */
     UQM_REPORT_OFF,     /* nothing; elements that become NaN are found all the same */
 };

@@ -117,7 +117,7 @@ static const struct cli_option table[] = {
       .choices = reports,
       .field = FIELD(report),
       .help = "what is said of each tensor, in uqmerge.report.json and at the end; sampled: "
-              "large tensors are compared with their inputs in every 16th block. Default sampled" },
+              "large tensors are compared with their inputs in every 64th block. Default sampled" },
     { .name = "device", .value = "auto|cpu", .set = set_device, .state = CLI_SILENT },
     { .name = "no-safe-serialization", .set = set_safe_only, .state = CLI_SILENT },
     NOTED("cuda", NULL, cpu_only),

@@ -37,7 +37,7 @@ uint64_t uqm_merge_report_memory(const struct uqm_recipe_source *rs, size_t tile
 
 /* --- the sample --- */
 
-enum { SAMPLE_BITS = 4, LEAST_SAMPLED_ELEM = 1 << 20 };
+enum { SAMPLE_BITS = 6, LEAST_SAMPLED_ELEM = 1 << 20 };
 
 static size_t block_elem(const struct uqm_merge_report *r, size_t tensor)
 {
@@ -50,7 +50,7 @@ static bool is_sampled(const struct uqm_merge_report *r, size_t tensor)
            r->rs->source.tensors[tensor].n_elem >= LEAST_SAMPLED_ELEM;
 }
 
-/* One of every 16 blocks; its place among them goes by multiples of the golden ratio, so that no
+/* One of every 64 blocks; its place among them goes by multiples of the golden ratio, so that no
  * period of rows or heads falls in with it. */
 static bool is_compared(const struct uqm_merge_report *r, size_t tensor, uint64_t block)
 {

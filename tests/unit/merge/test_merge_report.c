@@ -338,7 +338,7 @@ static void threads_and_memory_change_no_byte(void **state)
 
 /* --- samples --- */
 
-enum { MANY = (1 << 20) + 4096 * 7 + 13 };
+enum { MANY = (1 << 22) + 4096 * 7 + 13 };
 
 /* base and a in bf16, which differ more the farther back an element stands. */
 static char *start_large(size_t nan_at)
@@ -384,13 +384,13 @@ static void a_sample_stands_for_the_whole(void **state)
     const json_t *some = tensor(docs[0], "w"), *all = tensor(docs[1], "w");
     json_int_t compared = json_integer_value(json_object_get(some, "compared"));
     assert_int_equal(json_integer_value(json_object_get(all, "compared")), MANY);
-    assert_true(compared > MANY / 18 && compared < MANY / 14);
+    assert_true(compared > MANY / 72 && compared < MANY / 56);
     static const char *const keys[] = { "rel_l2", "cosine", "sign_agreement", "max_abs" };
     const json_t *of_some = json_array_get(json_object_get(some, "inputs"), 0);
     const json_t *of_all = json_array_get(json_object_get(all, "inputs"), 0);
     for (size_t k = 0; k < 4; k++)
         assert_near(of_some, keys[k], json_real_value(json_object_get(of_all, keys[k])),
-                    k == 3 ? 0.1 : 0.02);
+                    k == 3 ? 0.2 : 0.04);
     /* over all tensors, of which there is one: the same quotients */
     const json_t *top = json_array_get(json_object_get(docs[0], "inputs"), 0);
     assert_near(top, "rel_l2", json_real_value(json_object_get(of_some, "rel_l2")), 1e-12);
