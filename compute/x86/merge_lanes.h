@@ -56,12 +56,14 @@ static void delta_keys(uint32_t *restrict keys, struct uqm_stored x, struct uqm_
 static size_t keys_with_bits(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bits,
                              size_t n_elem)
 {
-    const __m256i mask = _mm256_set1_epi32((int) bits);
+    const __m256i mask = _mm256_set1_epi32((int) bits), zero = _mm256_setzero_si256();
     size_t e = 0, n = 0;
     for (; e < whole(n_elem); e += EIGHT) {
-        __m256i v = _mm256_loadu_si256((const __m256i *) (const void *) (keys + e));
-        if (!_mm256_testz_si256(v, mask))
-            n += uqm_merge_kernels_ref.keys_with_bits(out + n, keys + e, bits, EIGHT);
+        __m256i v = keys_8(keys + e);
+        if (_mm256_testz_si256(v, mask)) /* of models close to their base nearly always */
+            continue;
+        __m256i none = _mm256_cmpeq_epi32(_mm256_and_si256(v, mask), zero);
+        n += pick_lanes(out + n, v, mask_of_i32(none) ^ 0xFF);
     }
     return n + uqm_merge_kernels_ref.keys_with_bits(out + n, keys + e, bits, n_elem - e);
 }
