@@ -128,12 +128,16 @@ int uqm_recipe_intern_model(size_t *out, struct uqm_recipe_parse *p,
         r->models[r->n_models++] = *model;
     }
     struct uqm_recipe_model *known = &r->models[at];
-    if (!known->architecture)
-        known->architecture = model->architecture;
-    else if (model->architecture && strcmp(model->architecture, known->architecture) != 0)
+    struct uqm_printable path, here, there;
+    const char *a = model->architecture, *b = known->architecture;
+    if (!b)
+        known->architecture = a;
+    else if (a && strcmp(a, b) != 0)
         return uqm_recipe_fail(p, model->line, UQM_ERR_FORMAT,
                                "model %s: override_architecture is %s here, but %s in line %d",
-                               model->path, model->architecture, known->architecture, known->line);
+                               uqm_printable(&path, model->path, strlen(model->path)),
+                               uqm_printable(&here, a, strlen(a)),
+                               uqm_printable(&there, b, strlen(b)), known->line);
     *out = (size_t) at;
     return UQM_OK;
 }

@@ -38,9 +38,11 @@ static int read_token_model(struct uqm_recipe_token *out, struct uqm_recipe_pars
     if (ret < 0)
         return ret;
     long at = uqm_recipe_find_model(p->recipe, model.path);
+    struct uqm_printable shown;
     if (at < 0)
         return uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT,
-                               "model %s is none of those that are merged", model.path);
+                               "model %s is none of those that are merged",
+                               uqm_printable(&shown, model.path, strlen(model.path)));
     out->model = (size_t) at;
     return UQM_OK;
 }
