@@ -1,13 +1,13 @@
 #!/bin/bash
-# Several steps of a selection in one sweep, at layers of the 7B shapes: what reading costs beside
-# computing alone, and beside writing each step's merge first. One JSON line a run.
+# Several steps of a selection in one sweep, at layers of the 7B shapes: what reading costs from
+# the disk and from memory, and beside writing each step's merge first. One JSON line a run.
 #
 #     benchmarks/sweep_7b.sh BUILD DIR [WORDS...]
 #
 # DIR gets four models of two layers (5.3 GB in all), made if they are not there, and one merge at a
 # time. For each number of words (6 and 380 unless given: some 85 and 830 tokens a pass) the merges of
 # two, three and four models are asked one record, four passes:
-#   sweep, warm   the models' files in the page cache: computing and merging alone
+#   sweep, warm   the models' files in the page cache, from which they are copied
 #   sweep, cold   none of them in the page cache
 #   steps, cold   one by one as recipes, which select does without --window
 #   written       each merge written by `merge`, thrown out of the page cache, and read by `uq`
