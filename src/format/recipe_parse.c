@@ -49,6 +49,19 @@ int uqm_recipe_string(const char **out, struct uqm_recipe_parse *p,
     return *out ? UQM_OK : uqm_recipe_no_memory(p);
 }
 
+int uqm_recipe_word(const char **out, struct uqm_recipe_parse *p, const struct uqm_yaml_node *node,
+                    const char *what)
+{
+    for (const char *c = node->kind == UQM_YAML_SCALAR ? node->text : ""; *c; c++)
+        if ((unsigned char) *c < ' ' || *c == '\x7f') {
+            struct uqm_printable shown;
+            return uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT,
+                                   "%s %s: a control character in it", what,
+                                   uqm_printable(&shown, node->text, strlen(node->text)));
+        }
+    return uqm_recipe_string(out, p, node, what);
+}
+
 int uqm_recipe_scalar(const struct uqm_yaml_node **out, struct uqm_recipe_parse *p,
                       const struct uqm_yaml_node *mapping, const char *key)
 {
@@ -71,7 +84,10 @@ int uqm_recipe_check_keys(struct uqm_recipe_parse *p, const struct uqm_yaml_node
             continue;
         struct uqm_printable shown;
         const char *near = uqm_nearest(key->text, names, n_names);
-        uqm_printable(&shown, key->text, strlen(key->text));
+        if (key->text[0])
+            uqm_printable(&shown, key->text, strlen(key->text));
+        else
+            memcpy(shown.text, "\"\"", sizeof "\"\"");
         int ret = near
                       ? uqm_recipe_warn(p, key->line, "unknown key %s is ignored; did you mean %s?",
                                         shown.text, near)
@@ -140,7 +156,7 @@ static int read_title(struct uqm_recipe_parse *p, const struct uqm_yaml_node *ro
     const struct uqm_yaml_node *node = uqm_yaml_get(root, "name");
     if (!node)
         return UQM_OK;
-    int ret = uqm_recipe_string(&p->recipe->title, p, node, "name");
+    int ret = uqm_recipe_word(&p->recipe->title, p, node, "name");
     p->recipe->title_line = node->line;
     if (ret == UQM_OK && p->recipe->title[0] == '\0')
         return uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT, "name: it is empty");

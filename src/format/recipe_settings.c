@@ -79,7 +79,7 @@ static int read_filtered(struct uqm_setting_entry *out, struct uqm_recipe_parse 
         return uqm_recipe_fail(p, node->line, UQM_ERR_FORMAT, "%s: this entry has no value",
                                param->name);
     if (filter) {
-        ret = uqm_recipe_string(&out->filter, p, filter, "filter");
+        ret = uqm_recipe_word(&out->filter, p, filter, "filter");
         if (ret < 0)
             return ret;
     }

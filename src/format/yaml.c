@@ -76,22 +76,64 @@ static int new_node(struct uqm_yaml_node **out, struct builder *b, enum uqm_yaml
     return UQM_OK;
 }
 
+/*
+ * A folded scalar's text. libfyaml 0.7.12 gives some of them with the last line missing and that
+ * many bytes never written; its iterator gives the whole.
+ */
+static const char *folded_text(struct builder *b, struct fy_token *token, size_t *len)
+{
+    struct fy_token_iter *it = fy_token_iter_create(token);
+    size_t n = 0;
+    while (it && fy_token_iter_getc(it) >= 0)
+        n++;
+    fy_token_iter_destroy(it);
+    it = it ? fy_token_iter_create(token) : NULL;
+    char *text = it ? uqm_arena_alloc(b->arena, n + 1, 1) : NULL;
+    for (size_t i = 0; text && i < n; i++)
+        text[i] = (char) fy_token_iter_getc(it);
+    fy_token_iter_destroy(it);
+    *len = n;
+    return text;
+}
+
+/* Whether a line of a folded text starts with a blank: libfyaml then folds one line break too
+ * many (against the specification and PyYAML), and which were there cannot be told any more. */
+static bool is_indented_within(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((text[i] == ' ' || text[i] == '\t') && (i == 0 || text[i - 1] == '\n'))
+            return true;
+    return false;
+}
+
+static const char *plain_text(struct builder *b, struct fy_token *token, size_t *len)
+{
+    const char *text = token ? fy_token_get_text(token, len) : NULL;
+    if (!text)
+        *len = 0;
+    return uqm_arena_strndup(b->arena, text ? text : "", *len);
+}
+
 /* A token's text as a string in the arena. NULL and *ret set when it cannot be had. */
-static const char *token_text(struct builder *b, struct fy_token *token, int line, int *ret)
+static const char *token_text(struct builder *b, struct fy_token *token, bool folded, int line,
+                              int *ret)
 {
     size_t len = 0;
-    const char *text = token ? fy_token_get_text(token, &len) : "";
-    if (!text)
-        text = "";
-    if (memchr(text, '\0', len)) {
+    const char *text = folded ? folded_text(b, token, &len) : plain_text(b, token, &len);
+    if (!text) {
+        *ret = no_memory(b);
+    } else if (memchr(text, '\0', len)) {
         *ret =
             uqm_fail(b->err, UQM_ERR_FORMAT, "%s:%d: a NUL character in a value", b->where, line);
-        return NULL;
+        text = NULL;
+    } else if (folded && is_indented_within(text, len)) {
+        *ret = uqm_fail(b->err, UQM_ERR_UNSUPPORTED,
+                        "%s:%d: a folded text (>) with lines indented more than its first; write "
+                        "it with |",
+                        b->where, line);
+        text = NULL;
     }
-    const char *copy = uqm_arena_strndup(b->arena, text, len);
-    if (!copy)
-        *ret = no_memory(b);
-    return copy;
+    return text;
 }
 
 /* An anchor stands for its node only once that is complete: no cycles. */
@@ -114,7 +156,7 @@ static int remember(struct builder *b, const char *name, const struct uqm_yaml_n
 static int look_up(const struct uqm_yaml_node **out, struct builder *b, struct fy_event *event)
 {
     int ret = UQM_OK, line = line_of(b, event);
-    const char *name = token_text(b, fy_event_get_token(event), line, &ret);
+    const char *name = token_text(b, fy_event_get_token(event), false, line, &ret);
     if (!name)
         return ret;
     for (size_t i = b->n_anchors; i-- > 0;)
@@ -244,8 +286,10 @@ static int build_mapping(struct uqm_yaml_node *node, struct builder *b, int dept
 static int build_scalar(struct uqm_yaml_node *node, struct builder *b, struct fy_event *event)
 {
     int ret = UQM_OK;
-    node->text = token_text(b, event->scalar.value, node->line, &ret);
-    node->plain = !event->scalar.value || fy_event_get_node_style(event) == FYNS_PLAIN;
+    struct fy_token *token = event->scalar.value;
+    enum fy_node_style style = token ? fy_event_get_node_style(event) : FYNS_PLAIN;
+    node->text = token_text(b, token, style == FYNS_FOLDED, node->line, &ret);
+    node->plain = style == FYNS_PLAIN;
     return ret;
 }
 
@@ -265,7 +309,7 @@ static int build(const struct uqm_yaml_node **out, struct builder *b, struct fy_
         return uqm_fail(b->err, UQM_ERR_UNSUPPORTED, "%s:%d: tags (!) are not read", b->where,
                         line);
     if (fy_event_get_anchor_token(event)) {
-        anchor = token_text(b, fy_event_get_anchor_token(event), line, &ret);
+        anchor = token_text(b, fy_event_get_anchor_token(event), false, line, &ret);
         if (!anchor)
             return ret;
     }

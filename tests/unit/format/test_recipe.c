@@ -226,6 +226,18 @@ static void vision_towers_may_be_merged_or_copied_on_request(void **state)
     uqm_recipe_free(&r);
 }
 
+/* Against PyYAML's reading of the same. */
+static void a_folded_text_is_joined_to_lines(void **state)
+{
+    (void) state;
+    struct uqm_recipe *r =
+        good(HEAD "chat_template: >-\n  {{ one\n  two\n\n  three\n\n\n  four }}\n"
+                  "name: >-\n  a\n  b\n");
+    assert_string_equal(r->chat_template, "{{ one two\nthree\n\nfour }}");
+    assert_string_equal(r->title, "a b");
+    uqm_recipe_free(&r);
+}
+
 static void an_explicit_null_counts_as_absent(void **state)
 {
     (void) state;
@@ -249,6 +261,18 @@ static void every_error_names_its_line(void **state)
         { "- a\n", UQM_ERR_FORMAT, ":1: a recipe is a mapping" },
         { "models:\n  - model: a\n", UQM_ERR_FORMAT, ":1: merge_method is missing" },
         { "a: [1\nb: 2\n", UQM_ERR_FORMAT, "not YAML" },
+        { "merge_method: linear\nmodels: [{model: \"a\\nb\"}]\n", UQM_ERR_FORMAT,
+          ":2: model a\\x0Ab: a control character in it" },
+        { "merge_method: linear\nname: \"x\\x7f\"\nmodels: [{model: a}]\n", UQM_ERR_FORMAT,
+          ":2: name x\\x7F: a control character in it" },
+        { HEAD "    parameters: {weight: [{filter: \"a\\tb\", value: 1}]}\n", UQM_ERR_FORMAT,
+          ":4: filter a\\x09b: a control character in it" },
+        /* libfyaml's own text of this has its last line missing, and bytes never written. */
+        { "merge_method: linear\nmodels:\n  - model: >\n    ps:\n      f: 0.5\n      w:\n"
+          "        - lp\n      : 0.5\n",
+          UQM_ERR_UNSUPPORTED, ":4: a folded text (>) with lines indented more than its first" },
+        { "merge_method: linear\nmodels:\n  - model: >\n      one\n      path\n", UQM_ERR_FORMAT,
+          ":4: model one path\\x0A: a control character in it" },
         { "models: []\nmerge_method: lineer\n", UQM_ERR_FORMAT,
           ":2: Unimplemented merge method lineer; did you mean linear?" },
         { "merge_method: qqqqqqqq\n", UQM_ERR_FORMAT, ":1: Unimplemented merge method qqqqqqqq" },
@@ -325,6 +349,7 @@ static void unknown_names_warn_with_the_nearest_right_one(void **state)
     } cases[] = {
         { HEAD "base_modle: a\n",
           ":4: unknown key base_modle is ignored; did you mean base_model?" },
+        { HEAD "\"\": a\n", ":4: unknown key \"\" is ignored" },
         { HEAD "zzzzzzzz: a\n", ":4: unknown key zzzzzzzz is ignored" },
         { HEAD "    paramters: {weight: 1}\n",
           ":4: unknown key paramters is ignored; did you mean" },
@@ -449,6 +474,7 @@ int main(void)
         cmocka_unit_test(a_ramp_of_whole_numbers_must_give_whole_numbers),
         cmocka_unit_test(a_model_can_be_a_mapping_with_any_path),
         cmocka_unit_test(vision_towers_may_be_merged_or_copied_on_request),
+        cmocka_unit_test(a_folded_text_is_joined_to_lines),
         cmocka_unit_test(an_explicit_null_counts_as_absent),
         cmocka_unit_test(every_error_names_its_line),
         cmocka_unit_test(unknown_names_warn_with_the_nearest_right_one),
