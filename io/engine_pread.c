@@ -16,7 +16,7 @@ struct pread_engine {
     struct uqm_io io;
     pthread_mutex_t lock;
     pthread_cond_t has_work, has_done;
-    struct queue todo, done; /* under lock, as is stopping */
+    struct queue waiting, done; /* under lock, as is stopping */
     bool stopping;
     unsigned n_threads;
     pthread_t threads[MAX_THREADS];
@@ -62,7 +62,7 @@ static void *work(void *arg)
     struct pread_engine *e = arg;
     pthread_mutex_lock(&e->lock);
     for (;;) {
-        struct uqm_op *op = pop(&e->todo);
+        struct uqm_op *op = pop(&e->waiting);
         if (!op && e->stopping)
             break;
         if (!op) {
@@ -109,7 +109,7 @@ static int pread_submit(struct uqm_io *io, struct uqm_op *op, struct uqm_err *er
     (void) err;
     struct pread_engine *e = (struct pread_engine *) io;
     pthread_mutex_lock(&e->lock);
-    push(&e->todo, op);
+    push(&e->waiting, op);
     pthread_cond_signal(&e->has_work);
     pthread_mutex_unlock(&e->lock);
     return UQM_OK;
