@@ -120,7 +120,8 @@ int uqm_archive_footer_parse(struct uqm_archive_footer *out,
 
 /* --- index --- */
 
-/* malloc'ed; NULL: out of memory. Does not look at stored_off, stored_bytes and the first_… fields. */
+/* malloc'ed; NULL: out of memory. Does not look at stored_off, stored_bytes and the tables' own
+ * places. */
 uint8_t *uqm_archive_index_dump(size_t *len, const struct uqm_archive_index *index);
 
 /*
