@@ -1,6 +1,7 @@
 /* The cases of bench_uq at 7B shapes that are about weights on their way: streaming and decoding.
  */
 #include "benchmarks/bench_uq_block.h"
+#include "benchmarks/reads_at_once.h"
 #include "compute/threads.h"
 
 /* ---- streaming ---- */
@@ -50,16 +51,53 @@ static double time_reading(struct setup *s, struct uqm_source *source, uint64_t 
     return bench_now() - start;
 }
 
-static void time_plan(struct setup *s, struct uqm_source *source,
-                      const struct uqm_model_config *config, enum uqm_plan_kind kind,
-                      struct questions *q, struct bench_times *times)
+/* The same pass twice: as it is, and with reads at once. */
+struct plan_times {
+    struct bench_times wall, cpu, alone, alone_cpu;
+};
+
+static struct spent time_plan(struct setup *s, struct uqm_source *source,
+                              const struct uqm_model_config *config, enum uqm_plan_kind kind,
+                              struct questions *q)
 {
     const struct uqm_plan_wish wish = { .kind = kind };
     struct uqm_network *network = NULL;
     struct uqm_err err = { 0 };
     check(uqm_network_create(&network, &s->machine, source, config, s->memory, &err), &err);
-    bench_add(times, time_logits(network, q, &wish).wall);
+    const struct spent spent = time_logits(network, q, &wish);
     uqm_network_destroy(&network);
+    return spent;
+}
+
+static void time_both(struct plan_times *times, struct setup *s, struct uqm_source *source,
+                      const struct uqm_model_config *config, enum uqm_plan_kind kind,
+                      struct questions *q)
+{
+    bench_reads_at_once(true);
+    const struct spent alone = time_plan(s, source, config, kind, q);
+    bench_reads_at_once(false);
+    const struct spent both = time_plan(s, source, config, kind, q);
+    bench_add(&times->alone, alone.wall);
+    bench_add(&times->alone_cpu, alone.cpu);
+    bench_add(&times->wall, both.wall);
+    bench_add(&times->cpu, both.cpu);
+}
+
+static void put_plan(const char *name, const struct plan_times *times, double read_s,
+                     double n_bytes, size_t n_prompts, size_t tokens)
+{
+    const double compute_s = bench_median(&times->alone);
+    bench_begin("uq", name);
+    bench_number("prompts", (double) n_prompts);
+    bench_number("tokens", (double) tokens);
+    bench_number("gigabytes", n_bytes * 1e-9);
+    bench_number("seconds", bench_median(&times->wall));
+    bench_number("cpu_seconds", bench_median(&times->cpu));
+    bench_number("compute_seconds", compute_s);
+    bench_number("compute_cpu_seconds", bench_median(&times->alone_cpu));
+    bench_number("read_seconds", read_s);
+    bench_number("ratio", bench_median(&times->wall) / (compute_s > read_s ? compute_s : read_s));
+    bench_end();
 }
 
 void bench_streaming(struct setup *s, const char *path, size_t n_prompts, size_t tokens)
@@ -69,36 +107,23 @@ void bench_streaming(struct setup *s, const char *path, size_t n_prompts, size_t
     const struct uqm_checkpoint_params params = { .path = path };
     struct uqm_checkpoint *cp = NULL;
     struct uqm_model_config config;
-    struct bench_times both[2] = { { .n = 0 } }, alone[2] = { { .n = 0 } }, reading = { .n = 0 };
+    struct plan_times times[2] = { { .wall = { .n = 0 } } };
+    struct bench_times reading = { .n = 0 };
     struct questions q;
     uint64_t n_bytes = 0;
     struct uqm_err err = { 0 };
 
     check(uqm_checkpoint_open(&cp, &s->env, &params, &err), &err);
     read_config(&config, cp);
-    struct block_source *b = make_double(&cp->source);
     make_questions(&q, &config, n_prompts, tokens, 0.1);
     for (int i = 0; i < s->n_rounds; i++) {
         bench_add(&reading, time_reading(s, &cp->source, &n_bytes));
-        for (size_t k = 0; k < 2; k++) {
-            time_plan(s, &b->source, &config, kinds[k], &q, &alone[k]);
-            time_plan(s, &cp->source, &config, kinds[k], &q, &both[k]);
-        }
+        for (size_t k = 0; k < 2; k++)
+            time_both(&times[k], s, &cp->source, &config, kinds[k], &q);
     }
-    for (size_t k = 0; k < 2; k++) {
-        const double read_s = bench_median(&reading), compute_s = bench_median(&alone[k]);
-        bench_begin("uq", names[k]);
-        bench_number("prompts", (double) n_prompts);
-        bench_number("tokens", (double) tokens);
-        bench_number("gigabytes", (double) n_bytes * 1e-9);
-        bench_number("seconds", bench_median(&both[k]));
-        bench_number("compute_seconds", compute_s);
-        bench_number("read_seconds", read_s);
-        bench_number("ratio", bench_median(&both[k]) / (compute_s > read_s ? compute_s : read_s));
-        bench_end();
-    }
+    for (size_t k = 0; k < 2; k++)
+        put_plan(names[k], &times[k], bench_median(&reading), (double) n_bytes, n_prompts, tokens);
     free_questions(&q);
-    free_block(b);
     uqm_checkpoint_close(&cp);
 }
 

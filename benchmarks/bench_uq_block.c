@@ -169,15 +169,6 @@ struct block_source *make_layers(struct uqm_env *env, const struct uqm_text_conf
     return b;
 }
 
-struct block_source *make_double(const struct uqm_source *of)
-{
-    struct block_source *b = checked(calloc(1, sizeof *b));
-    b->source = *of;
-    b->source.ops = &block_ops;
-    fill_block(b, LAYER_ELEM);
-    return b;
-}
-
 void free_block(struct block_source *b)
 {
     free(b->block);

@@ -23,8 +23,6 @@ struct uqm_model_config config_7b(uint32_t n_layers, uint32_t vocab_size);
 /* Its weights, in a block of n_elem. */
 struct block_source *make_layers(struct uqm_env *env, const struct uqm_text_config *c,
                                  size_t n_elem);
-/* The tensors of another source, in a block of one layer. */
-struct block_source *make_double(const struct uqm_source *of);
 void free_block(struct block_source *b);
 
 #endif
