@@ -19,8 +19,8 @@ struct uqm_stored {
 /* One model's share in a run of elements (spec merge.md 3.1). */
 struct uqm_task_input {
     struct uqm_stored x;
-    /* Kept where least <= bits(|x - base|) <= most, as f32, and where keep[e] is not 0 (NULL: all
-     * are). */
+    /* Kept where least <= bits(|x - base|) <= most, as f32, and where bit e % 8 of keep[e / 8] is
+     * set (NULL: all are). */
     int32_t least, most;
     const uint8_t *keep;
     double ratio, weight;
@@ -61,8 +61,8 @@ struct uqm_merge_kernels {
     /* The keys whose upper 16 bits are `bin`, in order; how many. out: room for n_elem + 16. */
     size_t (*keys_in_bin)(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bin,
                           size_t n_elem);
-    /* bins = keys >> shift, less `low`, or 0 where that is negative; keys are below 2^31, bins
-     * below 2^15. */
+    /* bins = keys >> shift, less `low`, at least 1, but 0 for key 0 alone; keys are below 2^31,
+     * bins below 2^15. */
     void (*key_bins)(uint16_t *restrict bins, const uint32_t *restrict keys, unsigned shift,
                      uint32_t low, size_t n_elem);
     /* The largest key, 0 without any. Keys are below 2^31. */
@@ -74,15 +74,15 @@ struct uqm_merge_kernels {
     void (*philox_halves)(uint16_t *restrict dst, struct uqm_rng_key key, uint64_t first,
                           size_t n_blocks);
 
-    /* keep[e] = half[e] < limit; how many are equal to it. */
+    /* Bit e % 8 of keep[e / 8] = half[e] < limit, the last byte's others 0; how many are equal to
+     * it. */
     size_t (*halves_below)(uint8_t *restrict keep, const uint16_t *restrict halves, uint16_t limit,
                            size_t n_elem);
-
-    /* keep[e] = half[e] < low; and the places where low <= half[e] < high, in order; how many. low,
-     * high <= 2^16. at: room for 8 more. */
-    size_t (*halves_between)(uint8_t *restrict keep, uint32_t *restrict at,
-                             const uint16_t *restrict halves, uint32_t low, uint32_t high,
-                             size_t n_elem);
+    /* The same with a limit for each bin, the lower 16 bits of limits[bins[e]]; and the places of
+     * the others whose half is not above its upper 16, in order; how many. at: room for 8 more. */
+    size_t (*halves_by_bin)(uint8_t *restrict keep, uint32_t *restrict at,
+                            const uint16_t *restrict halves, const uint16_t *restrict bins,
+                            const uint32_t *restrict limits, size_t n_elem);
 
     /* out = sum of x_i weight_i, in the order of the inputs, multiply then add in f64, divided. */
     void (*linear_mix)(double *restrict out, const struct uqm_linear_mix *mix, size_t n_elem);

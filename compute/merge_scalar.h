@@ -43,7 +43,7 @@ static inline uint32_t uqm_delta_key_1(float x, float base)
 static inline bool uqm_task_keeps_1(const struct uqm_task_input *in, float x, float base, size_t e)
 {
     int32_t key = (int32_t) uqm_delta_key_1(x, base);
-    return in->least <= key && key <= in->most && (!in->keep || in->keep[e]);
+    return in->least <= key && key <= in->most && (!in->keep || (in->keep[e / 8] >> e % 8 & 1));
 }
 
 static inline double uqm_task_mix_1(const struct uqm_task_mix *m, size_t e)
@@ -90,8 +90,8 @@ static inline double uqm_gram_1(struct uqm_stored x, struct uqm_stored base, siz
 
 static inline uint16_t uqm_key_bin_1(uint32_t key, unsigned shift, uint32_t low)
 {
-    uint32_t bin = key >> shift;
-    return (uint16_t) (bin > low ? bin - low : 0);
+    uint32_t bin = key >> shift, least = key > 0;
+    return (uint16_t) (bin > low + least ? bin - low : least);
 }
 
 #endif

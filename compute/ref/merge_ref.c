@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "compute/merge_scalar.h"
 
 static void delta_keys(uint32_t *restrict keys, struct uqm_stored x, struct uqm_stored base,
@@ -66,22 +68,26 @@ static size_t halves_below(uint8_t *restrict keep, const uint16_t *restrict halv
                            size_t n_elem)
 {
     size_t n = 0;
+    memset(keep, 0, (n_elem + 7) / 8);
     for (size_t e = 0; e < n_elem; e++) {
-        keep[e] = halves[e] < limit;
+        keep[e / 8] |= (uint8_t) ((halves[e] < limit) << e % 8);
         n += halves[e] == limit;
     }
     return n;
 }
 
-static size_t halves_between(uint8_t *restrict keep, uint32_t *restrict at,
-                             const uint16_t *restrict halves, uint32_t low, uint32_t high,
-                             size_t n_elem)
+static size_t halves_by_bin(uint8_t *restrict keep, uint32_t *restrict at,
+                            const uint16_t *restrict halves, const uint16_t *restrict bins,
+                            const uint32_t *restrict limits, size_t n_elem)
 {
     size_t n = 0;
+    memset(keep, 0, (n_elem + 7) / 8);
     for (size_t e = 0; e < n_elem; e++) {
-        keep[e] = halves[e] < low;
+        uint32_t limit = limits[bins[e]], half = halves[e];
+        bool below = half < (limit & 0xFFFF);
+        keep[e / 8] |= (uint8_t) (below << e % 8);
         at[n] = (uint32_t) e;
-        n += halves[e] >= low && halves[e] < high;
+        n += !below && half <= limit >> 16;
     }
     return n;
 }
@@ -126,7 +132,7 @@ const struct uqm_merge_kernels uqm_merge_kernels_ref = {
     .keys_below = keys_below,
     .philox_halves = philox_halves,
     .halves_below = halves_below,
-    .halves_between = halves_between,
+    .halves_by_bin = halves_by_bin,
     .linear_mix = linear_mix,
     .task_mix = task_mix,
     .task_sums = task_sums,

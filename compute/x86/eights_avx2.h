@@ -53,12 +53,13 @@ static inline wm wm_of_i32(__m256i m)
     return EACH(_mm256_castsi256_pd(_mm256_cvtepi32_epi64(_mm256_castsi256_si128(m))),
                 _mm256_castsi256_pd(_mm256_cvtepi32_epi64(_mm256_extracti128_si256(m, 1))));
 }
-/* least <= key <= most, and keep[lane] is not 0 */
+/* least <= key <= most, and bit `lane` of *keep is set */
 static inline wm wm_of_keys(__m256i keys, __m256i least, __m256i most, const uint8_t *keep)
 {
     __m256i out = _mm256_or_si256(_mm256_cmpgt_epi32(least, keys), _mm256_cmpgt_epi32(keys, most));
     if (keep) {
-        __m256i k = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (const void *) keep));
+        const __m256i bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+        __m256i k = _mm256_and_si256(_mm256_set1_epi32(*keep), bits);
         out = _mm256_or_si256(out, _mm256_cmpeq_epi32(k, _mm256_setzero_si256()));
     }
     return wm_of_i32(_mm256_xor_si256(out, _mm256_set1_epi32(-1)));

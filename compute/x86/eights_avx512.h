@@ -40,10 +40,7 @@ static inline wd wd_select(wm m, wd yes, wd no)
 static inline wm wm_of_keys(__m256i keys, __m256i least, __m256i most, const uint8_t *keep)
 {
     wm m = _mm256_cmple_epi32_mask(least, keys) & _mm256_cmple_epi32_mask(keys, most);
-    if (keep)
-        m &= (wm) _mm_test_epi8_mask(_mm_loadl_epi64((const __m128i *) (const void *) keep),
-                                     _mm_set1_epi8(-1));
-    return m;
+    return keep ? m & (wm) *keep : m;
 }
 static inline unsigned mask_of_i32(__m256i v)
 {

@@ -87,11 +87,11 @@ static void key_bins(uint16_t *restrict bins, const uint32_t *restrict keys, uns
                      uint32_t low, size_t n_elem)
 {
     const __m128i by = _mm_cvtsi32_si128((int) shift);
-    const __m256i lows = _mm256_set1_epi32((int) low), zero = _mm256_setzero_si256();
+    const __m256i lows = _mm256_set1_epi32((int) low), one = _mm256_set1_epi32(1);
     size_t e = 0;
     for (; e < whole(n_elem); e += EIGHT) {
-        __m256i b = _mm256_sub_epi32(_mm256_srl_epi32(keys_8(keys + e), by), lows);
-        b = _mm256_max_epi32(b, zero);
+        __m256i k = keys_8(keys + e), b = _mm256_sub_epi32(_mm256_srl_epi32(k, by), lows);
+        b = _mm256_max_epi32(b, _mm256_min_epi32(k, one));
         b = _mm256_permute4x64_epi64(_mm256_packus_epi32(b, b), 0x08);
         _mm_storeu_si128((__m128i *) (void *) (bins + e), _mm256_castsi256_si128(b));
     }
@@ -154,7 +154,7 @@ static size_t halves_below(uint8_t *restrict keep, const uint16_t *restrict halv
                            size_t n_elem)
 {
     enum { SOME = 32 };
-    const __m256i bound = _mm256_set1_epi16((short) limit), one = _mm256_set1_epi8(1);
+    const __m256i bound = _mm256_set1_epi16((short) limit);
     size_t e = 0, n = 0;
     for (; e + SOME <= n_elem; e += SOME) {
         __m256i a = _mm256_loadu_si256((const __m256i *) (const void *) (halves + e));
@@ -163,38 +163,42 @@ static size_t halves_below(uint8_t *restrict keep, const uint16_t *restrict halv
         __m256i over_a = _mm256_cmpeq_epi16(_mm256_max_epu16(a, bound), a);
         __m256i over_b = _mm256_cmpeq_epi16(_mm256_max_epu16(b, bound), b);
         __m256i over = _mm256_permute4x64_epi64(_mm256_packs_epi16(over_a, over_b), 0xD8);
-        _mm256_storeu_si256((__m256i *) (void *) (keep + e), _mm256_andnot_si256(over, one));
+        uint32_t bits = ~(uint32_t) _mm256_movemask_epi8(over);
+        memcpy(keep + e / 8, &bits, sizeof bits);
         __m256i same =
             _mm256_packs_epi16(_mm256_cmpeq_epi16(a, bound), _mm256_cmpeq_epi16(b, bound));
         n += (size_t) __builtin_popcount((unsigned) _mm256_movemask_epi8(same));
     }
-    return n + uqm_merge_kernels_ref.halves_below(keep + e, halves + e, limit, n_elem - e);
+    return n + uqm_merge_kernels_ref.halves_below(keep + e / 8, halves + e, limit, n_elem - e);
 }
 
-static size_t halves_between(uint8_t *restrict keep, uint32_t *restrict at,
-                             const uint16_t *restrict halves, uint32_t low, uint32_t high,
-                             size_t n_elem)
+static size_t halves_by_bin(uint8_t *restrict keep, uint32_t *restrict at,
+                            const uint16_t *restrict halves, const uint16_t *restrict bins,
+                            const uint32_t *restrict limits, size_t n_elem)
 {
-    const __m256i lows = _mm256_set1_epi32((int) low), highs = _mm256_set1_epi32((int) high);
     const __m256i iota = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     size_t e = 0, n = 0;
     for (; e < whole(n_elem); e += EIGHT) {
-        __m128i narrow = _mm_loadu_si128((const __m128i *) (const void *) (halves + e));
-        __m256i h = _mm256_cvtepu16_epi32(narrow);
-        unsigned below = mask_of_i32(_mm256_cmpgt_epi32(lows, h));
-        unsigned m = mask_of_i32(_mm256_cmpgt_epi32(highs, h)) & ~below;
-        /* bit i to byte i */
-        uint64_t bytes = (below * UINT64_C(0x8040201008040201) & UINT64_C(0x8080808080808080)) >> 7;
-        bytes = __builtin_bswap64(bytes);
-        memcpy(keep + e, &bytes, sizeof bytes);
-        n += pick_lanes(at + n, _mm256_add_epi32(iota, _mm256_set1_epi32((int) e)), m);
+        __m128i h16 = _mm_loadu_si128((const __m128i *) (const void *) (halves + e));
+        __m128i b16 = _mm_loadu_si128((const __m128i *) (const void *) (bins + e));
+        __m256i h = _mm256_cvtepu16_epi32(h16);
+        __m256i limit = _mm256_i32gather_epi32((const int *) (const void *) limits,
+                                               _mm256_cvtepu16_epi32(b16), 4);
+        __m256i low = _mm256_and_si256(limit, _mm256_set1_epi32(0xFFFF));
+        unsigned below = mask_of_i32(_mm256_cmpgt_epi32(low, h));
+        unsigned above = mask_of_i32(_mm256_cmpgt_epi32(h, _mm256_srli_epi32(limit, 16)));
+        unsigned m = ~(below | above) & 0xFF;
+        keep[e / 8] = (uint8_t) below;
+        if (m)
+            n += pick_lanes(at + n, _mm256_add_epi32(iota, _mm256_set1_epi32((int) e)), m);
     }
-    for (; e < n_elem; e++) {
-        keep[e] = halves[e] < low;
-        if (halves[e] >= low && halves[e] < high)
-            at[n++] = (uint32_t) e;
-    }
-    return n;
+    if (e == n_elem)
+        return n;
+    size_t more = uqm_merge_kernels_ref.halves_by_bin(keep + e / 8, at + n, halves + e, bins + e,
+                                                      limits, n_elem - e);
+    for (size_t i = 0; i < more; i++)
+        at[n + i] += (uint32_t) e;
+    return n + more;
 }
 
 /* --- weighted sums --- */
@@ -230,7 +234,7 @@ static void linear_mix(double *restrict out, const struct uqm_linear_mix *mix, s
 static inline wm kept_8(const struct uqm_task_input *in, __m256 x, __m256 base, size_t e)
 {
     return wm_of_keys(delta_keys_8(x, base), _mm256_set1_epi32(in->least),
-                      _mm256_set1_epi32(in->most), in->keep ? in->keep + e : NULL);
+                      _mm256_set1_epi32(in->most), in->keep ? in->keep + e / 8 : NULL);
 }
 
 static inline wd share_8(const struct uqm_task_input *in, __m256 base_f32, wd base, size_t e)
@@ -402,7 +406,7 @@ const struct uqm_merge_kernels TIER(merge_kernels) = {
     .keys_below = keys_below,
     .philox_halves = philox_halves,
     .halves_below = halves_below,
-    .halves_between = halves_between,
+    .halves_by_bin = halves_by_bin,
     .linear_mix = linear_mix,
     .task_mix = task_mix,
     .task_sums = task_sums,

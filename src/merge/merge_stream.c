@@ -39,6 +39,8 @@ struct merge_stream {
     struct uqm_seen *seen; /* [max_parts] */
     void *out;
     size_t out_bytes;
+    void *notes; /* of the tensor in hand, if it has passes and this is enough for it */
+    size_t note_bytes;
 
     bool defers;              /* mixtures go out as such */
     struct uqm_step deferred; /* the step of the tile in hand, if its mix is not NULL */
@@ -101,6 +103,24 @@ static size_t count_buffers(const struct uqm_recipe_source *rs, const struct uqm
     return (size_t) uqm_min_u64(rest, keep + useful);
 }
 
+/* For what methods may note of a tensor: of what is left when the buffers have theirs, and only
+ * where the tensors follow each other. */
+static uint64_t count_notes(const struct uqm_recipe_source *rs, const struct uqm_cut *cut,
+                            size_t n_threads, uint64_t memory_bytes)
+{
+    uint64_t taken = count_buffers(rs, cut, n_threads, memory_bytes) * uqm_cut_buffer_bytes(cut);
+    taken += own_bytes(rs, cut, n_threads);
+    uint64_t rest = memory_bytes > taken ? memory_bytes - taken : 0, most = 0;
+    for (size_t i = 0; i < rs->source.n_tensors && rs->states_once && !rs->share_parts; i++) {
+        const struct uqm_job *job = rs->plan[i].job;
+        uint64_t n =
+            job && job->n_passes > 0 && job->ops->note_bytes ? job->ops->note_bytes(job) : 0;
+        n = uqm_align_up(n, PAGE_BYTES);
+        most = n <= rest ? uqm_max_u64(most, n) : most;
+    }
+    return most;
+}
+
 uint64_t uqm_merge_stream_useful_memory(const struct uqm_recipe_source *rs, size_t tile_bytes,
                                         uint64_t memory_bytes)
 {
@@ -109,7 +129,7 @@ uint64_t uqm_merge_stream_useful_memory(const struct uqm_recipe_source *rs, size
     uqm_cut_init(&cut, rs, tile_bytes, 0);
     uint64_t n = count_buffers(rs, &cut, n_threads, memory_bytes);
     return uqm_max_u64(n, cut.n_buffers) * uqm_cut_buffer_bytes(&cut) +
-           own_bytes(rs, &cut, n_threads);
+           own_bytes(rs, &cut, n_threads) + count_notes(rs, &cut, n_threads, memory_bytes);
 }
 
 void uqm_merge_stream_cut(struct uqm_cut *cut, const struct uqm_recipe_source *rs,
@@ -205,6 +225,7 @@ static void drop_state(struct merge_stream *s, size_t tensor)
     struct uqm_plan_tensor *pt = &s->rs->plan[tensor];
     if (pt->state.result)
         uqm_budget_free(&pt->state.result, s->rs->source.env, pt->job->ops->result_bytes(pt->job));
+    pt->state.notes = NULL;
     pt->ready = false;
 }
 
@@ -220,6 +241,8 @@ static int begin_passes(struct merge_stream *s, size_t tensor, struct uqm_err *e
         if (ret < 0)
             return ret;
     }
+    n = job->ops->note_bytes ? (size_t) job->ops->note_bytes(job) : 0;
+    pt->state.notes = n > 0 && n <= s->note_bytes ? s->notes : NULL;
     uqm_exec_begin(s->exec, job, &pt->state, &s->pass);
     assert(s->pass.number == 0 && s->pass.n_blocks == job->n_blocks);
     return UQM_OK;
@@ -478,6 +501,7 @@ static void destroy_stream(struct uqm_tile_stream *stream)
     uqm_exec_destroy(&s->exec);
     uqm_steps_finish(&s->steps);
     uqm_budget_free(&s->out, env, s->out_bytes);
+    uqm_budget_free(&s->notes, env, s->note_bytes);
     free(s->views);
     free(s->data);
     free(s->seen);
@@ -512,7 +536,10 @@ static int allocate(struct merge_stream *s, struct uqm_threads *threads, uint64_
     s->mix_inputs = calloc(n_parts, sizeof *s->mix_inputs);
     if (!s->data || !s->seen || !s->mix_inputs)
         return uqm_plan_no_memory(rs, err);
+    s->note_bytes = (size_t) count_notes(rs, &s->cut, n_threads, memory_bytes);
     int ret = uqm_budget_alloc(&s->out, env, s->out_bytes, 64, "the merged tile", err);
+    if (ret == UQM_OK && s->note_bytes > 0)
+        ret = uqm_budget_alloc(&s->notes, env, s->note_bytes, 64, "the draws of a tensor", err);
     if (ret == UQM_OK)
         ret = uqm_exec_create(&s->exec, env, threads, &rs->needs, env->seed, err);
     const struct uqm_pieces_params pieces = {

@@ -93,6 +93,9 @@ struct uqm_span {
 struct uqm_job_state {
     void *result; /* result_bytes: what merge() reads; kept, and only read after the passes */
     void *work;   /* work_bytes: what the passes need beside it; gone after the last */
+    /* NULL, or note_bytes, not zeroed: what the passes found of each element, for merge() to read
+     * instead of finding it again. The same bytes come out without. */
+    void *notes;
 };
 
 struct uqm_method_ops {
@@ -119,6 +122,8 @@ struct uqm_method_ops {
     size_t (*partial_bytes)(const struct uqm_job *job);
     size_t (*tally_bytes)(const struct uqm_job *job);
     size_t (*scratch_bytes)(const struct uqm_job *job);
+    /* Of state->notes, for the whole tensor; NULL: 0, it takes none. */
+    uint64_t (*note_bytes)(const struct uqm_job *job);
     /* Into how many runs of blocks a pass is cut for gather(); NULL: 1. */
     unsigned (*n_segments)(const struct uqm_job *job, unsigned pass);
 

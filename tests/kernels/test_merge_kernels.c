@@ -131,7 +131,7 @@ static void magnitudes_of_16_bits_are_those_of_their_f32(void **state)
         }
 }
 
-static void keys_fall_into_bins_from_the_lowest_on(void **state)
+static void keys_fall_into_bins_from_the_lowest_on_and_zeros_into_their_own(void **state)
 {
     (void) state;
     struct tiers t = tiers_here();
@@ -139,7 +139,7 @@ static void keys_fall_into_bins_from_the_lowest_on(void **state)
     uint32_t keys[N];
     uint16_t got[N + 1];
     for (size_t e = 0; e < N; e++)
-        keys[e] = random_u32(&r) >> (1 + e % 9);
+        keys[e] = e % 7 ? random_u32(&r) >> (1 + e % 9) : e % 2;
     for (size_t k = 0; k < t.n; k++)
         for (unsigned shift = 17; shift <= 22; shift += 5)
             for (size_t l = 0; l < N_LENGTHS; l++) {
@@ -148,8 +148,8 @@ static void keys_fall_into_bins_from_the_lowest_on(void **state)
                 t.v[k].merge->key_bins(got, keys, shift, low, lengths[l]);
                 assert_int_equal(got[lengths[l]], 7);
                 for (size_t e = 0; e < lengths[l]; e++) {
-                    long want = (long) (keys[e] >> shift) - (long) low;
-                    assert_int_equal(got[e], want < 0 ? 0 : want);
+                    long want = (long) (keys[e] >> shift) - (long) low, least = keys[e] > 0;
+                    assert_int_equal(got[e], want < least ? least : want);
                 }
             }
 }
@@ -216,6 +216,14 @@ static void philox_halves_are_the_streams_words(void **state)
     }
 }
 
+/* What is kept of n elements are the bits of keep, and nothing behind them is touched. */
+static void assert_kept(const uint8_t *keep, const bool *want, size_t n)
+{
+    for (size_t e = 0; e < (n + 7) / 8 * 8; e++)
+        assert_int_equal(keep[e / 8] >> e % 8 & 1, e < n && want[e]);
+    assert_int_equal(keep[(n + 7) / 8], 0xA5);
+}
+
 static void halves_below_a_limit_are_kept_and_equal_ones_counted(void **state)
 {
     (void) state;
@@ -223,53 +231,58 @@ static void halves_below_a_limit_are_kept_and_equal_ones_counted(void **state)
     struct random r = { 9 };
     static const uint16_t limits[] = { 0, 3, 0x7FFF, 0x8000, 0xFFFF };
     uint16_t halves[N];
-    uint8_t got[N];
+    uint8_t got[N / 8 + 2];
+    bool want[N];
     for (size_t i = 0; i < 5; i++) {
-        for (size_t e = 0; e < N; e++)
+        for (size_t e = 0; e < N; e++) {
             halves[e] = (uint16_t) (limits[i] + random_u32(&r) % 5 - 2);
+            want[e] = halves[e] < limits[i];
+        }
         for (size_t k = 0; k < t.n; k++)
             for (size_t l = 0; l < N_LENGTHS; l++) {
                 size_t equal = 0, n = lengths[l];
-                memset(got, 7, sizeof got);
+                memset(got, 0xA5, sizeof got);
                 size_t found = t.v[k].merge->halves_below(got, halves, limits[i], n);
-                for (size_t e = 0; e < n; e++) {
+                for (size_t e = 0; e < n; e++)
                     equal += halves[e] == limits[i];
-                    assert_int_equal(got[e], halves[e] < limits[i]);
-                }
+                assert_kept(got, want, n);
                 assert_int_equal(found, equal);
-                assert_true(n == N || got[n] == 7);
             }
     }
 }
 
-static void halves_between_two_limits_are_listed_and_those_below_kept(void **state)
+static void halves_below_their_bins_limit_are_kept_and_doubtful_ones_listed(void **state)
 {
     (void) state;
+    enum { BINS = 5 };
     struct tiers t = tiers_here();
     struct random r = { 25 };
-    static const uint32_t limits[][2] = {
-        { 0, 0x10000 }, { 0x5000, 0x9000 }, { 0x10000, 0x10000 }, { 0, 0 }, { 0x8000, 0x8000 }
-    };
-    uint16_t halves[N];
-    uint8_t keep[N + 1];
+    static const uint32_t limits[BINS] = { 0xFFFF0000, 0x00000000, 0x90005000, 0x7FFF8000,
+                                           0xFFFFFFFF };
+    uint16_t halves[N], bins[N];
+    uint8_t keep[N / 8 + 2];
     uint32_t at[N + GUARD];
-    for (size_t e = 0; e < N; e++)
-        halves[e] = (uint16_t) random_u32(&r);
-    for (size_t i = 0; i < 5; i++)
-        for (size_t k = 0; k < t.n; k++)
-            for (size_t l = 0; l < N_LENGTHS; l++) {
-                uint32_t low = limits[i][0], high = limits[i][1];
-                size_t found = 0, n = lengths[l];
-                keep[n] = 7;
-                size_t got = t.v[k].merge->halves_between(keep, at, halves, low, high, n);
-                for (size_t e = 0; e < n; e++) {
-                    assert_int_equal(keep[e], halves[e] < low);
-                    if (halves[e] >= low && halves[e] < high)
-                        assert_int_equal(at[found++], e);
-                }
-                assert_int_equal(got, found);
-                assert_int_equal(keep[n], 7);
-            }
+    bool want[N], open[N];
+    for (size_t e = 0; e < N; e++) {
+        bins[e] = (uint16_t) (random_u32(&r) % BINS);
+        uint32_t low = limits[bins[e]] & 0xFFFF, high = limits[bins[e]] >> 16;
+        halves[e] = (uint16_t) (e % 4 == 0   ? low + e % 3
+                                : e % 4 == 1 ? high + e % 3
+                                             : random_u32(&r));
+        want[e] = halves[e] < low;
+        open[e] = halves[e] >= low && halves[e] <= high;
+    }
+    for (size_t k = 0; k < t.n; k++)
+        for (size_t l = 0; l < N_LENGTHS; l++) {
+            size_t found = 0, n = lengths[l];
+            memset(keep, 0xA5, sizeof keep);
+            size_t got = t.v[k].merge->halves_by_bin(keep, at, halves, bins, limits, n);
+            for (size_t e = 0; e < n; e++)
+                if (open[e])
+                    assert_int_equal(at[found++], e);
+            assert_int_equal(got, found);
+            assert_kept(keep, want, n);
+        }
 }
 
 /* --- weighted sums --- */
@@ -338,14 +351,14 @@ static void quotients_are_rounded_as_divisions_are(void **state)
 struct task {
     struct uqm_task_input inputs[3];
     struct uqm_task_mix mix;
-    uint8_t keep[N];
+    uint8_t keep[N / 8 + 1];
 };
 
 static void make_task(struct task *t, const struct arrays *v, const struct arrays *w, unsigned how)
 {
     struct random r = { how };
-    for (size_t e = 0; e < N; e++)
-        t->keep[e] = random_u32(&r) % 3 ? (uint8_t) random_u32(&r) : 0;
+    for (size_t e = 0; e < sizeof t->keep; e++)
+        t->keep[e] = (uint8_t) random_u32(&r);
     const struct uqm_stored x[3] = { f32_of(v->b),
                                      { v->c, how & 1 ? UQM_BF16 : UQM_F16 },
                                      f32_of(w->a) };
@@ -492,12 +505,12 @@ int main(void)
         cmocka_unit_test(keys_of_a_bin_come_in_their_order),
         cmocka_unit_test(keys_with_any_of_some_bits_come_in_their_order),
         cmocka_unit_test(magnitudes_of_16_bits_are_those_of_their_f32),
-        cmocka_unit_test(keys_fall_into_bins_from_the_lowest_on),
+        cmocka_unit_test(keys_fall_into_bins_from_the_lowest_on_and_zeros_into_their_own),
         cmocka_unit_test(keys_below_a_bound_are_counted),
         cmocka_unit_test(the_largest_key_is_found_wherever_it_stands),
         cmocka_unit_test(philox_halves_are_the_streams_words),
         cmocka_unit_test(halves_below_a_limit_are_kept_and_equal_ones_counted),
-        cmocka_unit_test(halves_between_two_limits_are_listed_and_those_below_kept),
+        cmocka_unit_test(halves_below_their_bins_limit_are_kept_and_doubtful_ones_listed),
         cmocka_unit_test(weighted_sums_agree_to_the_bit_at_any_address),
         cmocka_unit_test(quotients_are_rounded_as_divisions_are),
         cmocka_unit_test(task_vectors_agree_to_the_bit),

@@ -38,6 +38,17 @@ static inline bool uqm_draw_is_below(uint16_t half, struct uqm_rng_key key, uint
     return (double) uqm_draw_lower_bits(key, e) < (t - whole) * 0x1p32;
 }
 
+/* What is kept, a bit an element: bit e % 8 of keep[e / 8]. */
+static inline bool uqm_draw_bit(const uint8_t *keep, size_t e)
+{
+    return keep[e / 8] >> e % 8 & 1;
+}
+
+static inline void uqm_draw_put(uint8_t *keep, size_t e, bool kept)
+{
+    keep[e / 8] = (uint8_t) ((keep[e / 8] & ~(1U << e % 8)) | (unsigned) kept << e % 8);
+}
+
 /* v as a value of this type. */
 static inline double uqm_draw_rounded(enum uqm_dtype dtype, double v)
 {

@@ -86,38 +86,41 @@ static void draw_row_sorted(uint8_t *keep, const struct chances *c, const struct
     }
     sort_keys(v, v + m, m);
     for (size_t r = 0; r < m; r++)
-        keep[v[r].at] = (double) span->draws[input][v[r].at] * 0x1p-24 < chance_of(c, r);
+        uqm_draw_put(keep, v[r].at,
+                     (double) span->draws[input][v[r].at] * 0x1p-24 < chance_of(c, r));
 }
 
 /* --- accurate --- */
 
 /*
- * The chance of an element lies between those of its row's first and last rank: where its draw does
- * not, that decides. Of the others, a bin of keys is between two ranks: how many of the row's keys
- * lie in lower bins, and how many up to its end. What that leaves open is doubtful. For doubtful
- * ones the row's keys are ordered by bins, and in a bin by where they stand; where a bin's are all
- * equal, as differences of 16-bit floats often are, the place is the rank, else it is counted.
+ * The chance of an element lies between those of the lowest and the highest rank of its bin of
+ * keys, and where its draw does not lie there too, that decides: counting the row's keys by bins is
+ * enough. What is left is doubtful. Of few doubtful elements the rank is counted in the whole row;
+ * for more the row's keys are ordered by bins, and in a bin by where they stand: where a bin's are
+ * all equal, as differences of 16-bit floats often are, the place is the rank, else it is counted.
+ * Zeros, the most frequent of them all, have bin 0 for themselves.
  */
-enum { FEWEST_BINS = 32, MOST_BINS = 1024, OCTAVES = 16, MANTISSA_BITS = 23 };
-
-struct row_bin {
-    uint32_t sure, doubtful; /* halves below `sure` are kept; so many from there on are doubtful */
-    uint32_t first, n;       /* how many keys lie in lower bins, and here */
-    enum { UNKNOWN, ALIKE, MIXED } keys;
+enum {
+    FEWEST_BINS = 32,
+    MOST_BINS = 1024,
+    OCTAVES = 16,
+    MANTISSA_BITS = 23,
+    MOST_COUNTED = 32, /* doubtful elements: about what ordering a row takes */
+    LANES = 4,         /* counters of a bin, so that neighbours in one do not wait for each other */
 };
 
 struct row_scratch {
-    /* Of the row's first half, and of its second: keys in a bin, then where those begin. Two, so
-     * that neighbours in one bin do not wait for each other. */
-    uint32_t begin[2][MOST_BINS];
-    struct row_bin table[MOST_BINS];
+    uint32_t counts[LANES][MOST_BINS]; /* the first: where the bin's next key goes, when ordering */
+    uint32_t begin[MOST_BINS + 1];     /* how many of the row's keys lie in lower bins */
+    uint32_t limits[MOST_BINS];        /* of halves, as halves_by_bin() has them */
+    enum { UNKNOWN, ALIKE, MIXED } keys[MOST_BINS]; /* of a bin, when ordered */
     /* of one row, m elements each, some with room for 16 more */
-    uint32_t *keys; /* where a row's elements do not follow each other; likewise halves, kept */
+    uint32_t *row_keys; /* where a row's elements do not follow each other; likewise halves, kept */
     uint16_t *halves;
     uint8_t *kept;
     uint16_t *bins;
-    uint32_t *open;   /* elements that their draws do not decide */
-    uint32_t *place;  /* of an element among those of its bin and half */
+    uint32_t *open;   /* doubtful elements */
+    uint32_t *place;  /* of an element in `sorted` */
     uint32_t *sorted; /* keys */
 };
 
@@ -125,7 +128,7 @@ struct row_scratch {
 static size_t count_bins(size_t m)
 {
     size_t n = FEWEST_BINS;
-    while (n < MOST_BINS && n < m / 4)
+    while (n < MOST_BINS && n < m / 8)
         n *= 2;
     return n;
 }
@@ -139,123 +142,118 @@ static void find_bins(struct row_scratch *r, const struct uqm_job *job, const ui
         shift--;
     uint32_t last = most >> shift, low = last < n_bins ? 0 : last - (uint32_t) n_bins + 1;
     kernels->key_bins(r->bins, keys, shift, low, m);
-    memset(r->begin[0], 0, n_bins * sizeof r->begin[0][0]);
-    memset(r->begin[1], 0, n_bins * sizeof r->begin[1][0]);
-    size_t half = m / 2;
-    for (size_t k = 0; k < half; k++) {
-        r->place[k] = r->begin[0][r->bins[k]]++;
-        r->place[half + k] = r->begin[1][r->bins[half + k]]++;
+    for (size_t lane = 0; lane < LANES; lane++)
+        memset(r->counts[lane], 0, n_bins * sizeof r->counts[0][0]);
+    size_t k = 0;
+    for (; k + LANES <= m; k += LANES) {
+        r->counts[0][r->bins[k]]++;
+        r->counts[1][r->bins[k + 1]]++;
+        r->counts[2][r->bins[k + 2]]++;
+        r->counts[3][r->bins[k + 3]]++;
     }
-    if (2 * half < m)
-        r->place[m - 1] = r->begin[1][r->bins[m - 1]]++;
+    for (; k < m; k++)
+        r->counts[0][r->bins[k]]++;
 }
 
-/* Halves that the chances of ranks [first, first + n) fall into, a little further out than they do
- * so that rounding decides nothing. */
-static void bound(uint32_t *least, uint32_t *n_between, const struct chances *c, uint32_t first,
-                  uint32_t n)
+/*
+ * Halves that the chances of a bin's ranks fall into, a little further out than they do so that
+ * rounding decides nothing: a chance times 65536 is below 2^16, in float right to 2^-5.
+ */
+static void fill_limits(struct row_scratch *r, const struct chances *c, size_t n_bins)
 {
-    double at_zero = (c->density - c->epsilon) * 65536;
-    double per_rank = 2 * c->epsilon * 65536 / (double) (c->m > 1 ? c->m - 1 : 1);
-    double p = at_zero + per_rank * (double) first, q = at_zero + per_rank * (double) (first + n);
-    double low = (p < q ? p : q) - 1e-3, high = (p < q ? q : p) + 1e-3;
-    low = low < 0 ? 0 : low > 65536 ? 65536 : low;
-    high = high < low ? low : high > 65535 ? 65535 : high;
-    *least = (uint32_t) low;
-    *n_between = (uint32_t) high + 1 - *least;
-}
-
-static void fill_table(struct row_scratch *r, const struct chances *c, size_t n_bins)
-{
-    uint32_t rank = 0;
+    const double width = c->m > 1 ? c->epsilon : 0; /* of one element it is the density */
+    const float slack = 0.0625F, at_zero = (float) ((c->density - width) * 65536);
+    const float per_rank = (float) (2 * width * 65536 / (double) (c->m > 1 ? c->m - 1 : 1));
+    for (size_t i = 0; i < n_bins; i++)
+        r->begin[i + 1] = r->counts[0][i] + r->counts[1][i] + r->counts[2][i] + r->counts[3][i];
+    r->begin[0] = 0;
+    for (size_t i = 0; i < n_bins; i++)
+        r->begin[i + 1] += r->begin[i];
     for (size_t i = 0; i < n_bins; i++) {
-        uint32_t n_before = r->begin[0][i], n = n_before + r->begin[1][i];
-        if (n == 0)
-            continue;
-        struct row_bin *b = &r->table[i];
-        *b = (struct row_bin){ .first = rank, .n = n };
-        bound(&b->sure, &b->doubtful, c, rank, n);
-        r->begin[0][i] = rank;
-        r->begin[1][i] = rank + n_before;
-        rank += n;
+        float p = at_zero + per_rank * (float) (int32_t) r->begin[i];
+        float q = at_zero + per_rank * (float) ((int32_t) r->begin[i + 1] - 1);
+        float low = (p < q ? p : q) - slack, high = (p < q ? q : p) + slack;
+        low = low < 0 ? 0 : low;
+        high = high > 65535 ? 65535 : high;
+        high = high < 0 ? 0 : high;
+        low = low > 65535 ? 65535 : low;
+        r->limits[i] = (uint32_t) (int32_t) low | (uint32_t) (int32_t) high << 16;
     }
 }
 
-static uint32_t position(const struct row_scratch *r, size_t m, size_t k)
+static void order_keys(struct row_scratch *r, const uint32_t *keys, size_t n_bins, size_t m)
 {
-    return r->begin[k >= m / 2][r->bins[k]] + r->place[k];
-}
-
-static void sort_by_bins(struct row_scratch *r, const uint32_t *keys, size_t m)
-{
-    size_t half = m / 2;
-    for (size_t k = 0; k < half; k++)
-        r->sorted[r->begin[0][r->bins[k]] + r->place[k]] = keys[k];
-    for (size_t k = half; k < m; k++)
-        r->sorted[r->begin[1][r->bins[k]] + r->place[k]] = keys[k];
+    uint32_t *next = r->counts[0];
+    memcpy(next, r->begin, n_bins * sizeof *next);
+    memset(r->keys, 0, n_bins * sizeof *r->keys);
+    for (size_t k = 0; k < m; k++) {
+        r->place[k] = next[r->bins[k]]++;
+        r->sorted[r->place[k]] = keys[k];
+    }
 }
 
 /* The rank of row element k; of equal keys the lowest index counts as the larger. */
-static size_t rank_in_row(struct row_scratch *r, const struct uqm_job *job, size_t m, size_t k)
+static size_t rank_in_row(const struct uqm_job *job, const uint32_t *keys, size_t m, size_t k)
 {
     const struct uqm_merge_kernels *kernels = job->kernels->merge;
-    struct row_bin *b = &r->table[r->bins[k]];
-    const uint32_t *first = r->sorted + b->first;
-    uint32_t before = position(r, m, k) - b->first, behind = b->n - 1 - before;
+    return kernels->keys_below(keys, keys[k], k) +
+           kernels->keys_below(keys + k + 1, keys[k] + 1, m - 1 - k);
+}
+
+/* The same when the keys are ordered. */
+static size_t rank_in_bin(struct row_scratch *r, const struct uqm_job *job, size_t k)
+{
+    const struct uqm_merge_kernels *kernels = job->kernels->merge;
+    size_t bin = r->bins[k], begin = r->begin[bin], n = r->begin[bin + 1] - begin;
+    const uint32_t *first = r->sorted + begin;
+    size_t before = r->place[k] - begin, behind = n - 1 - before;
     uint32_t key = first[before];
-    if (b->keys == UNKNOWN) {
-        bool alike = kernels->keys_below(first, key, b->n) == 0 &&
-                     kernels->keys_below(first, key + 1, b->n) == b->n;
-        b->keys = alike ? ALIKE : MIXED;
+    if (r->keys[bin] == UNKNOWN) {
+        bool alike =
+            kernels->keys_below(first, key, n) == 0 && kernels->keys_below(first, key + 1, n) == n;
+        r->keys[bin] = alike ? ALIKE : MIXED;
     }
-    if (b->keys == ALIKE)
-        return b->first + behind;
-    return b->first + kernels->keys_below(first, key, before) +
+    if (r->keys[bin] == ALIKE)
+        return begin + behind;
+    return begin + kernels->keys_below(first, key, before) +
            kernels->keys_below(first + before + 1, key + 1, behind);
 }
 
-/* index: of the row's first element in the tensor; the others follow `stride` apart. */
+/* Bits of keep, from bit 0. index: of the row's first element in the tensor; the others follow
+ * `stride` apart. */
 static void draw_row_binned(uint8_t *keep, const struct chances *c, uint64_t index, size_t input,
                             const uint32_t *keys, const uint16_t *halves, size_t stride,
                             struct row_scratch *r)
 {
     const struct uqm_job *job = c->job;
-    size_t m = (size_t) c->m, n_bins = count_bins(m), n_open, n_doubts = 0;
-    uint32_t low, between;
-    bound(&low, &between, c, 0, (uint32_t) m);
-    n_open = job->kernels->merge->halves_between(keep, r->open, halves, low, low + between, m);
-    if (n_open == 0)
-        return;
+    size_t m = (size_t) c->m, n_bins = count_bins(m);
     find_bins(r, job, keys, n_bins, m);
-    fill_table(r, c, n_bins);
+    fill_limits(r, c, n_bins);
+    size_t n_open =
+        job->kernels->merge->halves_by_bin(keep, r->open, halves, r->bins, r->limits, m);
+    bool ordered = n_open > MOST_COUNTED;
+    if (ordered)
+        order_keys(r, keys, n_bins, m);
     for (size_t i = 0; i < n_open; i++) {
-        uint32_t k = r->open[i], half = halves[k];
-        const struct row_bin *b = &r->table[r->bins[k]];
-        keep[k] = half < b->sure;
-        r->open[n_doubts] = k;
-        n_doubts += half - b->sure < b->doubtful; /* wraps where half is smaller */
-    }
-    if (n_doubts > 0)
-        sort_by_bins(r, keys, m);
-    for (size_t i = 0; i < n_doubts; i++) {
         size_t k = r->open[i];
-        double p = chance_of(c, rank_in_row(r, job, m, k));
-        keep[k] = uqm_draw_is_below(halves[k], job->inputs[input].key, index + k * stride, p);
+        double p = chance_of(c, ordered ? rank_in_bin(r, job, k) : rank_in_row(job, keys, m, k));
+        uqm_draw_put(keep, k,
+                     uqm_draw_is_below(halves[k], job->inputs[input].key, index + k * stride, p));
     }
 }
 
-/* A row whose elements are not neighbours. */
-static void draw_row_apart(uint8_t *keep, const struct chances *c, uint64_t index, size_t input,
-                           const uint32_t *keys, const uint16_t *halves, size_t stride,
-                           struct row_scratch *r)
+/* A row whose elements are not neighbours, or do not begin with a byte of keep. */
+static void draw_row_apart(uint8_t *keep, const struct chances *c, const struct uqm_span *span,
+                           size_t first, size_t input, const uint32_t *keys, const uint16_t *halves,
+                           size_t stride, struct row_scratch *r)
 {
     for (size_t k = 0; k < c->m; k++) {
-        r->keys[k] = keys[k * stride];
-        r->halves[k] = halves[k * stride];
+        r->row_keys[k] = keys[first + k * stride];
+        r->halves[k] = halves[first + k * stride];
     }
-    draw_row_binned(r->kept, c, index, input, r->keys, r->halves, stride, r);
+    draw_row_binned(r->kept, c, span->first + first, input, r->row_keys, r->halves, stride, r);
     for (size_t k = 0; k < c->m; k++)
-        keep[k * stride] = r->kept[k];
+        uqm_draw_put(keep, first + k * stride, uqm_draw_bit(r->kept, k));
 }
 
 /* --- scratch --- */
@@ -290,7 +288,7 @@ static struct row_scratch *cut(uint16_t **drawn, const struct uqm_job *job, void
     size_t n = words_bytes(job);
     *drawn = (uint16_t *) (void *) p;
     p += halves_bytes(job);
-    r->keys = (uint32_t *) (void *) p;
+    r->row_keys = (uint32_t *) (void *) p;
     r->open = (uint32_t *) (void *) (p + n);
     r->sorted = (uint32_t *) (void *) (p + 2 * n);
     r->place = (uint32_t *) (void *) (p + 3 * n);
@@ -322,8 +320,11 @@ static void draw_binned(uint8_t *keep, const struct chances *c, const struct uqm
         uqm_draw_halves(drawn, job, job->inputs[input].key, span->first, span->n_elem);
     for (size_t at = 0; at < span->n_elem; at += unit)
         for (size_t k = at; k < at + stride; k++)
-            (stride > 1 ? draw_row_apart : draw_row_binned)(keep + k, c, span->first + k, input,
-                                                            keys + k, halves + k, stride, r);
+            if (stride > 1 || k % 8 != 0)
+                draw_row_apart(keep, c, span, k, input, keys, halves, stride, r);
+            else
+                draw_row_binned(keep + k / 8, c, span->first + k, input, keys + k, halves + k, 1,
+                                r);
 }
 
 void uqm_row_draw(uint8_t *keep, const struct uqm_job *job, const struct uqm_span *span,
@@ -333,7 +334,7 @@ void uqm_row_draw(uint8_t *keep, const struct uqm_job *job, const struct uqm_spa
     struct chances c = chances_of(job, input, rows.m);
     assert(span->n_elem <= job->block_elem && span->n_elem % (rows.m * rows.stride) == 0);
     if (c.density <= 0)
-        memset(keep, 0, span->n_elem);
+        memset(keep, 0, (span->n_elem + 7) / 8);
     else if (job->numerics == UQM_NUMERICS_MERGEKIT)
         draw_sorted(keep, &c, span, input, keys, (size_t) rows.stride, scratch);
     else

@@ -96,7 +96,7 @@ static void draw_uniform(uint8_t *keep, const struct uqm_job *job, const struct 
     if (job->numerics == UQM_NUMERICS_MERGEKIT) {
         double p = uqm_draw_rounded(uqm_sparse_type(job), density);
         for (size_t e = 0; e < span->n_elem; e++)
-            keep[e] = (double) span->draws[input][e] * 0x1p-24 < p;
+            uqm_draw_put(keep, e, (double) span->draws[input][e] * 0x1p-24 < p);
         return;
     }
     double whole = floor(density * 65536);
@@ -104,10 +104,11 @@ static void draw_uniform(uint8_t *keep, const struct uqm_job *job, const struct 
     for (size_t at = 0; at < span->n_elem; at += SOME) {
         size_t n = span->n_elem - at < SOME ? span->n_elem - at : SOME;
         const uint16_t *halves = uqm_draw_halves(drawn, job, key, span->first + at, n);
-        size_t left = job->kernels->merge->halves_below(keep + at, halves, most, n);
+        size_t left = job->kernels->merge->halves_below(keep + at / 8, halves, most, n);
         for (size_t e = 0; e < n && left > 0; e++)
             if (halves[e] == most)
-                keep[at + e] = uqm_draw_is_below(halves[e], key, span->first + at + e, density);
+                uqm_draw_put(keep, at + e,
+                             uqm_draw_is_below(halves[e], key, span->first + at + e, density));
     }
 }
 

@@ -50,8 +50,8 @@ struct uqm_rank_rows uqm_rank_rows(const struct uqm_job *job);
 /* Scratch of uqm_sparse_draw(), beside its result. */
 size_t uqm_sparse_draw_bytes(const struct uqm_job *job);
 /*
- * Which elements of a span (whole units) an input's draws keep: keep[e] is 0 or 1. delta: the task
- * vector's magnitudes as bits of f32, read for ranks alone.
+ * Which elements of a span (whole units) an input's draws keep: bit e % 8 of keep[e / 8]. keys: the
+ * task vector's magnitudes as bits of f32, read for ranks alone.
  */
 void uqm_sparse_draw(uint8_t *keep, const struct uqm_job *job, const struct uqm_span *span,
                      size_t input, const uint32_t *keys, void *scratch);

@@ -158,9 +158,14 @@ static size_t aligned(size_t n)
     return (n + 63) / 64 * 64;
 }
 
-static size_t keep_bytes(const struct uqm_job *job)
+size_t uqm_task_keep_bytes(const struct uqm_job *job)
 {
-    return uqm_task_is_drawn(job) ? aligned(job->n_inputs * (size_t) job->block_elem) : 0;
+    return uqm_task_is_drawn(job) ? ((size_t) job->block_elem + 63) / 64 * sizeof(uint64_t) : 0;
+}
+
+uint64_t uqm_task_note_bytes(const struct uqm_job *job)
+{
+    return uqm_sparse_rescales(job) ? job->n_blocks * job->n_inputs * uqm_task_keep_bytes(job) : 0;
 }
 
 size_t uqm_task_scratch_bytes(const struct uqm_job *job)
@@ -170,8 +175,9 @@ size_t uqm_task_scratch_bytes(const struct uqm_job *job)
            aligned(job->n_inputs * sizeof(struct uqm_task_input)) +
            aligned(job->n_inputs * sizeof(struct uqm_task_direct)) +
            aligned((UQM_CHUNK + 16) * sizeof(uint32_t)) +
-           aligned((size_t) job->block_elem * sizeof(uint32_t)) + keep_bytes(job) +
-           uqm_sparse_draw_bytes(job);
+           aligned((size_t) job->block_elem * sizeof(uint32_t)) +
+           aligned(job->n_inputs * sizeof(uint8_t *)) +
+           aligned(job->n_inputs * uqm_task_keep_bytes(job)) + uqm_sparse_draw_bytes(job);
 }
 
 struct uqm_task_scratch uqm_task_cut(const struct uqm_job *job, void *block)
@@ -190,7 +196,9 @@ struct uqm_task_scratch uqm_task_cut(const struct uqm_job *job, void *block)
     p += aligned((UQM_CHUNK + 16) * sizeof(uint32_t));
     s.keys = (uint32_t *) (void *) p;
     p += aligned((size_t) job->block_elem * sizeof(uint32_t));
+    s.kept = (const uint8_t **) (void *) p;
+    p += aligned(job->n_inputs * sizeof(uint8_t *));
     s.keep = (uint8_t *) p;
-    s.draw = p + keep_bytes(job);
+    s.draw = p + aligned(job->n_inputs * uqm_task_keep_bytes(job));
     return s;
 }

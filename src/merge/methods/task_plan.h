@@ -27,7 +27,7 @@ struct uqm_task_direct {
     size_t input;
     struct uqm_sparse sparse;
     struct uqm_stored x; /* of the chunk in hand */
-    const uint8_t *keep; /* of the whole span, or NULL */
+    const uint8_t *keep; /* bits of the whole span, or NULL */
 };
 
 /* One worker's: lanes for the base, the sum, the mixture, the divisor and every model's share; the
@@ -40,9 +40,10 @@ struct uqm_task_scratch {
     double *weights;               /* [n_inputs], as the arithmetic has them */
     struct uqm_task_input *inputs; /* [n_inputs], and what they come from */
     struct uqm_task_direct *direct;
-    uint32_t *found; /* [UQM_CHUNK + 16] keys of one bin */
-    uint32_t *keys;  /* [block_elem] */
-    uint8_t *keep;   /* [n_inputs][block_elem], of drawn methods */
+    uint32_t *found;      /* [UQM_CHUNK + 16] keys of one bin */
+    uint32_t *keys;       /* [block_elem] */
+    const uint8_t **kept; /* [n_inputs] of drawn methods: bits of the span's elements, here ... */
+    uint8_t *keep;        /* [n_inputs][uqm_task_keep_bytes()] ... or in the notes */
     void *draw;
 };
 
@@ -69,10 +70,14 @@ size_t uqm_task_result_bytes(const struct uqm_job *job);
 size_t uqm_task_tally_bytes(const struct uqm_job *job);
 size_t uqm_task_partial_bytes(const struct uqm_job *job);
 size_t uqm_task_scratch_bytes(const struct uqm_job *job);
+uint64_t uqm_task_note_bytes(const struct uqm_job *job);
 
 /* Whether this pass is the last one, that sums for rescaling. */
 bool uqm_task_is_sums(const struct uqm_job *job, unsigned pass);
 size_t uqm_task_counts_bytes(const struct uqm_job *job);
+/* Bits of one block's elements, of one input; 0 where none are drawn. The notes are
+ * [n_blocks][n_inputs] of these. */
+size_t uqm_task_keep_bytes(const struct uqm_job *job);
 /* Views into the blocks that the engine gives. */
 struct uqm_task_work uqm_task_work_of(const struct uqm_job *job, const struct uqm_job_state *state);
 struct uqm_task_scratch uqm_task_cut(const struct uqm_job *job, void *block);

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "src/merge/methods/draws.h"
 #include "src/merge/methods/task_plan.h"
 
 /* --- task vectors --- */
@@ -77,12 +78,21 @@ static size_t chunk_at(const struct uqm_span *span, size_t at)
     return span->n_elem - at < UQM_CHUNK ? span->n_elem - at : UQM_CHUNK;
 }
 
-/* What the draws keep of every input, for the whole span. */
+static uint8_t *noted(const struct uqm_job *job, const struct uqm_job_state *state, uint64_t block,
+                      size_t input)
+{
+    return (uint8_t *) state->notes + (block * job->n_inputs + input) * uqm_task_keep_bytes(job);
+}
+
+/* What the draws keep of every input, for the whole span, which is one block if it is noted. */
 static void draw_all(struct uqm_task_scratch *s, const struct uqm_job *job,
-                     const struct uqm_span *span)
+                     const struct uqm_job_state *state, const struct uqm_span *span, bool note)
 {
     bool ranked = uqm_task_kind_of(job->method->id).sparsifier == UQM_SPARSE_RANKED;
     for (size_t i = 0; i < job->n_inputs; i++) {
+        uint8_t *keep = note ? noted(job, state, span->first / job->block_elem, i)
+                             : s->keep + i * uqm_task_keep_bytes(job);
+        s->kept[i] = keep;
         if (!uqm_sparse_is_active(job, i))
             continue;
         for (size_t at = 0, n; ranked && at < span->n_elem; at += n) {
@@ -90,7 +100,26 @@ static void draw_all(struct uqm_task_scratch *s, const struct uqm_job *job,
             load_base(s, job, span, at, n);
             load_keys(s, job, span, i, at, n);
         }
-        uqm_sparse_draw(s->keep + i * job->block_elem, job, span, i, s->keys, s->draw);
+        uqm_sparse_draw(keep, job, span, i, s->keys, s->draw);
+    }
+}
+
+/* The same from the notes: where they are, or, if the span does not begin with a byte of them or
+ * reaches into the next block, as a copy. */
+static void recall_all(struct uqm_task_scratch *s, const struct uqm_job *job,
+                       const struct uqm_job_state *state, const struct uqm_span *span)
+{
+    uint64_t block = span->first / job->block_elem;
+    size_t from = (size_t) (span->first % job->block_elem);
+    bool in_place = from % 8 == 0 && from + span->n_elem <= job->block_elem;
+    for (size_t i = 0; i < job->n_inputs; i++) {
+        uint8_t *keep = s->keep + i * uqm_task_keep_bytes(job);
+        s->kept[i] = in_place ? noted(job, state, block, i) + from / 8 : keep;
+        for (size_t e = 0; e < span->n_elem && !in_place && uqm_sparse_is_active(job, i); e++) {
+            uint64_t at = from + e;
+            const uint8_t *bits = noted(job, state, block + at / job->block_elem, i);
+            uqm_draw_put(keep, e, uqm_draw_bit(bits, (size_t) (at % job->block_elem)));
+        }
     }
 }
 
@@ -111,13 +140,12 @@ static void drop(struct uqm_task_scratch *s, const struct uqm_job *job,
 {
     double *x = lane;
     float *xf = lane;
-    const uint8_t *keep = s->keep + i * job->block_elem + at;
     const uint32_t *keys = s->keys + at;
     bool drawn = uqm_task_is_drawn(job);
     round_wide(job, lane, n);
     for (size_t e = 0; e < n; e++) {
         uint64_t index = span->first + at + e;
-        bool kept = drawn ? keep[e]
+        bool kept = drawn ? uqm_draw_bit(s->kept[i], at + e)
                           : uqm_key_within(&sparse->keep, keys[e], index) &&
                                 !uqm_key_within(&sparse->drop, keys[e], index);
         if (!kept && s->arith.wide)
@@ -202,7 +230,7 @@ static size_t start_direct(struct uqm_task_scratch *s, const struct uqm_job *job
         else
             uqm_task_start_sparse(&d->sparse, job, i);
         if (uqm_task_is_drawn(job) && uqm_sparse_is_active(job, i))
-            d->keep = s->keep + i * job->block_elem;
+            d->keep = s->kept[i];
         s->inputs[n++] = (struct uqm_task_input){
             .ratio = d->sparse.has_ratio ? d->sparse.ratio : 1,
             .weight = uqm_job_input_param(job, i, "weight"),
@@ -220,7 +248,8 @@ static size_t aim(struct uqm_task_scratch *s, const struct uqm_span *span, size_
     struct uqm_task_input *in = &s->inputs[k];
     uint64_t m = bounds_at(in, &d->sparse, span->first + at);
     in->x = x;
-    in->keep = d->keep ? d->keep + at : NULL;
+    assert(!d->keep || at % 8 == 0);
+    in->keep = d->keep ? d->keep + at / 8 : NULL;
     return m < n ? (size_t) m : n;
 }
 
@@ -400,7 +429,7 @@ static void scan(const struct uqm_job *job, const struct uqm_job_state *state, u
     struct uqm_task_work w = uqm_task_work_of(job, state);
     bool sums = uqm_task_is_sums(job, pass);
     if (sums && uqm_task_is_drawn(job))
-        draw_all(&s, job, span);
+        draw_all(&s, job, state, span, state->notes != NULL);
     for (size_t at = 0, n; at < span->n_elem; at += n) {
         n = chunk_at(span, at);
         load_base(&s, job, span, at, n);
@@ -625,8 +654,10 @@ static void merge(const struct uqm_job *job, const struct uqm_job_state *state, 
         s.weights[i] = (long) i == job->base
                            ? 0
                            : uqm_arith_rd(&s.arith, uqm_job_input_param(job, i, "weight"));
-    if (uqm_task_is_drawn(job))
-        draw_all(&s, job, span);
+    if (uqm_task_is_drawn(job) && state->notes)
+        recall_all(&s, job, state, span);
+    else if (uqm_task_is_drawn(job))
+        draw_all(&s, job, state, span, false);
     if (uqm_task_is_direct(job)) {
         merge_direct(&s, job, state, dst, span);
         return;
@@ -729,9 +760,9 @@ static bool draws_ranked(const struct uqm_job *job, size_t input)
     .check = check, .n_passes = uqm_task_passes, .result_bytes = uqm_task_result_bytes,            \
     .work_bytes = uqm_task_work_bytes, .partial_bytes = uqm_task_partial_bytes,                    \
     .tally_bytes = uqm_task_tally_bytes, .scratch_bytes = uqm_task_scratch_bytes,                  \
-    .n_segments = uqm_task_segments, .begin = begin, .pass_blocks = pass_blocks,                   \
-    .most_blocks = most_blocks, .scan = scan, .fold = fold, .gather = gather,                      \
-    .end_pass = end_pass, .merge = merge, .as_mix = as_mix
+    .note_bytes = uqm_task_note_bytes, .n_segments = uqm_task_segments, .begin = begin,            \
+    .pass_blocks = pass_blocks, .most_blocks = most_blocks, .scan = scan, .fold = fold,            \
+    .gather = gather, .end_pass = end_pass, .merge = merge, .as_mix = as_mix
 
 const struct uqm_method_ops uqm_task_ops = { COMMON };
 const struct uqm_method_ops uqm_random_task_ops = { COMMON, .draws = draws_uniform };

@@ -14,7 +14,9 @@ struct job_test {
     const void *data[JOB_INPUTS];
     uint64_t shape[4];
     struct uqm_kernels kernels;
-    uint64_t seed; /* of mergekit's stream */
+    uint64_t seed;       /* of mergekit's stream */
+    bool takes_notes;    /* of what the passes find, where the method has any */
+    uint64_t merge_from; /* units that are merged first, before the chunks; 0: chunks alone */
 };
 
 /* The method with its defaults and no inputs; parameters without one are NaN. */
@@ -115,6 +117,9 @@ static inline int job_run(struct job_test *t, void *dst, struct uqm_threads *thr
     }
     size_t n_threads = (size_t) uqm_threads_count(threads);
     uint64_t chunk = (chunk_blocks ? chunk_blocks : job->n_blocks) * job->block_elem;
+    uint64_t first_chunk = t->merge_from ? t->merge_from * job->unit_elem : chunk;
+    if (t->takes_notes && job->ops->note_bytes)
+        state.notes = malloc((size_t) job->ops->note_bytes(job) + 1);
     uqm_exec_need(&needs, job, n_threads);
     assert_ok(uqm_exec_create(&x, env, threads, &needs, t->seed, err), *err);
     if (job->ops->result_bytes)
@@ -133,13 +138,15 @@ static inline int job_run(struct job_test *t, void *dst, struct uqm_threads *thr
         }
         ret = uqm_exec_end_pass(x, job, &state, &pass, err);
     }
-    for (uint64_t at = 0; at < job->n_elem && ret == UQM_OK; at += chunk) {
-        uint64_t n = job->n_elem - at < chunk ? job->n_elem - at : chunk;
+    for (uint64_t at = 0, n; at < job->n_elem && ret == UQM_OK; at += n) {
+        n = at == 0 ? first_chunk : chunk;
+        n = job->n_elem - at < n ? job->n_elem - at : n;
         struct uqm_span span = job_span(t, data, at, n);
         uqm_exec_merge(x, job, &state, (char *) dst + at * (uqm_dtype_bits(job->out) / 8), &span);
     }
     uqm_exec_destroy(&x);
     free(state.result);
+    free(state.notes);
     return ret;
 }
 

@@ -401,6 +401,34 @@ static void chunks_threads_and_tiers_change_no_byte(void **state)
     free(b);
 }
 
+/* Of rows that begin with no byte of the notes, too, and of runs that begin within a block. */
+static void what_is_noted_of_the_draws_changes_no_byte(void **state)
+{
+    (void) state;
+    enum { ROWS = 60, COLS = 701, N = ROWS * COLS };
+    static const enum uqm_method_id drawn[] = { UQM_METHOD_DARE_TIES, UQM_METHOD_DARE_LINEAR,
+                                                UQM_METHOD_DELLA, UQM_METHOD_DELLA_LINEAR };
+    uint16_t *a = calloc(N, 2), *b = calloc(N, 2);
+    struct uqm_err err = { 0 };
+    for (size_t i = 0; i < sizeof drawn / sizeof *drawn; i++)
+        for (int numerics = 0; numerics < 2; numerics++) {
+            struct many m;
+            begin_long(&m, drawn[i], (enum uqm_numerics) numerics, ROWS, COLS);
+            job_set(&m.t, "rescale", 1);
+            assert_ok(job_run(&m.t, a, NULL, 0, &err), err);
+            assert_true(m.t.job.ops->note_bytes(&m.t.job) >= (uint64_t) N / 8);
+            m.t.takes_notes = true;
+            for (uint64_t from = 0; from < 4; from++) {
+                m.t.merge_from = from;
+                assert_ok(job_run(&m.t, b, from % 2 ? threads : NULL, from, &err), err);
+                assert_memory_equal(a, b, N * 2);
+            }
+            free_arrays(&m.a);
+        }
+    free(a);
+    free(b);
+}
+
 static void of_equal_magnitudes_the_first_are_kept_and_no_more_than_asked(void **state)
 {
     (void) state;
@@ -551,6 +579,7 @@ int main(void)
         cmocka_unit_test(accurate_results_lie_within_an_ulp_of_f64),
         cmocka_unit_test(mergekits_arithmetic_and_draws_are_followed_to_the_bit),
         cmocka_unit_test(chunks_threads_and_tiers_change_no_byte),
+        cmocka_unit_test(what_is_noted_of_the_draws_changes_no_byte),
         cmocka_unit_test(of_equal_magnitudes_the_first_are_kept_and_no_more_than_asked),
         cmocka_unit_test(a_seed_decides_which_are_dropped_at_the_rate_asked_for),
         cmocka_unit_test(parameters_out_of_their_domain_are_refused_by_name),
