@@ -7,7 +7,8 @@
  *     bench_uq [--model DIR] [--prompts 680] [--tokens 120] [--pictures 680] [--memory-mib 512]
  *              [--layer-tokens 650] [--prefill-layers 4] [--prefill-tokens 512]
  *              [--decode-prompts 1] [--checkpoint DIR] [--stream-prompts 1] [--stream-tokens 96]
- *              [--threads 0] [--device auto] [--rounds 3] [--only CASE]
+ *              [--stream-plan tiles|layers] [--threads 0] [--device auto] [--rounds 3]
+ *              [--only CASE] [--log 1]
  *
  * --model and --checkpoint (of 7B shapes: uqm-make-checkpoint; read past the page cache) ask for
  * their cases. gflops counts the products and attention's two, of the rows that are asked for;
@@ -259,6 +260,13 @@ static bool is_asked(const char *only, const char *name)
     return !only || strcmp(only, name) == 0;
 }
 
+static void to_stderr(void *ctx, enum uqm_log_level level, const char *line)
+{
+    (void) ctx;
+    (void) level;
+    fprintf(stderr, "%s\n", line);
+}
+
 int main(int argc, char **argv)
 {
     const char *model = bench_option_text(argc, argv, "--model", NULL);
@@ -270,6 +278,7 @@ int main(int argc, char **argv)
         .memory = (uint64_t) bench_option(argc, argv, "--memory-mib", 512) << 20,
         .n_threads = (int) bench_option(argc, argv, "--threads", 0),
         .direct = checkpoint ? UQM_DIRECT_ON : UQM_DIRECT_AUTO,
+        .log = bench_option(argc, argv, "--log", 0) > 0 ? to_stderr : NULL,
     };
     check(uqm_env_init(&s.env, &common, &err), &err);
     s.memory = common.memory - common.memory / 8;
@@ -286,7 +295,8 @@ int main(int argc, char **argv)
     if (is_asked(only, "decode_7b"))
         bench_decoding(&s, count_option(argc, argv, "--decode-prompts", 1));
     if (checkpoint && is_asked(only, "streaming"))
-        bench_streaming(&s, checkpoint, count_option(argc, argv, "--stream-prompts", 1),
+        bench_streaming(&s, checkpoint, bench_option_text(argc, argv, "--stream-plan", NULL),
+                        count_option(argc, argv, "--stream-prompts", 1),
                         count_option(argc, argv, "--stream-tokens", 96));
     uqm_machine_finish(&s.machine);
     return 0;

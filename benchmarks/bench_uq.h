@@ -55,8 +55,10 @@ void read_config(struct uqm_model_config *config, const struct uqm_checkpoint *c
 void bench_layer(struct setup *s, size_t tokens);
 /* A prompt through so many layers, from its tokens to all logits, beside sgemm on its products. */
 void bench_prefill(struct setup *s, uint32_t n_layers, size_t tokens);
-/* A pass over a checkpoint's layers beside its computing and its reading alone. */
-void bench_streaming(struct setup *s, const char *path, size_t n_prompts, size_t tokens);
+/* A pass over a checkpoint's layers beside its computing and its reading alone. plan: "tiles",
+ * "layers", or NULL for both. */
+void bench_streaming(struct setup *s, const char *path, const char *plan, size_t n_prompts,
+                     size_t tokens);
 /* A token for each of n prompts, the weights in memory, beside reading that memory. */
 void bench_decoding(struct setup *s, size_t n_prompts);
 

@@ -100,9 +100,11 @@ static void put_plan(const char *name, const struct plan_times *times, double re
     bench_end();
 }
 
-void bench_streaming(struct setup *s, const char *path, size_t n_prompts, size_t tokens)
+void bench_streaming(struct setup *s, const char *path, const char *plan, size_t n_prompts,
+                     size_t tokens)
 {
     static const char *const names[] = { "streaming_tiles", "streaming_layers" };
+    static const char *const plans[] = { "tiles", "layers" };
     static const enum uqm_plan_kind kinds[] = { UQM_PLAN_TILES, UQM_PLAN_LAYERS };
     const struct uqm_checkpoint_params params = { .path = path };
     struct uqm_checkpoint *cp = NULL;
@@ -119,10 +121,13 @@ void bench_streaming(struct setup *s, const char *path, size_t n_prompts, size_t
     for (int i = 0; i < s->n_rounds; i++) {
         bench_add(&reading, time_reading(s, &cp->source, &n_bytes));
         for (size_t k = 0; k < 2; k++)
-            time_both(&times[k], s, &cp->source, &config, kinds[k], &q);
+            if (!plan || strcmp(plan, plans[k]) == 0)
+                time_both(&times[k], s, &cp->source, &config, kinds[k], &q);
     }
     for (size_t k = 0; k < 2; k++)
-        put_plan(names[k], &times[k], bench_median(&reading), (double) n_bytes, n_prompts, tokens);
+        if (times[k].wall.n > 0)
+            put_plan(names[k], &times[k], bench_median(&reading), (double) n_bytes, n_prompts,
+                     tokens);
     free_questions(&q);
     uqm_checkpoint_close(&cp);
 }

@@ -10,8 +10,9 @@
 #include "src/base/checked.h"
 
 /* More reads than this under way gain nothing on any disk we know; a consumer that keeps what it
- * has read has use for more buffers. */
-enum { MAX_BUFFERS = 4096, MAX_UNDER_WAY = 256 };
+ * has read has use for more buffers. The first use of a buffer costs page faults, so that the many
+ * of a deep stream come into use a few with each piece that is taken. */
+enum { MAX_BUFFERS = 4096, MAX_UNDER_WAY = 256, MORE_A_PIECE = 4 };
 
 /*
  * One buffer and what is in it. free -> reading -> read -> held by the consumer -> free, and only
@@ -260,11 +261,12 @@ static int check_record(const struct slot *slot, struct uqm_err *err)
 
 static int next_view(struct uqm_stream *s, struct uqm_view *view, struct uqm_err *err)
 {
-    for (;;) {
+    for (int more = MORE_A_PIECE;;) {
         int ret = uqm_check_cancel(s->env, err);
         if (ret < 0)
             return ret;
-        uqm_stream_read_ahead(s);
+        while ((more > 0 || !s->first) && read_ahead(s))
+            more--;
         struct slot *head = s->first;
         if (!head) {
             assert(s->planned_all); /* else the consumer holds every buffer and waits for one */

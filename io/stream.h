@@ -1,7 +1,8 @@
 /*
  * A stream of reads in a planned order. The consumer pulls: it asks for the next piece and the
- * stream keeps as many later pieces under way as there are free buffers in its pool. No free
- * buffer means wait; that is all the flow control.
+ * stream keeps as many later pieces under way as there are free buffers in its pool (the first few
+ * pieces that are taken bring the buffers into use). No free buffer means wait; that is all the
+ * flow control.
  */
 #ifndef UQM_IO_STREAM_H
 #define UQM_IO_STREAM_H
@@ -51,8 +52,8 @@ struct uqm_stream;
 int uqm_stream_create(struct uqm_stream **out, struct uqm_env *env, size_t piece_bytes,
                       size_t min_pieces, uint64_t memory_bytes, uqm_next_piece_fn next, void *ctx,
                       struct uqm_err *err);
-/* Ask for what there are free buffers for, as uqm_stream_next() does: for a consumer that has given
- * some back and will not call that soon. */
+/* Ask for all that there are free buffers for, which uqm_stream_next() does little by little: for a
+ * consumer that has given some back and will not call that soon. */
 void uqm_stream_read_ahead(struct uqm_stream *stream);
 /* How many buffers there are. */
 size_t uqm_stream_n_buffers(const struct uqm_stream *stream);

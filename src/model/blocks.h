@@ -75,6 +75,14 @@ struct uqm_weights_params uqm_run_weights(const struct uqm_run *run,
                                           const struct uqm_schedule *schedule);
 int uqm_run_open(struct uqm_run *run, struct uqm_weights *weights,
                  const struct uqm_schedule *schedule, struct uqm_err *err);
+/* The same with so much memory for weights on their way, in place of stream_bytes. */
+int uqm_run_open_ahead(struct uqm_run *run, struct uqm_weights *weights,
+                       const struct uqm_schedule *schedule, uint64_t memory_bytes,
+                       struct uqm_err *err);
+/* How much that should be beside an arena of arena_bytes, taken or not, for a pass over
+ * weights_bytes whose every tile is waited for: stream_bytes at least. */
+uint64_t uqm_run_ahead_bytes(const struct uqm_run *run, uint64_t arena_bytes,
+                             uint64_t weights_bytes);
 /* Takes a zeroed or half-built one. */
 void uqm_run_finish(struct uqm_run *run);
 

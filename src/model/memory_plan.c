@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "src/base/checked.h"
+
 struct item {
     const char *what;
     uint64_t bytes;
@@ -25,7 +27,7 @@ void uqm_memory_plan_log(const struct uqm_memory_plan *plan, const struct uqm_ru
     const struct uqm_device *device = run->device;
     const struct uqm_env *env = run->net->env;
     const struct item host[] = {
-        { "weights being read", run->stream_bytes },
+        { "weights being read", uqm_max_u64(plan->ahead_bytes, run->stream_bytes) },
         { "held layers", plan->ring_bytes },
         { "all weights", plan->resident_bytes },
         { "rows on their way", run->stage_elem * sizeof(float) },
@@ -57,6 +59,8 @@ void uqm_asking_log_memory(const struct uqm_asking *asking)
     struct uqm_pass_shape shape;
     if (p->kind == UQM_PLAN_TILES) {
         plan.arena_bytes = uqm_tiles_arena_bytes(asking, asking->n_done);
+        plan.ahead_bytes =
+            uqm_run_ahead_bytes(&asking->run, plan.arena_bytes, asking->plan_job.weights_bytes);
     } else if (uqm_plan_pass(&shape, p, &asking->plan_job, asking->n_done)) {
         const size_t width = asking->net->config.text.hidden;
         plan.arena_bytes = (shape.work + shape.tail) * sizeof(float);

@@ -6,6 +6,7 @@
 
 /* Bytes beside what every run takes (uqm_run_init); 0: none. */
 struct uqm_memory_plan {
+    uint64_t ahead_bytes;    /* of weights being read, where they are more than those of the run */
     uint64_t ring_bytes;     /* of held layers, in the host's memory */
     uint64_t resident_bytes; /* of a model that stays in the host's memory */
     uint64_t arena_bytes;    /* activations */

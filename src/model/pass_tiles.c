@@ -135,7 +135,10 @@ static int prepare(struct pass *p, struct uqm_asking *a, const struct batch *b, 
     if (ret == UQM_OK)
         ret = uqm_llama_init(&p->llama, &a->run, &b->plan, NULL, seqs, a->job->seed, err);
     if (ret == UQM_OK)
-        ret = uqm_run_open(&a->run, &p->weights, &p->schedule, err);
+        ret = uqm_run_open_ahead(
+            &a->run, &p->weights, &p->schedule,
+            uqm_run_ahead_bytes(&a->run, a->run.arena_bytes, uqm_schedule_bytes(&p->schedule)),
+            err);
     p->llama.weights = &p->weights;
     return ret;
 }

@@ -9,6 +9,7 @@
 enum {
     TARGET_TILE = 1 << 20,   /* smaller tiles cost more in calls than they save in memory */
     ENOUGH_AHEAD = 32 << 20, /* of weights on their way: some 10 ms of reading */
+    MOST_AHEAD = 256 << 20,  /* of a pass that waits for each tile */
 };
 
 /* Tiles as small as whole blocks of rows allow, a little larger for small models; buffers for
@@ -250,8 +251,38 @@ struct uqm_weights_params uqm_run_weights(const struct uqm_run *run,
 int uqm_run_open(struct uqm_run *run, struct uqm_weights *weights,
                  const struct uqm_schedule *schedule, struct uqm_err *err)
 {
-    const struct uqm_weights_params params = uqm_run_weights(run, schedule);
+    return uqm_run_open_ahead(run, weights, schedule, run->stream_bytes, err);
+}
+
+int uqm_run_open_ahead(struct uqm_run *run, struct uqm_weights *weights,
+                       const struct uqm_schedule *schedule, uint64_t memory_bytes,
+                       struct uqm_err *err)
+{
+    struct uqm_weights_params params = uqm_run_weights(run, schedule);
+    params.memory_bytes = memory_bytes;
     return uqm_weights_open(weights, &params, err);
+}
+
+static uint64_t left_of(uint64_t bytes, uint64_t taken)
+{
+    return bytes > taken ? bytes - taken : 0;
+}
+
+/*
+ * Drives pause for 100 ms and more (measured), so that the buffers hold what is computed with
+ * meanwhile; a short pass has fewer pauses than they cost to fill. A device that may fail has a use
+ * for what is left (saved.h).
+ */
+uint64_t uqm_run_ahead_bytes(const struct uqm_run *run, uint64_t arena_bytes,
+                             uint64_t weights_bytes)
+{
+    const uint64_t here = run->device->limits.on_host ? arena_bytes : 0;
+    const uint64_t promised = left_of(run->net->memory_bytes, run->fixed_bytes + here);
+    const uint64_t left =
+        left_of(uqm_budget_left(run->net->env), run->stream_bytes + (run->arena ? 0 : here));
+    const uint64_t spare = uqm_min_u64(promised, left) / 4;
+    const uint64_t worth = uqm_min_u64(MOST_AHEAD, weights_bytes / 32);
+    return uqm_max_u64(run->stream_bytes, uqm_min_u64(spare, worth));
 }
 
 int uqm_row_writer_flush(struct uqm_row_writer *writer, struct uqm_err *err)
