@@ -151,6 +151,8 @@ static void print_fates(FILE *out, const json_t *fates)
 static void print_totals(FILE *out, const json_t *r)
 {
     line_bytes(out, "to read", r, "bytes_read");
+    if (get_count(r, "bytes_read_most") > get_count(r, "bytes_read"))
+        line_bytes(out, "... at most", r, "bytes_read_most");
     line_bytes(out, "to write", r, "bytes_write");
     line_bytes(out, "memory", r, "peak_memory");
     line_bytes(out, "disk needed", r, "disk_needed");

@@ -19,12 +19,12 @@ static size_t keys_with_bits(uint32_t *restrict out, const uint32_t *restrict ke
     return n;
 }
 
-static size_t keys_in_bin(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bin,
-                          size_t n_elem)
+static size_t keys_within(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t low,
+                          uint32_t n_keys, size_t n_elem)
 {
     size_t n = 0;
     for (size_t e = 0; e < n_elem; e++)
-        if (keys[e] >> 16 == bin)
+        if (keys[e] - low < n_keys)
             out[n++] = keys[e];
     return n;
 }
@@ -126,7 +126,7 @@ static void gram(double *g, const struct uqm_stored *x, size_t n, struct uqm_sto
 const struct uqm_merge_kernels uqm_merge_kernels_ref = {
     .delta_keys = delta_keys,
     .keys_with_bits = keys_with_bits,
-    .keys_in_bin = keys_in_bin,
+    .keys_within = keys_within,
     .key_bins = key_bins,
     .largest_key = largest_key,
     .keys_below = keys_below,

@@ -68,19 +68,18 @@ static size_t keys_with_bits(uint32_t *restrict out, const uint32_t *restrict ke
     return n + uqm_merge_kernels_ref.keys_with_bits(out + n, keys + e, bits, n_elem - e);
 }
 
-static size_t keys_in_bin(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bin,
-                          size_t n_elem)
+static size_t keys_within(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t low,
+                          uint32_t n_keys, size_t n_elem)
 {
-    const __m256i bins = _mm256_set1_epi32((int) bin);
+    const __m256i lows = _mm256_set1_epi32((int) low), most = _mm256_set1_epi32((int) (n_keys - 1));
     size_t e = 0, n = 0;
-    for (; e < whole(n_elem); e += EIGHT)
-        n += pick_lanes(
-            out + n, keys_8(keys + e),
-            mask_of_i32(_mm256_cmpeq_epi32(_mm256_srli_epi32(keys_8(keys + e), 16), bins)));
-    for (; e < n_elem; e++)
-        if (keys[e] >> 16 == bin)
-            out[n++] = keys[e];
-    return n;
+    for (; e < whole(n_elem); e += EIGHT) {
+        __m256i v = keys_8(keys + e), at = _mm256_sub_epi32(v, lows);
+        __m256i is_in = _mm256_cmpeq_epi32(_mm256_min_epu32(at, most), at);
+        if (!_mm256_testz_si256(is_in, is_in)) /* few are */
+            n += pick_lanes(out + n, v, mask_of_i32(is_in));
+    }
+    return n + uqm_merge_kernels_ref.keys_within(out + n, keys + e, low, n_keys, n_elem - e);
 }
 
 static void key_bins(uint16_t *restrict bins, const uint32_t *restrict keys, unsigned shift,
@@ -400,7 +399,7 @@ static void gram(double *g, const struct uqm_stored *x, size_t n, struct uqm_sto
 const struct uqm_merge_kernels TIER(merge_kernels) = {
     .delta_keys = delta_keys,
     .keys_with_bits = keys_with_bits,
-    .keys_in_bin = keys_in_bin,
+    .keys_within = keys_within,
     .key_bins = key_bins,
     .largest_key = largest_key,
     .keys_below = keys_below,

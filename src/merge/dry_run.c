@@ -118,17 +118,19 @@ static json_t *describe(const struct uqm_writer *w, uint64_t needed, uint64_t av
 {
     const struct uqm_recipe_source *rs = w->rs;
     uint64_t memory = w->plan.stream_bytes + w->plan.sink_bytes + w->plan.report_bytes;
-    uint64_t read = w->plan.read_bytes + uqm_input_hash_left(w->hash) + rs->digested_bytes;
+    uint64_t beside = uqm_input_hash_left(w->hash) + rs->digested_bytes;
     return json_pack(
-        "{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "out",
-        w->params->out_dir, "method", rs->recipe->method->name, "numerics",
+        "{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
+        "out", w->params->out_dir, "method", rs->recipe->method->name, "numerics",
         rs->numerics == UQM_NUMERICS_MERGEKIT ? "mergekit" : "accurate", "parameters",
         uqm_plan_parameters_json(rs), "tensors", (json_int_t) w->plan.n_order, "bytes_read",
-        (json_int_t) read, "bytes_write", (json_int_t) bytes_to_write(w), "passes",
-        (json_int_t) w->plan.n_passes, "peak_memory", (json_int_t) memory, "disk_needed",
-        (json_int_t) needed, "disk_free", (json_int_t) available, "parts", describe_parts(rs),
-        "tensors_by_fate", describe_fates(rs), "inputs", describe_inputs(rs), "shards",
-        describe_shards(&w->plan), "output", uqm_plan_tensors_json(rs));
+        (json_int_t) (w->plan.read_bytes + beside), "bytes_read_most",
+        (json_int_t) (w->plan.most_read_bytes + beside), "bytes_write",
+        (json_int_t) bytes_to_write(w), "passes", (json_int_t) w->plan.n_passes, "peak_memory",
+        (json_int_t) memory, "disk_needed", (json_int_t) needed, "disk_free",
+        (json_int_t) available, "parts", describe_parts(rs), "tensors_by_fate", describe_fates(rs),
+        "inputs", describe_inputs(rs), "shards", describe_shards(&w->plan), "output",
+        uqm_plan_tensors_json(rs));
 }
 
 static int plan_one(json_t **out, struct uqm_writer *w, struct uqm_err *err)
@@ -210,7 +212,7 @@ int uqm_merge_dry_run(json_t **result, struct uqm_env *env, const struct uqm_wri
             .recipe = jobs[i].recipe,
             .params = &jobs[i].params,
         };
-        w[i].rs->states_once = true; /* as the writer does */
+        w[i].rs->states_once = w[i].rs->ranges_in_order = true; /* as the writer does */
     }
     int ret = plan_all(result, w, n, as_list, err);
     for (size_t i = n; i-- > 0;) { /* a later one looks at the hashes of an earlier one */

@@ -275,6 +275,13 @@ void uqm_exec_begin(struct uqm_exec *exec, const struct uqm_job *job, struct uqm
     enter_pass(exec, job, state, pass, 0);
 }
 
+void uqm_exec_sample(struct uqm_exec *exec, const struct uqm_job *job, struct uqm_job_state *state,
+                     const struct uqm_span *span)
+{
+    assert(exec->next_block == 0 && span->n_elem <= UQM_SAMPLE_ELEM);
+    job->ops->sample(job, state, span, exec->scratch);
+}
+
 static void gather(struct uqm_exec *x, const struct uqm_job *job, struct uqm_job_state *state,
                    unsigned pass)
 {
@@ -330,6 +337,62 @@ int uqm_exec_end_pass(struct uqm_exec *exec, const struct uqm_job *job, struct u
     if (pass->number == job->n_passes)
         state->work = NULL;
     return UQM_OK;
+}
+
+/* One late pass; false: it has nothing to do with these elements. */
+static bool settle_pass(struct uqm_exec *x, const struct uqm_job *job, struct uqm_job_state *state,
+                        unsigned number, const struct uqm_span *span)
+{
+    size_t most = batch_blocks(job, x->n_threads), partial = size_of(job->ops->partial_bytes, job);
+    uint64_t end = span->first + span->n_elem, at = span->first, first, n;
+    bool any = false;
+    for (;; any = true) {
+        job->ops->pass_blocks(job, state, number, &first, &n);
+        at = uqm_max_u64(at, first * job->block_elem);
+        uint64_t until = uqm_min_u64(end, (first + n) * job->block_elem);
+        if (n == 0 || at >= until)
+            return any;
+        struct batch b = {
+            .x = x,
+            .job = job,
+            .state = state,
+            .span = span,
+            .begin = (size_t) (at - span->first),
+            .n_elem = (size_t) uqm_min_u64(most * job->block_elem, until - at),
+            .step = (size_t) job->block_elem,
+            .pass = number,
+        };
+        run_batch(&b, scan_piece);
+        for (size_t k = 0; k * b.step < b.n_elem; k++)
+            job->ops->settle(job, state, number, at + k * b.step, x->partials + k * partial);
+        at += b.n_elem;
+    }
+}
+
+struct uqm_pass uqm_exec_leave_late(struct uqm_exec *exec, const struct uqm_job *job,
+                                    struct uqm_job_state *state, struct uqm_pass *pass)
+{
+    const struct uqm_pass late = *pass;
+    unsigned first, end;
+    if (!job->ops->late_passes || pass->number == job->n_passes)
+        return (struct uqm_pass){ 0 };
+    job->ops->late_passes(job, &first, &end);
+    if (late.number < first || late.number >= end)
+        return (struct uqm_pass){ 0 };
+    enter_pass(exec, job, state, pass, end);
+    return late;
+}
+
+int uqm_exec_settle(struct uqm_exec *exec, const struct uqm_job *job, struct uqm_job_state *state,
+                    const struct uqm_pass *late, const struct uqm_span *span, struct uqm_err *err)
+{
+    int ret = UQM_OK;
+    unsigned first, end;
+    job->ops->late_passes(job, &first, &end);
+    for (unsigned p = late->number; p < end && ret >= 0; p++)
+        if (settle_pass(exec, job, state, p, span) && job->ops->end_pass)
+            ret = job->ops->end_pass(job, state, p, err);
+    return ret < 0 ? ret : UQM_OK;
 }
 
 /* --- merging --- */

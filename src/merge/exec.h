@@ -40,12 +40,24 @@ struct uqm_pass {
  * state->work is lent until the last pass has ended. *pass is the first to be run. */
 void uqm_exec_begin(struct uqm_exec *exec, const struct uqm_job *job, struct uqm_job_state *state,
                     struct uqm_pass *pass);
+/* Before the first scan: the job's samples, in their order; ops->end_sample() then is the
+ * caller's. */
+void uqm_exec_sample(struct uqm_exec *exec, const struct uqm_job *job, struct uqm_job_state *state,
+                     const struct uqm_span *span);
 /* Scan the next blocks of the pass: whole ones, following on what was scanned before. */
 void uqm_exec_scan(struct uqm_exec *exec, const struct uqm_job *job, struct uqm_job_state *state,
                    const struct uqm_pass *pass, const struct uqm_span *span);
 /* All blocks of *pass have been scanned. *pass becomes the next one. */
 int uqm_exec_end_pass(struct uqm_exec *exec, const struct uqm_job *job, struct uqm_job_state *state,
                       struct uqm_pass *pass, struct uqm_err *err);
+/* Leave out the late passes from *pass on, if it is one: *pass becomes the one behind them, and
+ * where they were left is returned. Zero: they had nothing to do. */
+struct uqm_pass uqm_exec_leave_late(struct uqm_exec *exec, const struct uqm_job *job,
+                                    struct uqm_job_state *state, struct uqm_pass *pass);
+/* Those passes, of elements that are scanned or merged next; the spans follow one on another from
+ * the tensor's start. state->work is still lent. */
+int uqm_exec_settle(struct uqm_exec *exec, const struct uqm_job *job, struct uqm_job_state *state,
+                    const struct uqm_pass *late, const struct uqm_span *span, struct uqm_err *err);
 /* dst = the merge of these elements, whole units. */
 void uqm_exec_merge(struct uqm_exec *exec, const struct uqm_job *job,
                     const struct uqm_job_state *state, void *dst, const struct uqm_span *span);

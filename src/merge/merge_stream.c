@@ -28,7 +28,9 @@ struct merge_stream {
 
     size_t tensor;        /* of the last step; n_tensors: none yet */
     struct uqm_pass pass; /* under way */
-    uint64_t shown;       /* elements of the tensor that were shown to rs->seen */
+    struct uqm_pass late; /* where they were left to the ranges of `late_tensor`, n_tensors: none */
+    size_t late_tensor;
+    uint64_t shown; /* elements of the tensor that were shown to rs->seen */
 
     /* Steps whose buffers stay filled: chunks of the tensor, in order. The last one is the step's
      * in hand. views[chunk * n_parts + part]; chunks before first_kept are given back. */
@@ -201,7 +203,7 @@ static int take_chunk(struct merge_stream *s, const struct uqm_step *step, struc
             return ret;
         assert(ret == 1);
     }
-    if (s->rs->seen)
+    if (s->rs->seen && !step->is_sample)
         show(s, step);
     return UQM_OK;
 }
@@ -282,25 +284,65 @@ static int pass_over_kept(struct merge_stream *s, size_t tensor, struct uqm_err 
     return UQM_OK;
 }
 
+/* Passes that can go along with others, or with the ranges, do. */
+static void leave_late(struct merge_stream *s, const struct uqm_step *step)
+{
+    struct uqm_plan_tensor *pt = &s->rs->plan[step->tensor];
+    unsigned first, end;
+    if (!pt->job->ops->late_passes)
+        return;
+    pt->job->ops->late_passes(pt->job, &first, &end);
+    if (end == pt->job->n_passes && !(s->rs->ranges_in_order && step->range.first_elem == 0))
+        return;
+    s->late = uqm_exec_leave_late(s->exec, pt->job, &pt->state, &s->pass);
+    if (s->late.number == 0)
+        return;
+    s->late_tensor = step->tensor;
+    pt->ready = s->pass.number == pt->job->n_passes;
+}
+
+/* Before the elements of a step are scanned or merged: the late passes of them. */
+static int settle(struct merge_stream *s, const struct uqm_step *step, const struct uqm_span *span,
+                  struct uqm_err *err)
+{
+    struct uqm_plan_tensor *pt = &s->rs->plan[step->tensor];
+    if (s->late_tensor != step->tensor)
+        return UQM_OK;
+    return uqm_exec_settle(s->exec, pt->job, &pt->state, &s->late, span, err);
+}
+
 static int do_pass(struct merge_stream *s, const struct uqm_step *step, struct uqm_err *err)
 {
     struct uqm_plan_tensor *pt = &s->rs->plan[step->tensor];
     int ret = UQM_OK;
-    if (step->pass.number == 0 && step->first == 0)
+    if (step->begins)
         ret = begin_passes(s, step->tensor, err);
     if (ret == UQM_OK)
         ret = take_chunk(s, step, err);
     if (ret < 0)
         return ret;
     struct uqm_span span = span_of(s, s->n_chunks - 1, step->first, step->first, step->n_elem);
+    if (step->is_sample) {
+        uqm_exec_sample(s->exec, pt->job, &pt->state, &span);
+        if (step->last)
+            pt->job->ops->end_sample(pt->job, &pt->state);
+        release_chunks(s, s->n_chunks);
+        return UQM_OK;
+    }
+    ret = settle(s, step, &span, err);
+    if (ret < 0)
+        return ret;
     uqm_exec_scan(s->exec, pt->job, &pt->state, &s->pass, &span);
     if (!step->keeps)
         release_chunks(s, s->n_chunks);
     if (!step->last)
         return UQM_OK;
     ret = end_pass(s, step->tensor, err);
+    s->late_tensor = s->rs->source.n_tensors;
     if (ret == UQM_OK && step->keeps)
         return pass_over_kept(s, step->tensor, err);
+    if (ret == UQM_OK)
+        leave_late(s, step);
     bool waited_for = s->steps.waiting && s->steps.range.tensor == step->tensor;
     if (ret == UQM_OK && waited_for) /* else the planner is ahead, at the next tensor's passes */
         uqm_steps_go_on(&s->steps, &s->pass);
@@ -441,6 +483,9 @@ static int do_range(struct merge_stream *s, const struct uqm_step *step, struct 
         }
         if (ret == UQM_OK && pt->job) {
             struct uqm_span span = span_of(s, 0, step->first, step->first, step->n_elem);
+            ret = settle(s, step, &span, err);
+            if (ret < 0)
+                return ret;
             merge_run(s, step, &span);
             release_chunks(s, s->n_chunks);
         }
@@ -575,7 +620,7 @@ int uqm_merge_stream_open(struct uqm_tile_stream **out, struct uqm_source *sourc
         return uqm_plan_no_memory(rs, err);
     s->stream.ops = &stream_ops;
     s->rs = rs;
-    s->tensor = rs->source.n_tensors;
+    s->tensor = s->late_tensor = rs->source.n_tensors;
     uqm_cut_init(&s->cut, rs, tile_bytes, 0);
     s->steps = (struct uqm_steps){ .rs = rs, .cut = &s->cut, .next = next, .ctx = ctx };
     int ret = uqm_steps_init(&s->steps, err);

@@ -50,9 +50,25 @@ int uqm_job_init(struct uqm_job *job, struct uqm_err *err)
 
 uint64_t uqm_job_segment_end(const struct uqm_job *job, unsigned pass, unsigned segment)
 {
-    uint64_t n = job->ops->n_segments ? job->ops->n_segments(job, pass) : 1;
+    unsigned n = job->ops->n_segments ? job->ops->n_segments(job, pass) : 1;
+    return uqm_job_segment_end_of(job, n, segment);
+}
+
+uint64_t uqm_job_segment_end_of(const struct uqm_job *job, unsigned n, unsigned segment)
+{
     uint64_t q = job->n_blocks / n, r = job->n_blocks % n;
     return q * (segment + 1) + (segment + 1 < r ? segment + 1 : r);
+}
+
+/* Anywhere in its share of the tensor, or all samples could lie in the same columns of a matrix:
+ * multiples of the golden ratio are spread well. */
+uint64_t uqm_job_sample_at(const struct uqm_job *job, uint64_t n_samples, uint64_t sample)
+{
+    uint64_t share = job->n_elem / n_samples;
+    uint64_t room = (share - UQM_SAMPLE_ELEM) / job->unit_elem;
+    uint64_t part = (uint32_t) sample * UINT32_C(0x9E3779B9) >> 8; /* of 2^24 */
+    assert(share >= UQM_SAMPLE_ELEM && job->unit_elem <= UQM_SAMPLE_ELEM);
+    return sample * share + (room >> 24) * part + ((room & 0xFFFFFF) * part >> 24);
 }
 
 /* --- loading --- */

@@ -39,9 +39,10 @@
 #include "src/uqmerge.h"
 
 enum {
-    UQM_BLOCK_ELEM = 4096,       /* elements of a block, and the most that merge() is given at once,
-                                    where a unit is smaller */
-    UQM_MOST_UNIT_ELEM = 1 << 20 /* a unit is kept whole in memory: longer ones are refused */
+    UQM_BLOCK_ELEM = 4096, /* elements of a block, and the most that merge() is given at once,
+                              where a unit is smaller */
+    UQM_MOST_UNIT_ELEM = 1 << 20, /* a unit is kept whole in memory: longer ones are refused */
+    UQM_SAMPLE_ELEM = 512         /* neighbours that a sample takes at once */
 };
 
 struct uqm_method_ops;
@@ -131,6 +132,19 @@ struct uqm_method_ops {
     void (*begin)(const struct uqm_job *job, struct uqm_job_state *state);
 
     /*
+     * A look at the tensor ahead of pass 0, where reading it once more would cost: n_samples runs
+     * of UQM_SAMPLE_ELEM elements, spread evenly (uqm_job_sample_at()), at most a hundredth of the
+     * tensor; 0: none. sample() sees them in that order, on one thread; then end_sample(). They
+     * may change what passes are needed, never a result. NULL: no samples.
+     */
+    uint64_t (*n_samples)(const struct uqm_job *job);
+    void (*sample)(const struct uqm_job *job, struct uqm_job_state *state,
+                   const struct uqm_span *span, void *scratch);
+    void (*end_sample)(const struct uqm_job *job, struct uqm_job_state *state);
+    /* Whether a pass over all blocks is needed only where a sample misleads. NULL: none is. */
+    bool (*is_rare)(const struct uqm_job *job, unsigned pass);
+
+    /*
      * Which blocks pass p reads, decided when the pass before has ended: [*first, *first + *n),
      * *n = 0 to skip it; pass 0 reads all. NULL: every pass reads all blocks. most_blocks: the most
      * that pass may ask for, from the plan alone, for the count of what is read; NULL: all.
@@ -152,6 +166,18 @@ struct uqm_method_ops {
      * job->name. */
     int (*end_pass)(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
                     struct uqm_err *err);
+
+    /*
+     * Passes [*first, *end) are late: they only refine what is done with elements behind those that
+     * they have seen. So they read nothing of their own where the pass behind them, or the merge
+     * of ranges, goes over all elements front to back: of each span, what of it pass_blocks() still
+     * asks for is scanned, in runs of block_elem elements that may begin anywhere; settle() is
+     * fold() for these, `first` the run's first element; then end_pass(), and the span is scanned
+     * or merged. NULL: none are.
+     */
+    void (*late_passes)(const struct uqm_job *job, unsigned *first, unsigned *end);
+    void (*settle)(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
+                   uint64_t first, const void *partial);
 
     /* dst: span->n_elem elements of job->out, any alignment. */
     void (*merge)(const struct uqm_job *job, const struct uqm_job_state *state, void *dst,
@@ -175,6 +201,10 @@ int uqm_job_init(struct uqm_job *job, struct uqm_err *err);
 
 /* The first block behind a segment of a pass: segments are equal, but for one block. */
 uint64_t uqm_job_segment_end(const struct uqm_job *job, unsigned pass, unsigned segment);
+/* Likewise, where there are n of them. */
+uint64_t uqm_job_segment_end_of(const struct uqm_job *job, unsigned n, unsigned segment);
+/* Where a sample lies: its first element. */
+uint64_t uqm_job_sample_at(const struct uqm_job *job, uint64_t n_samples, uint64_t sample);
 
 /* Parameter `name` of an input, or of the output. The method has it, else it is our mistake. */
 double uqm_job_input_param(const struct uqm_job *job, size_t input, const char *name);

@@ -161,6 +161,9 @@ struct uqm_recipe_source {
     /* What the passes of a tensor found is forgotten when the stream goes on to another one: for
      * who asks for every tensor once. Else it stays as long as the source. */
     bool states_once;
+    /* ... and for the ranges of each from its first element on, without gaps, or from anywhere
+     * further back. Set by the writer before it opens the streams. */
+    bool ranges_in_order;
     /* The reading buffers that several merges of one pass have in common, or NULL: set by the
      * writer before it opens the streams, as is ... */
     struct uqm_share *share;

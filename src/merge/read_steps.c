@@ -60,17 +60,52 @@ bool uqm_cut_keeps(const struct uqm_cut *cut, const struct uqm_recipe_source *rs
            uqm_cut_buffers(cut, rs, tensor) + UQM_TILES_AHEAD * rs->max_parts <= cut->n_buffers;
 }
 
-uint64_t uqm_cut_reads(const struct uqm_cut *cut, const struct uqm_recipe_source *rs, size_t tensor)
+/* Short reads here and there are cheap only where they are of files. */
+static bool can_sample(const struct uqm_recipe_source *rs, size_t tensor)
 {
-    uint64_t n_elem = rs->source.tensors[tensor].n_elem, n = n_elem;
-    if (n_elem == 0 || n_passes(rs, tensor) == 0 || uqm_cut_keeps(cut, rs, tensor))
-        return n_elem;
-    const struct uqm_job *job = rs->plan[tensor].job;
-    for (unsigned p = 0; p < job->n_passes; p++) {
-        uint64_t blocks = job->ops->most_blocks ? job->ops->most_blocks(job, p) : job->n_blocks;
-        n += uqm_min_u64(blocks * job->block_elem, n_elem);
+    const struct uqm_plan_tensor *pt = &rs->plan[tensor];
+    for (size_t i = 0; i < pt->n_parts; i++) {
+        const struct uqm_plan_part *p = &pt->parts[i];
+        if (p->source_of || rs->inputs[p->input].checkpoint->locations[p->tensor].made)
+            return false;
     }
-    return n;
+    return true;
+}
+
+uint64_t uqm_cut_samples(const struct uqm_cut *cut, const struct uqm_recipe_source *rs,
+                         size_t tensor)
+{
+    if (n_passes(rs, tensor) == 0 || !rs->plan[tensor].job->ops->n_samples ||
+        uqm_cut_keeps(cut, rs, tensor) || !can_sample(rs, tensor))
+        return 0;
+    return rs->plan[tensor].job->ops->n_samples(rs->plan[tensor].job);
+}
+
+struct uqm_cut_reads uqm_cut_reads(const struct uqm_cut *cut, const struct uqm_recipe_source *rs,
+                                   size_t tensor)
+{
+    uint64_t n_elem = rs->source.tensors[tensor].n_elem;
+    struct uqm_cut_reads r = { .most = n_elem, .likely = n_elem, .passes = 1 };
+    if (n_elem == 0 || n_passes(rs, tensor) == 0 || uqm_cut_keeps(cut, rs, tensor))
+        return r;
+    const struct uqm_job *job = rs->plan[tensor].job;
+    uint64_t n_samples = uqm_cut_samples(cut, rs, tensor);
+    unsigned late = job->n_passes, late_end = late;
+    if (job->ops->late_passes)
+        job->ops->late_passes(job, &late, &late_end);
+    for (unsigned p = 0; p < job->n_passes; p++) {
+        if (p >= late && p < late_end && (late_end < job->n_passes || rs->ranges_in_order))
+            continue;
+        uint64_t blocks = job->ops->most_blocks ? job->ops->most_blocks(job, p) : job->n_blocks;
+        uint64_t n = uqm_min_u64(blocks * job->block_elem, n_elem);
+        bool is_rare = n_samples > 0 && job->ops->is_rare && job->ops->is_rare(job, p);
+        r.most += n;
+        r.likely += is_rare ? 0 : n;
+        r.passes += n > 0 && !is_rare;
+    }
+    r.most += n_samples * UQM_SAMPLE_ELEM;
+    r.likely += n_samples * UQM_SAMPLE_ELEM;
+    return r;
 }
 
 void uqm_part_locate(struct uqm_seen *out, const struct uqm_recipe_source *rs,
@@ -163,6 +198,8 @@ static void begin_passes(struct uqm_steps *s)
     s->in_passes = true;
     s->ready[tensor] = true;
     s->pass = (struct uqm_pass){ .n_blocks = s->rs->plan[tensor].job->n_blocks };
+    s->n_samples = uqm_cut_samples(s->cut, s->rs, tensor);
+    s->sample = 0;
     s->at = 0;
     if (uqm_cut_keeps(s->cut, s->rs, tensor)) {
         s->kept = tensor;
@@ -198,6 +235,24 @@ static uint64_t pass_end(const struct uqm_job *job, const struct uqm_pass *pass)
     return uqm_min_u64((pass->first_block + pass->n_blocks) * job->block_elem, job->n_elem);
 }
 
+static struct uqm_step sample_step(struct uqm_steps *s)
+{
+    const struct uqm_job *job = s->rs->plan[s->range.tensor].job;
+    struct uqm_step step = {
+        .tensor = s->range.tensor,
+        .is_pass = true,
+        .is_sample = true,
+        .begins = s->sample == 0,
+        .reads = true,
+        .pass = s->pass,
+        .range = s->range,
+        .first = uqm_job_sample_at(job, s->n_samples, s->sample),
+        .n_elem = UQM_SAMPLE_ELEM,
+    };
+    step.last = ++s->sample == s->n_samples;
+    return step;
+}
+
 static struct uqm_step pass_step(struct uqm_steps *s)
 {
     size_t tensor = s->range.tensor;
@@ -206,9 +261,11 @@ static struct uqm_step pass_step(struct uqm_steps *s)
     struct uqm_step step = {
         .tensor = tensor,
         .is_pass = true,
+        .begins = s->n_samples == 0 && s->pass.number == 0 && s->at == 0,
         .reads = true,
         .keeps = s->kept == tensor,
         .pass = s->pass,
+        .range = s->range,
         .first = s->at,
         .n_elem = (size_t) uqm_min_u64(uqm_cut_elem(s->cut, s->rs, tensor), end - s->at),
     };
@@ -265,7 +322,9 @@ static int plan_step(struct uqm_steps *s)
         return UQM_PIECE_LATER;
     if (!s->has_range && !take_range(s))
         return 0;
-    struct uqm_step step = s->in_passes ? pass_step(s) : range_step(s);
+    struct uqm_step step = !s->in_passes              ? range_step(s)
+                           : s->sample < s->n_samples ? sample_step(s)
+                                                      : pass_step(s);
     if (!push(&s->queue, &step)) {
         s->out_of_memory = true;
         return 0;

@@ -6,7 +6,8 @@
  *
  * A tensor whose parts fit the buffers is read once: the steps of its first pass leave their
  * buffers filled, and whatever comes after, passes and ranges in ascending order, is computed from
- * them. Others are read once a pass and once more for the ranges.
+ * them. Others are read once a pass and once more for the ranges; of some a sample is read before,
+ * which spares a pass, and late passes (method_ops.h) go along with what is read anyway.
  */
 #ifndef UQM_MERGE_READ_STEPS_H
 #define UQM_MERGE_READ_STEPS_H
@@ -17,12 +18,14 @@
 
 struct uqm_step {
     size_t tensor;
-    bool is_pass; /* else of a range */
-    bool reads;   /* all parts of [first, first + n_elem); else they are kept, or there are none */
-    bool keeps;   /* the buffers stay filled */
-    bool last;    /* of its pass, or of its range */
+    bool is_pass;   /* else of a range */
+    bool is_sample; /* ahead of the passes */
+    bool begins;    /* the first of its passes' */
+    bool reads; /* all parts of [first, first + n_elem); else they are kept, or there are none */
+    bool keeps; /* the buffers stay filled */
+    bool last;  /* of its pass, or of its range */
     struct uqm_pass pass;
-    struct uqm_range range; /* the consumer's */
+    struct uqm_range range; /* the consumer's; of a pass, the one that is waiting for it */
     uint64_t first;         /* whole units; of whole blocks in a pass */
     size_t n_elem;
 };
@@ -47,9 +50,17 @@ bool uqm_cut_keeps(const struct uqm_cut *cut, const struct uqm_recipe_source *rs
 /* Buffers to keep it, for all merges of the pass, those that read ahead not counted. */
 uint64_t uqm_cut_buffers(const struct uqm_cut *cut, const struct uqm_recipe_source *rs,
                          size_t tensor);
-/* Elements of each part that are read for a tensor whose ranges are asked for once, in order. */
-uint64_t uqm_cut_reads(const struct uqm_cut *cut, const struct uqm_recipe_source *rs,
-                       size_t tensor);
+/* The samples that are read of it before. */
+uint64_t uqm_cut_samples(const struct uqm_cut *cut, const struct uqm_recipe_source *rs,
+                         size_t tensor);
+/* Elements of each part that are read for a tensor whose ranges are asked for once, in order: at
+ * most, or unless a sample misleads; and in how many readings of the tensor, whole or not. */
+struct uqm_cut_reads {
+    uint64_t most, likely;
+    unsigned passes;
+};
+struct uqm_cut_reads uqm_cut_reads(const struct uqm_cut *cut, const struct uqm_recipe_source *rs,
+                                   size_t tensor);
 
 /* merge_stream.c: a buffer for one piece; and what a stream takes beside its buffers. */
 uint64_t uqm_cut_buffer_bytes(const struct uqm_cut *cut);
@@ -77,7 +88,8 @@ struct uqm_steps {
 
     bool has_range; /* the consumer's range that is being planned */
     struct uqm_range range;
-    bool in_passes; /* of its tensor */
+    bool in_passes;             /* of its tensor */
+    uint64_t n_samples, sample; /* ahead of them, and how many of those are planned */
     struct uqm_pass pass;
     uint64_t at;        /* the element the next step begins with */
     bool *ready;        /* [n_tensors] the passes are planned, or over */

@@ -307,7 +307,7 @@ int uqm_merge_write_many(json_t **result, struct uqm_env *env, struct uqm_thread
             .params = &jobs[i].params,
         };
         assert(w[i].rs && w[i].rs->recipe == jobs[i].recipe);
-        w[i].rs->states_once = true;
+        w[i].rs->states_once = w[i].rs->ranges_in_order = true;
     }
     clock_gettime(CLOCK_MONOTONIC, &t0);
     int ret = write_all(w, n, &share, err);

@@ -120,12 +120,12 @@ void uqm_write_plan_count_reads(struct uqm_write_plan *w, const struct uqm_recip
     w->n_passes = 1;
     for (size_t i = 0; i < w->n_order; i++) {
         const struct uqm_plan_tensor *pt = &rs->plan[w->order[i]];
-        uint64_t n_elem = uqm_cut_reads(&cut, rs, w->order[i]);
-        uint64_t once = rs->source.tensors[w->order[i]].n_elem;
-        if (once > 0)
-            w->n_passes = uqm_max_u64(w->n_passes, (n_elem + once - 1) / once);
-        for (size_t p = 0; p < pt->n_parts; p++)
-            w->read_bytes += uqm_write_plan_part_bytes(rs, &pt->parts[p], n_elem);
+        const struct uqm_cut_reads r = uqm_cut_reads(&cut, rs, w->order[i]);
+        w->n_passes = uqm_max_u64(w->n_passes, r.passes);
+        for (size_t p = 0; p < pt->n_parts; p++) {
+            w->read_bytes += uqm_write_plan_part_bytes(rs, &pt->parts[p], r.likely);
+            w->most_read_bytes += uqm_write_plan_part_bytes(rs, &pt->parts[p], r.most);
+        }
     }
 }
 

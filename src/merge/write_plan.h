@@ -24,10 +24,10 @@ struct uqm_write_plan {
     const size_t *order; /* source indices in the order of writing: the plan's */
     size_t n_shards;
     struct uqm_shard_plan *shards;
-    uint64_t tensor_bytes; /* of all shards, without headers */
-    uint64_t read_bytes;   /* of the inputs, by the merge itself: at most, where what a pass finds
-                              decides how much is read once more */
-    uint64_t n_passes;     /* how often the tensor that is read most is read */
+    uint64_t tensor_bytes;    /* of all shards, without headers */
+    uint64_t read_bytes;      /* of the inputs, by the merge itself, unless a sample misleads ... */
+    uint64_t most_read_bytes; /* ... and if every one does */
+    uint64_t n_passes; /* how often the tensor that is read most is read, samples not counted */
     size_t tile_bytes;
     uint64_t stream_bytes, sink_bytes, report_bytes; /* memory */
     uint64_t share_bytes; /* ... of the buffers shared with other merges, in the first one's plan */

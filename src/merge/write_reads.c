@@ -63,7 +63,7 @@ static void add_reads(struct extent *v, size_t *n, uint64_t *more, const struct 
         size_t tensor = w->plan.order[k];
         const struct uqm_plan_tensor *pt = &w->rs->plan[tensor];
         uint64_t n_elem = w->rs->source.tensors[tensor].n_elem;
-        uint64_t read = uqm_cut_reads(&cut, w->rs, tensor);
+        uint64_t read = uqm_cut_reads(&cut, w->rs, tensor).likely;
         for (size_t p = 0; p < pt->n_parts; p++) {
             const struct uqm_plan_part *part = &pt->parts[p];
             uint64_t once = uqm_write_plan_part_bytes(w->rs, part, n_elem);

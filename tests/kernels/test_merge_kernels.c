@@ -65,7 +65,7 @@ static void magnitudes_agree_to_the_bit(void **state)
     unmake(&v);
 }
 
-static void keys_of_a_bin_come_in_their_order(void **state)
+static void keys_of_a_range_come_in_their_order(void **state)
 {
     (void) state;
     struct tiers t = tiers_here();
@@ -79,7 +79,8 @@ static void keys_of_a_bin_come_in_their_order(void **state)
             for (size_t e = 0; e < lengths[l]; e++)
                 if (keys[e] >> 16 == 0x3F81)
                     want[n++] = keys[e];
-            assert_int_equal(t.v[k].merge->keys_in_bin(got, keys, 0x3F81, lengths[l]), n);
+            assert_int_equal(t.v[k].merge->keys_within(got, keys, 0x3F810000, 0x10000, lengths[l]),
+                             n);
             assert_memory_equal(got, want, n * sizeof *got);
         }
 }
@@ -502,7 +503,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(magnitudes_agree_to_the_bit),
-        cmocka_unit_test(keys_of_a_bin_come_in_their_order),
+        cmocka_unit_test(keys_of_a_range_come_in_their_order),
         cmocka_unit_test(keys_with_any_of_some_bits_come_in_their_order),
         cmocka_unit_test(magnitudes_of_16_bits_are_those_of_their_f32),
         cmocka_unit_test(keys_fall_into_bins_from_the_lowest_on_and_zeros_into_their_own),

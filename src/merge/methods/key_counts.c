@@ -2,8 +2,6 @@
 
 #include <assert.h>
 
-enum { MOST_COUNTER_BYTES = 24 << 20 };
-
 unsigned uqm_key_segments_least(uint64_t n_elem)
 {
     return (unsigned) (n_elem >> 31) + 1;
@@ -11,7 +9,7 @@ unsigned uqm_key_segments_least(uint64_t n_elem)
 
 unsigned uqm_key_segments(uint64_t n_elem, uint64_t n_blocks, size_t n_searches)
 {
-    uint64_t n = MOST_COUNTER_BYTES / (UQM_FINE_BINS * sizeof(uint32_t)) / (n_searches + 1);
+    uint64_t n = UQM_MOST_COUNTER_BYTES / (UQM_FINE_BINS * sizeof(uint32_t)) / (n_searches + 1);
     n = n > UQM_MOST_SEGMENTS ? UQM_MOST_SEGMENTS : n;
     /* short tensors are not worth the counters; in long ones 32 bits must hold a segment's counts
      */
@@ -63,8 +61,9 @@ static void find_segment(struct uqm_key_search *s, const struct rows *r, size_t 
     assert(s->wanted > 0 && s->wanted <= total);
     s->is_settled = true;
     s->needs_cut = s->wanted < total;
-    s->limit.cut = s->limit.last ? 0 : UINT64_MAX;
+    s->limit.cut = s->limit.last && !s->needs_cut ? 0 : UINT64_MAX; /* not before it is found */
     s->segment = 0;
+    s->n_segments = r->n_segments;
     s->before = 0;
     if (!s->needs_cut)
         return;
@@ -93,10 +92,11 @@ void uqm_key_search_coarse(struct uqm_key_search *search, enum uqm_key_kind kind
     find_segment(s, &r, bin);
 }
 
-void uqm_key_search_fine(struct uqm_key_search *search, const uint32_t *counts, unsigned n_segments)
+void uqm_key_search_fine(struct uqm_key_search *search, const uint32_t *counts, size_t stride,
+                         unsigned n_segments)
 {
     struct uqm_key_search *s = search;
-    const struct rows r = { counts, NULL, UQM_FINE_BINS, n_segments };
+    const struct rows r = { counts, NULL, stride, n_segments };
     uint64_t above;
     size_t bin = find_bin(&above, &r, UQM_FINE_BINS, s->k - s->above);
     s->limit.key = s->coarse << 16 | (uint32_t) bin;

@@ -11,6 +11,7 @@
  * pass is enough; and where most are, because differences of 16-bit floats mostly have few bits:
  * the pass then counts aside, bin by bin, the keys that have any of their lower 16 (`longer`), and
  * if the one looked for is not among its bin's, which are the largest there, it is the one without.
+ * Where the bin was foreseen (key_window.h) its lower 16 bits are counted in the first pass, too.
  * The last pass that counts does so in segments of the tensor; limit.cut then lies in a segment
  * that is known, and a pass over that one alone finds it.
  */
@@ -24,6 +25,7 @@ enum {
     UQM_COARSE_BINS = 1 << 15,
     UQM_FINE_BINS = 1 << 16,
     UQM_MOST_SEGMENTS = 16,
+    UQM_MOST_COUNTER_BYTES = 24 << 20, /* of all searches together */
 };
 
 struct uqm_key_limit {
@@ -61,13 +63,14 @@ struct uqm_key_search {
     uint32_t coarse;  /* the bin that holds limit.key */
     uint64_t above;   /* keys in higher bins */
     uint64_t wanted;  /* of those equal to limit.key, the first so many */
-    unsigned segment; /* holds the last of them ... */
-    uint64_t before;  /* ... behind this many in earlier segments */
+    unsigned segment; /* of n_segments: holds the last of them ... */
+    unsigned n_segments;
+    uint64_t before; /* ... behind this many in earlier segments */
     bool needs_cut;
     bool is_settled; /* limit.key is found */
 };
 
-/* How many segments, for this many searches: bounded so that their counters stay within 24 MiB. */
+/* How many segments, for this many searches: bounded by UQM_MOST_COUNTER_BYTES. */
 unsigned uqm_key_segments(uint64_t n_elem, uint64_t n_blocks, size_t n_searches);
 /* For a pass whose segments nobody needs: as many as 32 bits count in. */
 unsigned uqm_key_segments_least(uint64_t n_elem);
@@ -86,15 +89,17 @@ static inline uint32_t uqm_key_bin(enum uqm_key_kind kind, uint32_t key)
 void uqm_key_search_coarse(struct uqm_key_search *search, enum uqm_key_kind kind,
                            const uint32_t *counts, const uint32_t *longer, size_t stride,
                            unsigned n_segments);
-/* After the fine pass. counts: n_segments rows of UQM_FINE_BINS, of the keys in bin `coarse`. */
-void uqm_key_search_fine(struct uqm_key_search *search, const uint32_t *counts,
+/* After the fine pass. counts: n_segments rows, `stride` apart, of UQM_FINE_BINS, of the keys in
+ * bin `coarse`. */
+void uqm_key_search_fine(struct uqm_key_search *search, const uint32_t *counts, size_t stride,
                          unsigned n_segments);
 
 /* Whether elements of one block have key limit.key: bit e % 64 of bits[e / 64]. */
 struct uqm_key_ties {
     uint64_t bits[UQM_BLOCK_ELEM / 64];
 };
-/* The blocks of `segment`, one after the other; first: the block's first element. */
+/* The blocks of `segment`, one after the other; first: the block's first element. limit.cut lies
+ * behind all of them until it is found. */
 void uqm_key_search_cut(struct uqm_key_search *search, uint64_t first,
                         const struct uqm_key_ties *ties);
 

@@ -1,5 +1,7 @@
 #include "src/merge/methods/task_plan.h"
 
+#include "src/base/checked.h"
+
 static bool is_counted(const struct uqm_job *job)
 {
     enum uqm_sparsifier s = uqm_task_kind_of(job->method->id).sparsifier;
@@ -101,11 +103,33 @@ bool uqm_task_is_sums(const struct uqm_job *job, unsigned pass)
 
 /* --- memory --- */
 
+/* No more counters than the tensor has elements: of short ones few keys fall into each, and they
+ * are mostly kept. */
+uint32_t uqm_task_foreseen_bins(const struct uqm_job *job)
+{
+    size_t n = uqm_task_list_searches(NULL, job);
+    if (n == 0 || uqm_task_key_kind(job) != UQM_KEY_WIDE || uqm_task_counts_longer(job))
+        return 0;
+    uint64_t bytes = uqm_min_u64(UQM_MOST_COUNTER_BYTES, job->n_elem * sizeof(uint32_t));
+    return (uint32_t) (bytes / (UQM_FINE_BINS * sizeof(uint32_t)) / n);
+}
+
+uint64_t uqm_task_n_samples(const struct uqm_job *job)
+{
+    uint64_t room = (uint64_t) uqm_task_foreseen_bins(job) * UQM_FINE_BINS;
+    return uqm_min_u64(job->n_elem / 100, room) / UQM_SAMPLE_ELEM;
+}
+
+static size_t coarse_counts(const struct uqm_job *job)
+{
+    return job->n_inputs * uqm_task_segments(job, UQM_TASK_COARSE) *
+           uqm_task_row(job, UQM_TASK_COARSE);
+}
+
 size_t uqm_task_counts_bytes(const struct uqm_job *job)
 {
     size_t n = uqm_task_list_searches(NULL, job);
-    size_t coarse = job->n_inputs * uqm_task_segments(job, UQM_TASK_COARSE) *
-                    uqm_task_row(job, UQM_TASK_COARSE);
+    size_t coarse = coarse_counts(job) + n * uqm_task_foreseen_bins(job) * UQM_FINE_BINS;
     size_t fine = n * uqm_task_segments(job, UQM_TASK_FINE) * UQM_FINE_BINS;
     if (n == 0)
         return 0;
@@ -115,8 +139,9 @@ size_t uqm_task_counts_bytes(const struct uqm_job *job)
 
 size_t uqm_task_work_bytes(const struct uqm_job *job)
 {
-    return uqm_task_list_searches(NULL, job) * sizeof(struct uqm_key_search) +
-           2 * job->n_inputs * sizeof(double) + uqm_task_counts_bytes(job);
+    return uqm_task_list_searches(NULL, job) *
+               (sizeof(struct uqm_key_search) + sizeof(struct uqm_key_window)) +
+           sizeof(uint64_t) + 2 * job->n_inputs * sizeof(double) + uqm_task_counts_bytes(job);
 }
 
 struct uqm_task_work uqm_task_work_of(const struct uqm_job *job, const struct uqm_job_state *state)
@@ -125,9 +150,13 @@ struct uqm_task_work uqm_task_work_of(const struct uqm_job *job, const struct uq
     size_t n = uqm_task_list_searches(NULL, job);
     struct uqm_task_work w = { .n_searches = n, .searches = (struct uqm_key_search *) (void *) p };
     p += n * sizeof *w.searches;
-    w.before = (double *) (void *) p;
+    w.windows = (struct uqm_key_window *) (void *) p;
+    p += n * sizeof *w.windows;
+    w.n_sampled = (uint64_t *) (void *) p;
+    w.before = (double *) (void *) (w.n_sampled + 1);
     w.after = w.before + job->n_inputs;
     w.counts = (uint32_t *) (void *) (w.after + job->n_inputs);
+    w.foreseen = w.counts + coarse_counts(job);
     return w;
 }
 

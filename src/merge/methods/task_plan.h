@@ -1,11 +1,12 @@
 /*
- * What a merge of task vectors looks for, in which passes, and the memory that takes; shared by
- * task_plan.c and task_vectors.c.
+ * What a merge of task vectors looks for, in which passes, and the memory that takes (task_plan.c);
+ * what the passes' counts say (task_search.c). What is counted and merged is task_vectors.c's.
  */
 #ifndef UQM_MERGE_METHODS_TASK_PLAN_H
 #define UQM_MERGE_METHODS_TASK_PLAN_H
 
 #include "compute/merge_kernels.h"
+#include "src/merge/methods/key_window.h"
 #include "src/merge/methods/methods.h"
 #include "src/merge/methods/sparsify.h"
 
@@ -14,7 +15,12 @@ enum { UQM_TASK_COARSE, UQM_TASK_FINE, UQM_TASK_TIES };
 struct uqm_task_work {
     size_t n_searches;
     struct uqm_key_search *searches;
-    uint32_t *counts;       /* [input, or search when fine][segment][uqm_task_row()] */
+    struct uqm_key_window *windows; /* [n_searches] */
+    uint64_t *n_sampled;            /* elements */
+    uint32_t *counts;               /* [input, or search when fine][segment][uqm_task_row()] */
+    uint32_t *foreseen;     /* [n_searches][uqm_task_foreseen_bins() * UQM_FINE_BINS]: in the coarse
+                               pass the windows' counters [segment][bin][UQM_FINE_BINS]; before it,
+                               the keys sampled, of an input in its first search's */
     double *before, *after; /* [n_inputs] */
 };
 
@@ -57,12 +63,16 @@ enum uqm_key_kind uqm_task_key_kind(const struct uqm_job *job);
 bool uqm_task_counts_longer(const struct uqm_job *job);
 /* Counters of one input, or search, in one segment of a pass that counts. */
 size_t uqm_task_row(const struct uqm_job *job, unsigned pass);
+/* How many coarse bins (times segments) of one search can be counted finely in the coarse pass; 0:
+ * that is not worth it, or not needed. */
+uint32_t uqm_task_foreseen_bins(const struct uqm_job *job);
 /* The thresholds that have to be looked for: at most two an input. searches may be NULL. */
 size_t uqm_task_list_searches(struct uqm_key_search *searches, const struct uqm_job *job);
 /* Limits of an input as far as they are known from the plan. */
 void uqm_task_start_sparse(struct uqm_sparse *sparse, const struct uqm_job *job, size_t input);
 
 /* For struct uqm_method_ops. */
+uint64_t uqm_task_n_samples(const struct uqm_job *job);
 unsigned uqm_task_segments(const struct uqm_job *job, unsigned pass);
 unsigned uqm_task_passes(const struct uqm_job *job);
 size_t uqm_task_work_bytes(const struct uqm_job *job);
@@ -81,5 +91,26 @@ size_t uqm_task_keep_bytes(const struct uqm_job *job);
 /* Views into the blocks that the engine gives. */
 struct uqm_task_work uqm_task_work_of(const struct uqm_job *job, const struct uqm_job_state *state);
 struct uqm_task_scratch uqm_task_cut(const struct uqm_job *job, void *block);
+
+/* --- task_search.c: for struct uqm_method_ops, but for the last three --- */
+
+void uqm_task_pass_blocks(const struct uqm_job *job, const struct uqm_job_state *state,
+                          unsigned pass, uint64_t *first, uint64_t *n);
+uint64_t uqm_task_most_blocks(const struct uqm_job *job, unsigned pass);
+bool uqm_task_is_rare(const struct uqm_job *job, unsigned pass);
+void uqm_task_late_passes(const struct uqm_job *job, unsigned *first, unsigned *end);
+void uqm_task_end_sample(const struct uqm_job *job, struct uqm_job_state *state);
+void uqm_task_gather(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
+                     unsigned segment, const void *tally);
+void uqm_task_settle(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
+                     uint64_t first, const void *partial);
+/* The counters of a search's window, in the segment of the block that `element` is in. */
+uint32_t *uqm_task_foreseen_at(const struct uqm_job *job, const struct uqm_task_work *w, size_t k,
+                               uint64_t element);
+/* A pass that counts has ended: what it says of every search, counters zeroed; and the limits as
+ * far as they are known. */
+void uqm_task_search_counts(const struct uqm_job *job, struct uqm_task_work *w, unsigned pass);
+void uqm_task_take_limits(const struct uqm_job *job, struct uqm_job_state *state,
+                          const struct uqm_task_work *w);
 
 #endif

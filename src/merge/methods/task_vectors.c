@@ -3,7 +3,8 @@
  * differ from it by, made sparse, with or without an election of signs.
  *
  * Passes, where something is to be found over the whole tensor:
- *     coarse, fine        count the magnitudes that thresholds are looked for among
+ *     coarse, fine        count the magnitudes that thresholds are looked for among; the second
+ *                         only where a sample has not foretold where they lie
  *     cut, one a search   in one segment of the tensor: which of equal magnitudes are kept
  *     sums                before and after, for rescaling
  */
@@ -313,37 +314,20 @@ static void sum_direct(struct uqm_task_scratch *s, const struct uqm_job *job,
 
 /* --- passes --- */
 
-static void pass_blocks(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
-                        uint64_t *first, uint64_t *n)
+/* Of the keys in hand, elements [at, at + n) of the span, those in the windows of this input. */
+static void count_foreseen(struct uqm_task_scratch *s, const struct uqm_job *job,
+                           const struct uqm_task_work *w, const struct uqm_span *span, size_t input,
+                           size_t at, size_t n)
 {
-    struct uqm_task_work w = uqm_task_work_of(job, state);
-    *first = 0;
-    *n = job->n_blocks;
-    if (uqm_task_is_sums(job, pass) || pass == UQM_TASK_COARSE)
-        return;
-    if (pass == UQM_TASK_FINE) {
-        bool all = true;
-        for (size_t k = 0; k < w.n_searches; k++)
-            all = all && w.searches[k].is_settled;
-        *n = all ? 0 : job->n_blocks;
-        return;
+    for (size_t k = 0; k < w->n_searches; k++) {
+        const struct uqm_key_window *window = &w->windows[k];
+        if (w->searches[k].channel != input || window->n_bins == 0)
+            continue;
+        size_t n_found = job->kernels->merge->keys_within(
+            s->found, s->keys + at, window->first << 16, window->n_bins << 16, n);
+        uqm_key_window_count(window, uqm_task_foreseen_at(job, w, k, span->first), s->found,
+                             n_found);
     }
-    const struct uqm_key_search *s = &w.searches[pass - UQM_TASK_TIES];
-    unsigned counted = uqm_task_key_kind(job) == UQM_KEY_WIDE ? UQM_TASK_FINE : UQM_TASK_COARSE;
-    *n = s->needs_cut ? uqm_job_segment_end(job, counted, s->segment) : 0;
-    if (s->needs_cut && s->segment > 0)
-        *first = uqm_job_segment_end(job, counted, s->segment - 1);
-    *n -= *first;
-}
-
-static uint64_t most_blocks(const struct uqm_job *job, unsigned pass)
-{
-    bool wide = uqm_task_key_kind(job) == UQM_KEY_WIDE;
-    if (uqm_task_is_sums(job, pass) || pass == UQM_TASK_COARSE)
-        return job->n_blocks;
-    if (pass == UQM_TASK_FINE)
-        return wide ? job->n_blocks : 0;
-    return uqm_job_segment_end(job, wide ? UQM_TASK_FINE : UQM_TASK_COARSE, 0);
 }
 
 static void count_coarse(struct uqm_task_scratch *s, const struct uqm_job *job,
@@ -360,6 +344,7 @@ static void count_coarse(struct uqm_task_scratch *s, const struct uqm_job *job,
         load_keys(s, job, span, i, at, n);
         for (size_t e = at; e < at + n; e++)
             counts[uqm_key_bin(kind, s->keys[e])]++;
+        count_foreseen(s, job, w, span, i, at, n);
         if (!uqm_task_counts_longer(job))
             continue;
         size_t n_found = job->kernels->merge->keys_with_bits(s->found, s->keys + at, 0xFFFF, n);
@@ -378,8 +363,8 @@ static void count_fine(struct uqm_task_scratch *s, const struct uqm_job *job,
         if (search->is_settled)
             continue;
         load_keys(s, job, span, search->channel, at, n);
-        size_t n_found =
-            job->kernels->merge->keys_in_bin(s->found, s->keys + at, search->coarse, n);
+        size_t n_found = job->kernels->merge->keys_within(s->found, s->keys + at,
+                                                          search->coarse << 16, UQM_FINE_BINS, n);
         for (size_t e = 0; e < n_found; e++)
             counts[s->found[e] & 0xFFFF]++;
     }
@@ -461,23 +446,6 @@ static void fold(const struct uqm_job *job, struct uqm_job_state *state, unsigne
     }
 }
 
-static void gather(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
-                   unsigned segment, const void *tally)
-{
-    struct uqm_task_work w = uqm_task_work_of(job, state);
-    const uint32_t *from = tally;
-    if (uqm_task_is_sums(job, pass) || pass > UQM_TASK_FINE)
-        return;
-    size_t n_bins = uqm_task_row(job, pass);
-    size_t rows = pass == UQM_TASK_COARSE ? job->n_inputs : w.n_searches;
-    size_t n = uqm_task_segments(job, pass);
-    for (size_t r = 0; r < rows; r++) {
-        uint32_t *to = w.counts + (r * n + segment) * n_bins;
-        for (size_t b = 0; b < n_bins; b++)
-            to[b] += from[r * n_bins + b];
-    }
-}
-
 /* --- the ends of passes --- */
 
 static void begin(const struct uqm_job *job, struct uqm_job_state *state)
@@ -489,37 +457,21 @@ static void begin(const struct uqm_job *job, struct uqm_job_state *state)
         uqm_task_list_searches(uqm_task_work_of(job, state).searches, job);
 }
 
-static void search_counts(const struct uqm_job *job, struct uqm_task_work *w, unsigned pass)
+static void sample(const struct uqm_job *job, struct uqm_job_state *state,
+                   const struct uqm_span *span, void *block)
 {
-    unsigned n = uqm_task_segments(job, pass);
-    size_t row = uqm_task_row(job, pass);
-    bool has_longer = uqm_task_counts_longer(job);
-    for (size_t k = 0; k < w->n_searches; k++) {
-        struct uqm_key_search *s = &w->searches[k];
-        const uint32_t *counts = w->counts + s->channel * n * row;
-        if (pass == UQM_TASK_COARSE)
-            uqm_key_search_coarse(s, uqm_task_key_kind(job), counts,
-                                  has_longer ? counts + UQM_COARSE_BINS : NULL, row, n);
-        else if (!s->is_settled)
-            uqm_key_search_fine(s, w->counts + k * n * UQM_FINE_BINS, n);
+    struct uqm_task_scratch s = uqm_task_cut(job, block);
+    struct uqm_task_work w = uqm_task_work_of(job, state);
+    size_t room = (size_t) uqm_task_foreseen_bins(job) * UQM_FINE_BINS;
+    assert(span->n_elem <= UQM_CHUNK && *w.n_sampled + span->n_elem <= room);
+    load_base(&s, job, span, 0, span->n_elem);
+    for (size_t k = 0; k < w.n_searches; k++) {
+        if (k > 0 && w.searches[k - 1].channel == w.searches[k].channel)
+            continue;
+        load_keys(&s, job, span, w.searches[k].channel, 0, span->n_elem);
+        memcpy(w.foreseen + k * room + *w.n_sampled, s.keys, span->n_elem * sizeof *s.keys);
     }
-    memset(w->counts, 0, uqm_task_counts_bytes(job));
-}
-
-/* Searches stand in the order of their inputs, what to keep before what to drop. */
-static void take_limits(const struct uqm_job *job, struct uqm_job_state *state,
-                        const struct uqm_task_work *w)
-{
-    struct uqm_sparse *sparse = state->result;
-    for (size_t k = 0; k < w->n_searches; k++) {
-        const struct uqm_key_search *s = &w->searches[k];
-        uint64_t keep, dropped;
-        uqm_sparse_counts(&keep, &dropped, job, s->channel);
-        if (s->k == keep && (k == 0 || w->searches[k - 1].channel != s->channel))
-            sparse[s->channel].keep = s->limit;
-        else
-            sparse[s->channel].drop = s->limit;
-    }
+    *w.n_sampled += span->n_elem;
 }
 
 static void take_ratios(const struct uqm_job *job, struct uqm_job_state *state,
@@ -553,8 +505,8 @@ static int end_pass(const struct uqm_job *job, struct uqm_job_state *state, unsi
         return 0;
     }
     if (pass <= UQM_TASK_FINE)
-        search_counts(job, &w, pass);
-    take_limits(job, state, &w);
+        uqm_task_search_counts(job, &w, pass);
+    uqm_task_take_limits(job, state, &w);
     return 0;
 }
 
@@ -761,8 +713,11 @@ static bool draws_ranked(const struct uqm_job *job, size_t input)
     .work_bytes = uqm_task_work_bytes, .partial_bytes = uqm_task_partial_bytes,                    \
     .tally_bytes = uqm_task_tally_bytes, .scratch_bytes = uqm_task_scratch_bytes,                  \
     .note_bytes = uqm_task_note_bytes, .n_segments = uqm_task_segments, .begin = begin,            \
-    .pass_blocks = pass_blocks, .most_blocks = most_blocks, .scan = scan, .fold = fold,            \
-    .gather = gather, .end_pass = end_pass, .merge = merge, .as_mix = as_mix
+    .n_samples = uqm_task_n_samples, .sample = sample, .end_sample = uqm_task_end_sample,          \
+    .is_rare = uqm_task_is_rare, .pass_blocks = uqm_task_pass_blocks,                              \
+    .most_blocks = uqm_task_most_blocks, .scan = scan, .fold = fold, .gather = uqm_task_gather,    \
+    .late_passes = uqm_task_late_passes, .settle = uqm_task_settle, .end_pass = end_pass,          \
+    .merge = merge, .as_mix = as_mix
 
 const struct uqm_method_ops uqm_task_ops = { COMMON };
 const struct uqm_method_ops uqm_random_task_ops = { COMMON, .draws = draws_uniform };
