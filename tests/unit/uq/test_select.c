@@ -44,6 +44,7 @@ static struct uqm_select_params params_for(const char *out)
             .common = { .memory = UINT64_C(256) << 20, .log = take_log, .progress = take_progress,
                         .cancel = &watch.cancel },
             .questions = { .models = { models, 3 }, .data = { sets, 2 }, .sample_count = 6 },
+            .repeats = 2,
         },
         .out_dir = out,
     };
@@ -360,7 +361,6 @@ static void a_race_asks_fewer_records_and_chooses_the_same(void **state)
         struct uqm_select_params p = params_for(NULL);
         p.no_write = p.all_steps = true;
         p.uq.questions.sample_count = 48;
-        p.uq.repeats = 2;
         p.confident = races ? 0.05 : 0;
         p.state_path = in_workdir(races ? "race.json" : "all.json");
         roots[races] = run(&p);
@@ -384,7 +384,6 @@ static void a_race_asks_fewer_records_and_chooses_the_same(void **state)
     struct uqm_select_params p = params_for(NULL);
     p.no_write = p.all_steps = true;
     p.uq.questions.sample_count = 48;
-    p.uq.repeats = 2;
     p.confident = 0.05;
     p.state_path = in_workdir("race.json");
     json_t *again = run(&p);
@@ -402,7 +401,6 @@ static void a_raced_step_is_asked_in_full_before_its_spread_refuses_it(void **st
     struct uqm_select_params p = params_for(NULL);
     p.no_write = true;
     p.uq.questions.sample_count = 48;
-    p.uq.repeats = 2;
     p.confident = 0.05;
     p.patience = 9;
     p.min_spread = 1;
