@@ -69,6 +69,24 @@ static inline unsigned mask_of_i32(__m256i v)
 {
     return (unsigned) _mm256_movemask_ps(_mm256_castsi256_ps(v));
 }
+/* How many of n keys are at most `most`, as signed numbers; n is a multiple of 32. */
+static inline size_t count_at_most(const uint32_t *keys, int32_t most, size_t n)
+{
+    const __m256i bound = _mm256_set1_epi32(most);
+    __m256i over[4] = { 0 };
+    for (size_t e = 0; e < n; e += 32)
+        for (size_t i = 0; i < 4; i++) {
+            __m256i v = _mm256_loadu_si256((const __m256i *) (const void *) (keys + e + 8 * i));
+            over[i] = _mm256_sub_epi32(over[i], _mm256_cmpgt_epi32(v, bound));
+        }
+    uint32_t lanes[8];
+    over[0] =
+        _mm256_add_epi32(_mm256_add_epi32(over[0], over[1]), _mm256_add_epi32(over[2], over[3]));
+    _mm256_storeu_si256((__m256i *) (void *) lanes, over[0]);
+    for (size_t i = 0; i < 8; i++)
+        n -= lanes[i];
+    return n;
+}
 /* The lanes whose bit is set, in order, to out, which has room for eight; how many. */
 static inline size_t pick_lanes(uint32_t *out, __m256i v, unsigned mask)
 {

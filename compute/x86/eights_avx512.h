@@ -46,6 +46,18 @@ static inline unsigned mask_of_i32(__m256i v)
 {
     return _mm256_movepi32_mask(v);
 }
+static inline size_t count_at_most(const uint32_t *keys, int32_t most, size_t n)
+{
+    const __m512i bound = _mm512_set1_epi32(most), one = _mm512_set1_epi32(1);
+    __m512i a = _mm512_setzero_si512(), b = a;
+    for (size_t e = 0; e < n; e += 32) {
+        __mmask16 x = _mm512_cmple_epi32_mask(_mm512_loadu_si512(keys + e), bound);
+        __mmask16 y = _mm512_cmple_epi32_mask(_mm512_loadu_si512(keys + e + 16), bound);
+        a = _mm512_mask_add_epi32(a, x, a, one);
+        b = _mm512_mask_add_epi32(b, y, b, one);
+    }
+    return (size_t) _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
+}
 static inline size_t pick_lanes(uint32_t *out, __m256i v, unsigned mask)
 {
     _mm256_storeu_si256((__m256i *) (void *) out, _mm256_maskz_compress_epi32((__mmask8) mask, v));

@@ -113,19 +113,11 @@ static uint32_t largest_key(const uint32_t *keys, size_t n_elem)
 
 static size_t keys_below(const uint32_t *keys, uint32_t bound, size_t n_elem)
 {
-    /* keys are below 2^31: bound - 1 >= key as signed numbers */
-    const __m256i most = _mm256_set1_epi32((int32_t) (bound - 1));
-    __m256i over = _mm256_setzero_si256();
-    size_t e = 0, n = 0;
+    enum { SOME = 32 };
     if (bound == 0)
         return 0;
-    for (; e < whole(n_elem); e += EIGHT)
-        over = _mm256_sub_epi32(over, _mm256_cmpgt_epi32(keys_8(keys + e), most));
-    uint32_t lanes[EIGHT];
-    _mm256_storeu_si256((__m256i *) (void *) lanes, over);
-    n = e;
-    for (size_t i = 0; i < EIGHT; i++)
-        n -= lanes[i];
+    /* keys are below 2^31: bound - 1 >= key as signed numbers */
+    size_t e = n_elem / SOME * SOME, n = count_at_most(keys, (int32_t) (bound - 1), e);
     for (; e < n_elem; e++)
         n += keys[e] < bound;
     return n;

@@ -169,15 +169,17 @@ static void fill_limits(struct row_scratch *r, const struct chances *c, size_t n
     r->begin[0] = 0;
     for (size_t i = 0; i < n_bins; i++)
         r->begin[i + 1] += r->begin[i];
+    /* of a bin's ranks the first and the one before the next bin's, whichever has less; an empty
+     * bin's limits are of no use */
+    const bool falls = per_rank < 0;
+    const uint32_t *at_low = r->begin + falls, *at_high = r->begin + !falls;
+    const float low_zero = at_zero - slack - (falls ? per_rank : 0);
+    const float high_zero = at_zero + slack - (falls ? 0 : per_rank);
     for (size_t i = 0; i < n_bins; i++) {
-        float p = at_zero + per_rank * (float) (int32_t) r->begin[i];
-        float q = at_zero + per_rank * (float) ((int32_t) r->begin[i + 1] - 1);
-        float low = (p < q ? p : q) - slack, high = (p < q ? q : p) + slack;
-        low = low < 0 ? 0 : low;
-        high = high > 65535 ? 65535 : high;
-        high = high < 0 ? 0 : high;
-        low = low > 65535 ? 65535 : low;
-        r->limits[i] = (uint32_t) (int32_t) low | (uint32_t) (int32_t) high << 16;
+        int32_t low = (int32_t) (low_zero + per_rank * (float) (int32_t) at_low[i]);
+        int32_t high = (int32_t) (high_zero + per_rank * (float) (int32_t) at_high[i]);
+        high = high > UINT16_MAX ? UINT16_MAX : high;
+        r->limits[i] = (uint32_t) low | (uint32_t) high << 16;
     }
 }
 
