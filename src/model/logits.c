@@ -102,7 +102,7 @@ static int measure_rings(struct uqm_asking *a, struct uqm_err *err)
                                 uqm_splice_most_rows(a->net, a->seqs, a->job->n_prompts), err);
     if (ret == UQM_OK)
         ends[n++] = whole[n_whole++] = s.n;
-    const uint64_t before = uqm_schedule_bytes(&s);
+    const uint64_t before = uqm_schedule_bytes(&s), elem_before = uqm_schedule_elem(&s);
     for (uint32_t i = 0; ret == UQM_OK && i < c->n_layers; i++) {
         ret = uqm_llama_schedule_attention(&s, c, i, err);
         ends[n++] = s.n;
@@ -111,6 +111,7 @@ static int measure_rings(struct uqm_asking *a, struct uqm_err *err)
         ends[n++] = whole[n_whole++] = s.n;
     }
     a->plan_job.weights_bytes = uqm_schedule_bytes(&s) - before;
+    a->plan_job.flop_a_row = 2.0 * (double) (uqm_schedule_elem(&s) - elem_before);
     for (size_t slots = 1; ret == UQM_OK && slots <= 3; slots++) {
         a->plan_job.ring_bytes[0][slots - 1] = uqm_held_ring_bytes(&s, whole, n_whole, slots);
         a->plan_job.ring_bytes[1][slots - 1] = uqm_held_ring_bytes(&s, ends, n, slots);
@@ -126,16 +127,21 @@ static void log_plan(const struct uqm_asking *a)
     const struct uqm_plan *p = &a->plan;
     const struct uqm_env *env = a->net->env;
     const size_t n = a->job->n_prompts - a->n_done;
+    char seconds[48] = "";
+    if (p->seconds > 0)
+        snprintf(seconds, sizeof seconds, ", %.3g s by these rates", p->seconds);
     if (p->kind == UQM_PLAN_TILES)
-        uqm_log(env, UQM_LOG_DEBUG, "%s: %zu prompts in %zu passes over %.1f MiB of weights",
-                a->net->source->name, n, p->n_passes, (double) a->plan_job.weights_bytes / 0x1p20);
+        uqm_log(env, UQM_LOG_DEBUG, "%s: %zu prompts in %zu passes over %.1f MiB of weights%s",
+                a->net->source->name, n, p->n_passes, (double) a->plan_job.weights_bytes / 0x1p20,
+                seconds);
     else
         uqm_log(env, UQM_LOG_DEBUG,
                 "%s: %zu prompts in %zu passes over %.1f MiB of weights, %s held in %.1f MiB while "
-                "batches of %zu tokens go through, hidden states %s",
+                "batches of %zu tokens go through, hidden states %s%s",
                 a->net->source->name, n, p->n_passes, (double) a->plan_job.weights_bytes / 0x1p20,
                 p->groups_a_layer == 2 ? "half a layer" : "a layer",
-                (double) p->ring_bytes / 0x1p20, p->batch_rows, uqm_states_kind_name(p->states));
+                (double) p->ring_bytes / 0x1p20, p->batch_rows, uqm_states_kind_name(p->states),
+                seconds);
 }
 
 /* A device with memory of its own keeps a group of weights there while batches go through it
@@ -145,6 +151,34 @@ static uint64_t room_of_held(const struct uqm_asking *a)
     const struct uqm_plan_job *job = &a->plan_job;
     const bool keeps = a->run.device->ops->hold && !job->on_host;
     return keeps ? uqm_min_u64(job->ring_bytes[1][0] / 8 * 9, job->device_room / 3) : 0;
+}
+
+/* Whether there is more than one way, and a measurement's fraction of a second is little beside
+ * what it chooses among. */
+static bool is_worth_measuring(const struct uqm_asking *a)
+{
+    return !a->job->wish && a->plan_job.n_tile_passes != 1;
+}
+
+static int measure_rates(struct uqm_asking *a, const struct uqm_schedule *whole,
+                         struct uqm_err *err)
+{
+    struct uqm_plan_job *job = &a->plan_job;
+    size_t rows = 0;
+    for (size_t i = a->n_done; i < a->job->n_prompts; i++)
+        rows += a->seqs[i].n_rows;
+    int ret = uqm_rates_measure(&job->rates, &a->run, whole, rows, err);
+    if (ret < 0 || job->rates.read_bytes <= 0)
+        return ret;
+    char copies[64] = "";
+    if (job->rates.copy_bytes > 0)
+        snprintf(copies, sizeof copies, ", %.2f GB/s between host and device",
+                 job->rates.copy_bytes * 1e-9);
+    uqm_log(a->net->env, UQM_LOG_DEBUG,
+            "%s: measured %.2f GB/s of weights, %.3g GFLOP/s%s: %.0f tokens a pass hide reading",
+            a->net->source->name, job->rates.read_bytes * 1e-9, job->rates.flop * 1e-9, copies,
+            uqm_rates_rows(&job->rates, job->flop_a_row, (double) job->weights_bytes));
+    return UQM_OK;
 }
 
 /* What the device has failed to do is halved as often as `halvings` says. */
@@ -172,6 +206,10 @@ static int choose_plan(struct uqm_asking *a, const struct uqm_schedule *whole, u
     a->plan_job.device_room -= room_of_held(a);
     /* Where a pass grows no further because it need not, one after the other costs nothing. */
     const bool need_not = a->enough <= a->room && a->plan_job.n_tile_passes > 0;
+    if (!need_not && is_worth_measuring(a))
+        ret = measure_rates(a, whole, err);
+    if (ret < 0)
+        return ret;
     if (need_not && !a->job->wish)
         a->plan =
             (struct uqm_plan){ .kind = UQM_PLAN_TILES, .n_passes = a->plan_job.n_tile_passes };

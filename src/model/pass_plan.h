@@ -7,13 +7,15 @@
  * prompts go through it in batches; besides one batch's activations only the hidden states of all
  * prompts are kept. Many more prompts a pass, against memory for a layer.
  *
- * What is chosen moves the fewest bytes: weights read again with every pass, and hidden states that
- * are spilled with every layer. No result depends on it.
+ * What is chosen takes the least time by the rates that were measured (rates.h), and among what
+ * takes hardly longer than that, or without rates, moves the fewest bytes: weights read again with
+ * every pass, and hidden states that are spilled with every layer. The same rates give the same
+ * plan. No result depends on it.
  */
 #ifndef UQM_MODEL_PASS_PLAN_H
 #define UQM_MODEL_PASS_PLAN_H
 
-#include "src/model/blocks.h"
+#include "src/model/rates.h"
 #include "src/model/states.h"
 
 enum uqm_plan_kind { UQM_PLAN_ANY, UQM_PLAN_TILES, UQM_PLAN_LAYERS };
@@ -40,6 +42,8 @@ struct uqm_plan_job {
     uint64_t weights_bytes;    /* of one pass */
     uint64_t ring_bytes[2][3]; /* uqm_held_ring_bytes() by groups a layer and slots, each - 1 */
     size_t n_tile_passes;      /* in tiles; 0: a prompt does not fit */
+    struct uqm_rates rates;
+    double flop_a_row;                /* of one pass, for the rates */
     const struct uqm_plan_wish *wish; /* or NULL */
 };
 
@@ -51,6 +55,7 @@ struct uqm_plan {
     size_t batch_rows; /* a batch ends before it has more, but has one prompt at least */
     size_t n_passes;
     uint64_t cost_bytes; /* moved in all */
+    double seconds;      /* by the rates; 0 without */
 };
 
 /* For the prompts from `first` on. False: nothing fits. */

@@ -174,6 +174,14 @@ uint64_t uqm_schedule_bytes(const struct uqm_schedule *schedule)
     return bytes;
 }
 
+uint64_t uqm_schedule_elem(const struct uqm_schedule *schedule)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < schedule->n; i++)
+        n += schedule->loads[i].n_rows * schedule->loads[i].row_elem;
+    return n;
+}
+
 uint64_t uqm_schedule_max_row(const struct uqm_schedule *schedule)
 {
     uint64_t n = 1;
@@ -316,6 +324,18 @@ static bool tile_done(struct uqm_weights *w, struct uqm_tile *tile)
     w->load++;
     w->row = 0;
     return false;
+}
+
+int uqm_weights_drop(struct uqm_weights *weights, size_t *n_bytes, bool *more, struct uqm_err *err)
+{
+    struct uqm_tile tile;
+    int ret = next_data(weights, &tile, err);
+    if (ret < 0)
+        return ret;
+    *n_bytes = tile.n_bytes;
+    tile_done(weights, &tile);
+    *more = weights->load < weights->of.schedule->n;
+    return UQM_OK;
 }
 
 /* The names under which a device keeps tiles of held loads. */

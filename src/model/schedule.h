@@ -46,6 +46,7 @@ void uqm_schedule_finish(struct uqm_schedule *schedule);
 /* The smallest tile that cuts each tensor in whole multiples of UQM_GEMM_COLS rows. */
 uint64_t uqm_schedule_min_tile(const struct uqm_schedule *schedule);
 uint64_t uqm_schedule_bytes(const struct uqm_schedule *schedule);
+uint64_t uqm_schedule_elem(const struct uqm_schedule *schedule);
 uint64_t uqm_schedule_row_bytes(const struct uqm_schedule *schedule, const struct uqm_load *load);
 /* Rows of a load in one tile: products want whole blocks of UQM_GEMM_COLS, unless it has fewer. */
 uint64_t uqm_schedule_tile_rows(const struct uqm_schedule *schedule, const struct uqm_load *load,
@@ -92,6 +93,8 @@ void uqm_weights_hold(struct uqm_weights *weights, const struct uqm_weights_para
 void uqm_weights_seek(struct uqm_weights *weights, size_t load);
 void uqm_weights_forget(struct uqm_weights *weights, size_t first, size_t end);
 
+/* Pass over a tile of the next load: its bytes, and whether the schedule has more. */
+int uqm_weights_drop(struct uqm_weights *weights, size_t *n_bytes, bool *more, struct uqm_err *err);
 /* The next load is a single row: widened, into dst. */
 int uqm_weights_vector(struct uqm_weights *weights, struct uqm_place dst, size_t n_elem,
                        struct uqm_err *err);

@@ -421,6 +421,140 @@ static void states_that_do_not_fit_a_card_stay_in_the_hosts_memory(void **state)
     finish_choice(&c);
 }
 
+/* ---- by measured rates ---- */
+
+enum { FLOP_A_PARAMETER = 2 };
+
+static void give_rates(struct choice *c, double read_bytes, double flop, double copy_bytes)
+{
+    c->job.rates = (struct uqm_rates){ read_bytes, flop, copy_bytes };
+    c->job.flop_a_row = FLOP_A_PARAMETER * 12952.0 * 0x1p20 / 2;
+}
+
+/* 400 prompts, 280,000 rows: computing takes 38,000 s at 100 GFLOP/s. */
+static void slow_computing_hides_every_way_of_reading_and_the_fewest_bytes_win(void **state)
+{
+    (void) state;
+    struct choice c = choose(400, UINT64_C(1800) << 20, 13);
+    assert_true(plan_of(&c));
+    const struct uqm_plan without = c.plan;
+    assert_true(without.seconds == 0);
+    give_rates(&c, 2e9, 1e11, 0);
+    assert_true(plan_of(&c));
+    assert_int_equal(c.plan.kind, without.kind);
+    assert_int_equal(c.plan.n_passes, without.n_passes);
+    assert_int_equal(c.plan.ring_bytes, without.ring_bytes);
+    const double flop = 400.0 * (PICTURE_ROWS + 124) * c.job.flop_a_row;
+    assert_true(fabs(c.plan.seconds - flop / 1e11) < 1e-6 * c.plan.seconds);
+    finish_choice(&c);
+}
+
+/* With one slot nothing is read while the device computes: twice the time where both take as long,
+ * next to nothing where computing takes hours. */
+static void a_second_slot_is_chosen_where_time_is_lost_without(void **state)
+{
+    (void) state;
+    for (int slow = 0; slow < 2; slow++) {
+        struct choice c = choose(60, UINT64_C(8) << 30, 0);
+        struct uqm_plan_wish wish = { .kind = UQM_PLAN_LAYERS, .groups_a_layer = 2 };
+        wish.has_states = true;
+        c.job.wish = &wish;
+        give_rates(&c, 2e9, slow ? 1e10 : 8e13, 0);
+        wish.n_slots = 1;
+        assert_true(plan_of(&c));
+        const double one = c.plan.seconds;
+        wish.n_slots = 2;
+        assert_true(plan_of(&c));
+        assert_true(slow ? one < 1.05 * c.plan.seconds : one > 1.3 * c.plan.seconds);
+        wish.n_slots = 0;
+        assert_true(plan_of(&c));
+        assert_int_equal(c.plan.n_slots, 2);
+        finish_choice(&c);
+    }
+}
+
+/* A link to the card that is slower than the drive: states that cross it twice a group cost more
+ * than weights that are sent again; a fast one turns it round. */
+static void the_link_to_a_card_decides_where_states_stay(void **state)
+{
+    (void) state;
+    struct choice c = choose(400, UINT64_C(900) << 20, 20);
+    c.job.on_host = false;
+    c.job.host_room = UINT64_C(16) << 30;
+    c.job.largest_bytes = UINT64_C(512) << 20;
+    give_rates(&c, 5e8, 1e16, 1e11); /* reading is all that costs */
+    assert_true(plan_of(&c));
+    assert_int_equal(c.plan.states, UQM_STATES_HOST);
+    assert_int_equal(c.plan.n_passes, 1);
+    give_rates(&c, 1e10, 1e16, 1e9);
+    assert_true(plan_of(&c));
+    assert_int_equal(c.plan.states, UQM_STATES_DEVICE);
+    assert_true(c.plan.n_passes > 1);
+    finish_choice(&c);
+}
+
+static void count_measured(void *ctx, enum uqm_log_level level, const char *line)
+{
+    (void) level;
+    *(size_t *) ctx += strstr(line, ": measured ") != NULL;
+}
+
+static void a_spill_to_the_drive_that_computing_hides_costs_no_time(void **state)
+{
+    (void) state;
+    struct choice c = choose(60, UINT64_C(560) << 20, 0);
+    give_rates(&c, 1e9, 1e9, 0);
+    assert_true(plan_of(&c));
+    const double flop = 60.0 * (PICTURE_ROWS + 124) * c.job.flop_a_row;
+    assert_true(c.plan.seconds <= flop / 1e9 * 1.02);
+    give_rates(&c, 1e9, 1e15, 0);
+    assert_true(plan_of(&c));
+    assert_true(c.plan.seconds > 12952.0 * 0x1p20 / 1e9);
+    finish_choice(&c);
+}
+
+static void the_same_rates_give_the_same_plan(void **state)
+{
+    (void) state;
+    struct choice c = choose(100, UINT64_C(1800) << 20, 4);
+    for (int i = 0; i < 60; i++) {
+        const double read = 1e8 * (1 << i % 6), flop = 1e9 * (1 << 2 * (i / 6));
+        give_rates(&c, read, flop, 0);
+        assert_true(plan_of(&c));
+        const struct uqm_plan first = c.plan;
+        assert_true(plan_of(&c));
+        assert_memory_equal(&first, &c.plan, sizeof first);
+        struct uqm_pass_shape s;
+        assert_true(first.kind == UQM_PLAN_TILES || uqm_plan_pass(&s, &first, &c.job, 0));
+    }
+    finish_choice(&c);
+}
+
+/* A network with several ways to go measures, and its bits and the bytes it says it read are those
+ * of one that does not. */
+static void measuring_changes_neither_bits_nor_the_bytes_that_count(void **state)
+{
+    (void) state;
+    struct fixture *f = setup();
+    float expected[MAX_PROMPTS][VOCAB];
+    struct uqm_err err = { 0 };
+    size_t n_measured = 0;
+    remember(f, expected);
+    for (uint64_t memory = 24 * MIB; memory > 4 * MIB; memory -= memory / 8) {
+        open_network(f, memory, 1);
+        f->env->log = count_measured;
+        f->env->ctx = &n_measured;
+        if (ask(f, NULL, &err) == UQM_ERR_NOMEM)
+            break;
+        assert_ok(err.code, err);
+        assert_same(f, expected);
+        assert_true(atomic_load(&f->env->budget.peak_bytes) <= memory);
+        assert_int_equal(atomic_load(&f->env->budget.used_bytes), 0);
+    }
+    assert_true(n_measured > 0);
+    teardown(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,6 +572,12 @@ int main(void)
         cmocka_unit_test(whole_layers_hide_reading_where_two_fit),
         cmocka_unit_test(states_are_spilled_when_reading_again_is_dearer),
         cmocka_unit_test(states_that_do_not_fit_a_card_stay_in_the_hosts_memory),
+        cmocka_unit_test(slow_computing_hides_every_way_of_reading_and_the_fewest_bytes_win),
+        cmocka_unit_test(a_second_slot_is_chosen_where_time_is_lost_without),
+        cmocka_unit_test(the_link_to_a_card_decides_where_states_stay),
+        cmocka_unit_test(a_spill_to_the_drive_that_computing_hides_costs_no_time),
+        cmocka_unit_test(the_same_rates_give_the_same_plan),
+        cmocka_unit_test(measuring_changes_neither_bits_nor_the_bytes_that_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
