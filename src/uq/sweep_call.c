@@ -148,6 +148,8 @@ static int run_lanes(struct lanes *l, struct uqm_err *err)
             *err = l->v[k].err;
             ret = l->v[k].ret;
         }
+    for (size_t k = 0; k < l->n && ret == UQM_OK; k++)
+        ret = uqm_opened_check_unchanged(l->v[k].candidate.source, err);
     return ret;
 }
 
