@@ -188,6 +188,10 @@ struct uqm_method_ops {
     bool (*as_mix)(const struct uqm_job *job, const struct uqm_span *span, struct uqm_mix *mix,
                    struct uqm_mix_input *inputs);
 
+    /* Whether an element of the result is finite only where all of its inputs' are: what is
+     * infinite or NaN is never dropped, nor outweighed. NULL: it may be. */
+    bool (*spreads_specials)(const struct uqm_job *job);
+
     /* Whether input i draws n_elem numbers of the mergekit stream in this tensor (merge.md 2.1),
      * which span->draws then holds, as 24 bits each, in UQM_NUMERICS_MERGEKIT. NULL: never. */
     bool (*draws)(const struct uqm_job *job, size_t input);

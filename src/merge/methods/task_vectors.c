@@ -647,6 +647,13 @@ static bool as_mix(const struct uqm_job *job, const struct uqm_span *span, struc
     return uqm_job_is_mix(job, mix);
 }
 
+/* Plain task arithmetic again: every input is multiplied, by 0 too, and added. */
+static bool spreads_specials(const struct uqm_job *job)
+{
+    const struct uqm_task_kind kind = uqm_task_kind_of(job->method->id);
+    return kind.sparsifier == UQM_SPARSE_NONE && !kind.consensus;
+}
+
 /* --- the ops --- */
 
 static int refuse(const struct uqm_job *job, struct uqm_err *err, const char *what)
@@ -717,7 +724,7 @@ static bool draws_ranked(const struct uqm_job *job, size_t input)
     .is_rare = uqm_task_is_rare, .pass_blocks = uqm_task_pass_blocks,                              \
     .most_blocks = uqm_task_most_blocks, .scan = scan, .fold = fold, .gather = uqm_task_gather,    \
     .late_passes = uqm_task_late_passes, .settle = uqm_task_settle, .end_pass = end_pass,          \
-    .merge = merge, .as_mix = as_mix
+    .merge = merge, .as_mix = as_mix, .spreads_specials = spreads_specials
 
 const struct uqm_method_ops uqm_task_ops = { COMMON };
 const struct uqm_method_ops uqm_random_task_ops = { COMMON, .draws = draws_uniform };

@@ -341,7 +341,7 @@ static void threads_and_memory_change_no_byte(void **state)
 enum { MANY = (1 << 22) + 4096 * 7 + 13 };
 
 /* base and a in bf16, which differ more the farther back an element stands. */
-static char *start_large(size_t nan_at)
+static char *start_large(size_t nan_at, bool in_base)
 {
     char *dir = test_mkdtemp();
     uint16_t *x[2];
@@ -354,10 +354,10 @@ static char *start_large(size_t nan_at)
         x[0][i] = uqm_bf16_of_f32((float) v);
         x[1][i] = uqm_bf16_of_f32((float) (i % 4 ? v + d : v));
     }
-    if (nan_at > 0) { /* inf - inf in the task vector */
-        x[0][nan_at] = 0x7F80;
+    if (nan_at > 0) /* inf - inf in the task vector, if both are */
         x[1][nan_at] = 0x7F80;
-    }
+    if (nan_at > 0 && in_base)
+        x[0][nan_at] = 0x7F80;
     for (size_t k = 0; k < 2; k++) {
         struct made_tensor t = { "w", UQM_BF16, 1, { MANY }, x[k] };
         make_model(dir, k ? "a" : "base", "{}", &t, 1);
@@ -372,7 +372,7 @@ static void a_sample_stands_for_the_whole(void **state)
 {
     (void) state;
     struct uqm_err err = { 0 };
-    char *dir = start_large(0);
+    char *dir = start_large(0, false);
     json_t *docs[2];
     for (int i = 0; i < 2; i++) {
         kind = i ? UQM_REPORT_FULL : UQM_REPORT_SAMPLED;
@@ -405,7 +405,7 @@ static void what_became_nan_is_found_in_every_block_and_without_a_report(void **
     struct uqm_err err = { 0 };
     static const size_t places[] = { 1, 5000, 123456, MANY - 1 };
     for (size_t i = 0; i < 8; i++) {
-        char want[80], *dir = start_large(places[i / 2]);
+        char want[80], *dir = start_large(places[i / 2], true);
         snprintf(want, sizeof want, "tensor w: element %zu became NaN", places[i / 2]);
         kind = i % 2 ? UQM_REPORT_OFF : UQM_REPORT_SAMPLED;
         assert_fails(merge(dir, false, 64 << 20, 2, &err), err, UQM_ERR_FORMAT, want);
@@ -424,11 +424,42 @@ static void what_became_nan_is_found_in_every_block_and_without_a_report(void **
     kind = UQM_REPORT_SAMPLED;
 }
 
+/* By a weight of 0, which makes NaN of it, and by a mask, which leaves nothing of it. */
+static void an_infinite_input_is_counted_in_every_block_whatever_becomes_of_it(void **state)
+{
+    (void) state;
+    static const char *const recipes[] = {
+        "merge_method: linear\nmodels:\n  - {model: base, parameters: {weight: 1}}\n"
+        "  - {model: a, parameters: {weight: 0}}\n",
+        "merge_method: task_arithmetic\nbase_model: base\nmodels:\n"
+        "  - {model: a, parameters: {weight: 0}}\n",
+        "merge_method: dare_linear\nbase_model: base\nmodels:\n"
+        "  - {model: a, parameters: {weight: 1, density: 0}}\n",
+    };
+    struct uqm_err err = { 0 };
+    for (size_t i = 0; i < 3; i++) {
+        char *dir = start_large(123456, false);
+        write_text(in_dir(dir, "r.yml"), recipes[i]);
+        assert_ok(merge(dir, true, 64 << 20, 2, &err), err);
+        json_t *doc = report(dir);
+        const json_t *t = tensor(doc, "w"), *in = json_object_get(t, "inputs"), *input;
+        json_int_t n_inf = 0;
+        size_t k;
+        json_array_foreach (in, k, input)
+            n_inf += json_integer_value(json_object_get(input, "inf"));
+        assert_int_equal(json_integer_value(json_object_get(t, "nan")), i < 2);
+        assert_int_equal(n_inf, 1);
+        json_decref(doc);
+        test_rm(dir);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sample_stands_for_the_whole),
         cmocka_unit_test(what_became_nan_is_found_in_every_block_and_without_a_report),
+        cmocka_unit_test(an_infinite_input_is_counted_in_every_block_whatever_becomes_of_it),
         cmocka_unit_test(distances_and_signs_are_those_of_the_written_tensor),
         cmocka_unit_test(without_a_base_there_are_no_task_vectors),
         cmocka_unit_test(an_inputs_own_nan_is_counted_and_written),
