@@ -1,19 +1,22 @@
 #!/bin/bash
-# Several steps of a selection in one sweep, at layers of the 7B shapes: what reading costs from
-# the disk and from memory, and beside writing each step's merge first. One JSON line a run.
+# Several steps of a selection in one sweep, at layers of the 7B shapes: how much of its reading is
+# hidden behind its computing, and beside writing each step's merge first. One JSON line a run; for
+# each number of words one more, with the medians and their ratios.
 #
 #     benchmarks/sweep_7b.sh BUILD DIR [WORDS...]
 #
 # DIR gets four models of two layers (5.3 GB in all), made if they are not there, and one merge at a
 # time. For each number of words (6 and 380 unless given: some 85 and 830 tokens a pass) the merges of
 # two, three and four models are asked one record, four passes:
-#   sweep, warm   the models' files in the page cache, from which they are copied
-#   sweep, cold   none of them in the page cache
-#   steps, cold   one by one as recipes, which select does without --window
-#   written       each merge written by `merge`, thrown out of the page cache, and read by `uq`
-# ROUNDS (2) rounds, interleaved; take the least or the median.
+#   alone   the sweep with reads that are over at once: computing alone (uqmerge-reads-at-once)
+#   sweep   from the disk
+#   steps   one by one as recipes, which select does without --window
+#   merge   each merge written by `merge` ...
+#   asked   ... thrown out of the page cache, and read by `uq`
+# No file is in the page cache before. Runs are interleaved; ROUNDS (3) of each. CASES: which of
+# alone, sweep, steps and written (merge and asked), all unless given.
 set -u
-[ $# -ge 2 ] || { sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,18s/^# \{0,1\}//p' "$0"; exit 2; }
 build=$1 dir=$2
 shift 2
 zoo=$(dirname "$0")/../tests/zoo
@@ -41,25 +44,15 @@ evict() { # FOLDER...: its files leave the page cache
         dd of="$file" oflag=nocache conv=notrunc,fdatasync count=0 status=none
     done
 }
-warm() { cat "$dir"/m?/*.safetensors > /dev/null; }
-
-uq() { # MODEL... [--option...]
-    "$build/tools/uqmerge" uq "$@" --data "$dir/words.jsonl" --memory 4G --progress never -q \
-        --json > "$dir/out.json" || exit 1
+ask() { # PROGRAM MODEL... [--option...]
+    local program=$1
+    shift
+    "$build/$program" uq "$@" --data "$dir/words.jsonl" --memory 4G --progress never -q --json \
+        > "$dir/out.json" || exit 1
 }
-sweep() { uq "$dir/r2.yml" "$dir/r3.yml" "$dir/r4.yml" --window 3 "$@"; }
-steps() { uq "$dir/r2.yml" "$dir/r3.yml" "$dir/r4.yml" "$@"; }
-written() {
-    for n in 2 3 4; do
-        "$build/tools/uqmerge" merge "$dir/r$n.yml" "$dir/merged" --memory 4G -q \
-            --progress never || exit 1
-        evict "$dir/merged"
-        uq "$dir/merged"
-        rm -r "$dir/merged"
-    done
-}
+swept=("$dir/r2.yml" "$dir/r3.yml" "$dir/r4.yml")
 
-report() { # NAME COMMAND...
+times() { # CASE COMMAND...: its line, and its figures into the file of all
     local name=$1 seconds wall user system
     shift
     TIMEFORMAT='%R %U %S'
@@ -67,20 +60,74 @@ report() { # NAME COMMAND...
     read -r wall user system <<< "$seconds"
     echo "{\"bench\": \"sweep_7b\", \"words\": $words, \"case\": \"$name\", \"wall_s\": $wall," \
         "\"user_s\": $user, \"system_s\": $system}"
+    echo "$name $round $wall $user $system" >> "$dir/times"
+}
+
+run_round() { # CASE
+    evict "$dir"/m?
+    case $1 in
+    alone) times alone ask benchmarks/uqmerge-reads-at-once "${swept[@]}" --window 3 ;;
+    sweep) times sweep ask tools/uqmerge "${swept[@]}" --window 3 ;;
+    steps) times steps ask tools/uqmerge "${swept[@]}" ;;
+    written)
+        for n in 2 3 4; do
+            times merge "$build/tools/uqmerge" merge "$dir/r$n.yml" "$dir/merged" --memory 4G -q \
+                --progress never
+            evict "$dir/merged"
+            times asked ask tools/uqmerge "$dir/merged"
+            rm -r "$dir/merged"
+        done
+        ;;
+    *)
+        echo "no such case: $1" >&2
+        exit 2
+        ;;
+    esac
+}
+
+# A case's figure of a round is the sum of its runs; medians over the rounds.
+summary() {
+    awk -v words="$words" '
+    { for (c = 1; c <= ($1 == "merge" || $1 == "asked") + 1; c++) {
+          name = c == 1 ? $1 : "written"
+          seen[name]
+          wall[name, $2] += $3
+          cpu[name, $2] += $4 + $5
+          if ($2 > n) n = $2 } }
+    function median(v, name,    i, j, t, a) {
+        for (i = 1; i <= n; i++) a[i] = v[name, i]
+        for (i = 1; i <= n; i++)
+            for (j = i + 1; j <= n; j++)
+                if (a[j] < a[i]) { t = a[i]; a[i] = a[j]; a[j] = t }
+        return n % 2 ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
+    }
+    function ratio(a, b) {
+        if (a in seen && b in seen)
+            printf ", \"%s/%s\": %.3f", a, b, median(wall, a) / median(wall, b)
+    }
+    END {
+        printf "{\"bench\": \"sweep_7b\", \"words\": %d, \"case\": \"medians\", \"rounds\": %d", words, n
+        count = split("alone sweep steps merge asked written", names, " ")
+        for (c = 1; c <= count; c++)
+            if (names[c] in seen)
+                printf ", \"%s\": {\"wall_s\": %.2f, \"cpu_s\": %.2f}", names[c],
+                    median(wall, names[c]), median(cpu, names[c])
+        ratio("sweep", "alone")
+        ratio("sweep", "steps")
+        ratio("sweep", "written")
+        print "}"
+    }' "$dir/times"
 }
 
 for words in ${*:-6 380}; do
     text=$(yes 'what stands here' | head -n $((words / 3)) | tr '\n' ' ')
     echo "{\"id\": \"r\", \"question\": \"$text?\", \"choices\": [\"red\", \"blue\"], \"answer\": 0}" \
         > "$dir/words.jsonl"
-    for _ in $(seq "${ROUNDS:-2}"); do
-        warm
-        report 'sweep, warm' sweep --direct off
-        evict "$dir"/m?
-        report 'sweep, cold' sweep
-        evict "$dir"/m?
-        report 'steps, cold' steps
-        evict "$dir"/m?
-        report 'written' written
+    rm -f "$dir/times"
+    for round in $(seq "${ROUNDS:-3}"); do
+        for c in ${CASES:-alone sweep steps written}; do
+            run_round "$c"
+        done
     done
+    summary
 done

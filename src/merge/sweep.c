@@ -3,7 +3,7 @@
  * round. Its members are the merges that have not left and have not closed that stream; `at` is the
  * number of the range that each takes next. A member waits until all others have come as far, so a
  * model's tile has been of use to all of them when one asks for the next. All of it under the one
- * lock, which is held while a member reads and merges.
+ * lock, but for the merging itself: the tiles of a range stay until all members have counted it.
  */
 #include "src/merge/sweep.h"
 
@@ -337,29 +337,42 @@ static int take_range(struct sweep_stream *s, struct uqm_range *range, struct uq
     return 1;
 }
 
-static int merge_range(struct sweep_stream *s, const struct uqm_range *range, struct uqm_err *err)
+/* The models' tiles of the range, for as long as this member is at it. */
+static int hold_range(struct sweep_stream *s, const struct uqm_range *range, struct uqm_err *err)
 {
-    const struct uqm_recipe_source *rs = s->merge->rs;
-    const struct uqm_plan_tensor *pt = &rs->plan[range->tensor];
-    struct round *r = s->round;
+    const struct uqm_plan_tensor *pt = &s->merge->rs->plan[range->tensor];
     const size_t n_parts = pt->job ? pt->n_parts : 1;
     for (size_t p = 0; p < n_parts; p++) {
-        struct model_stream *ms = &r->models[s->merge->input_of[pt->parts[p].input]];
+        struct model_stream *ms = &s->round->models[s->merge->input_of[pt->parts[p].input]];
         int ret = hold(ms, range, err);
         if (ret < 0)
             return ret;
         s->data[p] = ms->tile.data;
     }
+    return UQM_OK;
+}
+
+static void merge_range(struct sweep_stream *s, const struct uqm_range *range, size_t n_bytes)
+{
+    const struct uqm_plan_tensor *pt = &s->merge->rs->plan[range->tensor];
     const struct uqm_span span = { .first = range->first_elem,
                                    .n_elem = range->n_elem,
                                    .data = s->data };
-    assert(uqm_dtype_bytes(rs->source.tensors[range->tensor].dtype, range->n_elem) <= s->out_bytes);
+    assert(n_bytes <= s->out_bytes);
     if (pt->job)
         uqm_exec_merge(s->exec, pt->job, &pt->state, s->out, &span);
     else
-        memcpy(s->out, s->data[0],
-               (size_t) uqm_dtype_bytes(rs->source.tensors[range->tensor].dtype, range->n_elem));
-    return UQM_OK;
+        memcpy(s->out, s->data[0], n_bytes);
+}
+
+/* All are past this range once the last of them says so. */
+static void count_range(struct sweep_stream *s)
+{
+    struct uqm_sweep *sweep = s->round->sweep;
+    pthread_mutex_lock(&sweep->lock);
+    s->round->members[s->merge->k].at++;
+    pthread_cond_broadcast(&sweep->moved);
+    pthread_mutex_unlock(&sweep->lock);
 }
 
 static int next_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile, struct uqm_err *err)
@@ -372,19 +385,18 @@ static int next_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile, stru
     if (ret == UQM_OK)
         ret = take_range(s, &range, err);
     if (ret == 1) {
-        int merged = merge_range(s, &range, err);
-        ret = merged < 0 ? merged : 1;
-    }
-    if (ret == 1) {
-        struct member *m = &s->round->members[s->merge->k];
-        const enum uqm_dtype dtype = s->merge->rs->source.tensors[range.tensor].dtype;
-        *tile = (struct uqm_tile){ .range = range,
-                                   .data = s->out,
-                                   .n_bytes = (size_t) uqm_dtype_bytes(dtype, range.n_elem) };
-        m->at++;
-        pthread_cond_broadcast(&sweep->moved);
+        int held = hold_range(s, &range, err);
+        ret = held < 0 ? held : 1;
     }
     pthread_mutex_unlock(&sweep->lock);
+    if (ret != 1)
+        return ret;
+    const enum uqm_dtype dtype = s->merge->rs->source.tensors[range.tensor].dtype;
+    *tile = (struct uqm_tile){ .range = range,
+                               .data = s->out,
+                               .n_bytes = (size_t) uqm_dtype_bytes(dtype, range.n_elem) };
+    merge_range(s, &range, tile->n_bytes);
+    count_range(s);
     return ret;
 }
 
