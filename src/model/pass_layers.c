@@ -207,12 +207,10 @@ static int make_states(struct pass *p, size_t batch, const struct uqm_parts *par
 {
     struct uqm_asking *a = p->a;
     const size_t n_seqs = p->batches[batch].n_seqs;
-    struct uqm_device *device = a->run.device;
     struct uqm_splice *splice = NULL;
     if (p->n_behind > 0)
-        return device->ops->upload(device, parts->hidden,
-                                   uqm_saved_rows(a, a->n_done + p->first[batch]),
-                                   p->rows[batch] * text_of(p)->hidden, err);
+        return uqm_saved_load(a, parts->hidden, a->n_done + p->first[batch],
+                              p->rows[batch] * text_of(p)->hidden, err);
     int ret = uqm_splice_create_part(&splice, p->words, a->net, seqs_of(p, batch), n_seqs, err);
     if (ret == UQM_OK)
         ret =
@@ -288,15 +286,29 @@ static int save(struct pass *p, uint32_t n_behind, struct uqm_err *err)
     return ret;
 }
 
+/* All batches of a scratch file. */
+static int save_file(struct pass *p, uint32_t n_behind, struct uqm_err *err)
+{
+    struct uqm_asking *a = p->a;
+    const struct uqm_scratch *file;
+    int ret = uqm_saved_begin_file(&file, a, p->shape.n_seqs, err);
+    if (ret < 0 || !file)
+        return ret;
+    ret = uqm_states_save_file(p->states, file, err);
+    if (ret == UQM_OK)
+        uqm_saved_end(a, p->shape.n_seqs, n_behind);
+    return ret;
+}
+
 static int save_if_due(struct pass *p, size_t group, struct uqm_err *err)
 {
     const size_t per_layer = p->a->plan.groups_a_layer;
     const uint32_t n_behind = p->n_behind + (uint32_t) (group / per_layer);
     const bool whole = group > 0 && group % per_layer == 0;
-    return whole && p->a->plan.states != UQM_STATES_FILE &&
-                   uqm_saved_is_due(p->a, p->shape.n_seqs, n_behind)
-               ? save(p, n_behind, err)
-               : UQM_OK;
+    if (!whole || !uqm_saved_is_due(p->a, p->shape.n_seqs, n_behind))
+        return UQM_OK;
+    return p->a->plan.states == UQM_STATES_FILE ? save_file(p, n_behind, err)
+                                                : save(p, n_behind, err);
 }
 
 static int run_groups(struct pass *p, struct uqm_err *err)

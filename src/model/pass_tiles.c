@@ -146,11 +146,10 @@ static int prepare(struct pass *p, struct uqm_asking *a, const struct batch *b, 
 /* Hidden states before the first layer of the pass. */
 static int begin(struct pass *p, struct uqm_asking *a, const struct batch *b, struct uqm_err *err)
 {
-    struct uqm_device *device = a->run.device;
     const struct uqm_parts *parts = &p->llama.parts;
     if (p->n_behind > 0)
-        return device->ops->upload(device, parts->hidden, uqm_saved_rows(a, a->n_done),
-                                   b->plan.n_rows * a->net->config.text.hidden, err);
+        return uqm_saved_load(a, parts->hidden, a->n_done,
+                              b->plan.n_rows * a->net->config.text.hidden, err);
     int ret =
         uqm_splice_run(p->splice, &a->run, &p->weights, parts, a->job->features, a->job->ctx, err);
     return ret < 0 ? ret

@@ -28,10 +28,32 @@ static size_t row_words(const struct uqm_asking *a, size_t first, size_t n_seqs)
     return rows * a->net->config.text.hidden;
 }
 
-const float *uqm_saved_rows(const struct uqm_asking *asking, size_t at)
+/* Out of the file by way of the stage. */
+static int load_from_file(const struct uqm_asking *a, struct uqm_place to, uint64_t from,
+                          size_t n_words, struct uqm_err *err)
+{
+    const struct uqm_run *run = &a->run;
+    int ret = UQM_OK;
+    for (size_t done = 0, n; ret == UQM_OK && done < n_words; done += n) {
+        n = (size_t) uqm_min_u64(n_words - done, run->stage_elem);
+        ret = uqm_scratch_read(&a->saved.file, run->stage, n * sizeof *run->stage,
+                               (from + done) * sizeof *run->stage, err);
+        if (ret == UQM_OK)
+            ret =
+                run->device->ops->upload(run->device, uqm_place_add(to, done), run->stage, n, err);
+    }
+    return ret;
+}
+
+int uqm_saved_load(const struct uqm_asking *asking, struct uqm_place to, size_t at, size_t n_words,
+                   struct uqm_err *err)
 {
     const struct uqm_saved *s = &asking->saved;
-    return s->rows + row_words(asking, s->first, at - s->first);
+    struct uqm_device *device = asking->run.device;
+    const size_t from = row_words(asking, s->first, at - s->first);
+    if (s->has_file)
+        return load_from_file(asking, to, from, n_words, err);
+    return device->ops->upload(device, to, s->rows + from, n_words, err);
 }
 
 /* What other passes still need of an earlier loss is not overwritten. */
@@ -62,7 +84,7 @@ static bool take_room(struct uqm_asking *a, uint64_t bytes)
     void *block;
     if (s->rows && s->bytes >= bytes)
         return true;
-    uqm_saved_finish(s, a->net->env);
+    uqm_saved_finish(s, a->net->env); /* a file too: the rows are in one place */
     if (!has_room(a, bytes) ||
         uqm_budget_alloc(&block, a->net->env, (size_t) bytes, 64, "saved hidden states", &err) < 0)
         return false;
@@ -84,6 +106,33 @@ int uqm_saved_begin(float **rows, struct uqm_asking *asking, size_t n_seqs, stru
     return UQM_OK;
 }
 
+/* A disk that is full is no reason to stop. */
+static bool take_file(struct uqm_asking *a, uint64_t bytes)
+{
+    struct uqm_saved *s = &a->saved;
+    struct uqm_err err = { 0 };
+    if (s->has_file && s->file_bytes >= bytes)
+        return true;
+    uqm_saved_finish(s, a->net->env);
+    s->has_file = uqm_scratch_init(&s->file, a->net->machine->scratch_dir, bytes, &err) == UQM_OK;
+    s->file_bytes = bytes;
+    return s->has_file;
+}
+
+int uqm_saved_begin_file(const struct uqm_scratch **file, struct uqm_asking *asking, size_t n_seqs,
+                         struct uqm_err *err)
+{
+    struct uqm_device *device = asking->run.device;
+    int ret = device->ops->finish(device, err);
+    *file = NULL;
+    if (ret < 0)
+        return ret;
+    asking->saved.n_seqs = 0;
+    if (take_file(asking, row_words(asking, asking->n_done, n_seqs) * sizeof(float)))
+        *file = &asking->saved.file;
+    return UQM_OK;
+}
+
 void uqm_saved_end(struct uqm_asking *asking, size_t n_seqs, uint32_t n_behind)
 {
     struct uqm_saved *s = &asking->saved;
@@ -96,5 +145,7 @@ void uqm_saved_finish(struct uqm_saved *saved, struct uqm_env *env)
 {
     void *block = saved->rows;
     uqm_budget_free(&block, env, saved->bytes);
+    if (saved->has_file)
+        uqm_scratch_finish(&saved->file);
     *saved = (struct uqm_saved){ .off = saved->off };
 }

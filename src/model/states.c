@@ -6,7 +6,6 @@
 #include <time.h>
 
 #include "io/engine.h"
-#include "io/scratch.h"
 #include "src/base/checked.h"
 
 /* Where a batch lies: in one of the device's allocations, or `at` words into the host's block or
@@ -321,6 +320,25 @@ int uqm_states_save(struct uqm_states *states, float *dst, size_t batch, size_t 
                                         n_words, err);
     memcpy(dst, s->host + b->at, n_words * sizeof *dst);
     return UQM_OK;
+}
+
+/* What is read ahead stays where it is: through the buffer of what has been written. */
+int uqm_states_save_file(struct uqm_states *states, const struct uqm_scratch *to,
+                         struct uqm_err *err)
+{
+    struct uqm_states *s = states;
+    const struct batch *last = &s->batches[s->n_batches - 1];
+    const uint64_t size = (last->at + (uint64_t) last->n_rows * s->width) * sizeof(float);
+    assert(s->kind == UQM_STATES_FILE);
+    int ret = wait_for(s, &s->writing, err);
+    for (uint64_t at = 0, n; ret == UQM_OK && at < size; at += n) {
+        n = uqm_min_u64(size - at, s->host_bytes / 2);
+        ret = uqm_scratch_read(&s->scratch, s->writing.buffer, (size_t) n, at, err);
+        if (ret == UQM_OK)
+            ret = uqm_scratch_write(to, s->writing.buffer, (size_t) n, at, err);
+        s->use.bytes_moved += 2 * n;
+    }
+    return ret;
 }
 
 struct uqm_states_use uqm_states_use(const struct uqm_states *states)

@@ -7,6 +7,7 @@
 #define UQM_MODEL_STATES_H
 
 #include "compute/device.h"
+#include "io/scratch.h"
 
 enum uqm_states_kind {
     UQM_STATES_DEVICE,
@@ -58,6 +59,10 @@ int uqm_states_keep(struct uqm_states *states, size_t n_rows, struct uqm_err *er
 /* A batch's first n_rows rows, as they were kept, to dst. Not of a scratch file. */
 int uqm_states_save(struct uqm_states *states, float *dst, size_t batch, size_t n_rows,
                     struct uqm_err *err);
+
+/* All of a scratch file, whose batches have been kept in full, to another of its size. */
+int uqm_states_save_file(struct uqm_states *states, const struct uqm_scratch *to,
+                         struct uqm_err *err);
 
 /* Of the scratch file, and seconds that the caller waited for it. */
 struct uqm_states_use {

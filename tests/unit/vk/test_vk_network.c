@@ -232,8 +232,14 @@ static void every_submit_of_a_run_may_lose_the_device_once(void **state)
     const struct uqm_plan_wish layers = { .kind = UQM_PLAN_LAYERS,
                                           .batch_rows = 60,
                                           .save_every = 1 };
+    const struct uqm_plan_wish spilled = { .kind = UQM_PLAN_LAYERS,
+                                           .batch_rows = 60,
+                                           .has_states = true,
+                                           .states = UQM_STATES_FILE,
+                                           .save_every = 1 };
     fail_each("submit-lost", true, &tiles);
     fail_each("submit-lost", true, &layers);
+    fail_each("submit-lost", true, &spilled);
 }
 
 /* ---- going on from saved states ---- */
@@ -298,6 +304,18 @@ static void a_lost_device_goes_on_behind_the_layer_that_was_saved(void **state)
           .batch_rows = 60,
           .has_states = true,
           .states = UQM_STATES_HOST,
+          .save_every = 1 },
+        { .kind = UQM_PLAN_LAYERS,
+          .groups_a_layer = 2,
+          .batch_rows = 60,
+          .has_states = true,
+          .states = UQM_STATES_FILE,
+          .save_every = 1 },
+        { .kind = UQM_PLAN_LAYERS,
+          .groups_a_layer = 1,
+          .batch_rows = 60,
+          .has_states = true,
+          .states = UQM_STATES_FILE,
           .save_every = 1 },
     };
     char profile[] = "staged";
