@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/format/json.h"
 #include "src/format/json_pull.h"
 
 static void begin(struct uqm_json_pull *r, struct uqm_arena *arena, const char *text, size_t len,
@@ -109,7 +110,7 @@ int uqm_json_each(const char *text, struct uqm_json_span container, const char *
 char *uqm_json_quote(const char *text, size_t len)
 {
     json_t *s = json_stringn(text, len);
-    char *quoted = s ? json_dumps(s, JSON_ENCODE_ANY) : NULL;
+    char *quoted = s ? uqm_json_dump_as(s, JSON_ENCODE_ANY) : NULL;
     json_decref(s);
     return quoted;
 }

@@ -5,6 +5,7 @@
 
 #include "src/checkpoint/checkpoint.h"
 #include "src/format/json.h"
+#include "src/format/json_edit.h"
 #include "src/merge/open.h"
 #include "src/merge/plan.h"
 #include "src/merge/write.h"
@@ -63,20 +64,18 @@ static int warn(void *ctx, const char *line)
 static int make_recipe(struct convert *c, struct uqm_err *err)
 {
     const struct uqm_convert_params *p = c->params;
-    json_t *path = json_string(p->in);
-    char *quoted = path ? json_dumps(path, JSON_ENCODE_ANY) : NULL, *text = NULL;
+    char *quoted = uqm_json_quote(p->in, strlen(p->in)), *text = NULL;
     int ret = UQM_OK;
-    if (!path)
+    if (!quoted)
         ret = uqm_fail(err, UQM_ERR_UNSUPPORTED, "a path that is not UTF-8, or no memory");
-    else if (!quoted || asprintf(&text, "merge_method: passthrough\nmodels:\n  - model: %s\n%s%s%s",
-                                 quoted, p->dtype ? "dtype: " : "", p->dtype ? p->dtype : "",
-                                 p->dtype ? "\n" : "") < 0)
+    else if (asprintf(&text, "merge_method: passthrough\nmodels:\n  - model: %s\n%s%s%s", quoted,
+                      p->dtype ? "dtype: " : "", p->dtype ? p->dtype : "",
+                      p->dtype ? "\n" : "") < 0)
         ret = no_memory(c, err);
     else
         ret = uqm_recipe_parse(&c->recipe, text, strlen(text), "convert", warn, &c->env, err);
     free(text);
     free(quoted);
-    json_decref(path);
     return ret;
 }
 

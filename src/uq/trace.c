@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "src/base/fs.h"
+#include "src/format/json.h"
 
 struct uqm_trace {
     FILE *file;
@@ -36,10 +37,13 @@ static int put_line(struct uqm_trace *t, json_t *line, struct uqm_err *err)
 {
     if (!line)
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", t->path);
-    errno = 0;
-    bool bad = json_dumpf(line, t->file, JSON_COMPACT | JSON_REAL_PRECISION(17)) != 0 ||
-               fputc('\n', t->file) == EOF;
+    char *text = uqm_json_dump_as(line, JSON_COMPACT | JSON_REAL_PRECISION(17));
     json_decref(line);
+    if (!text)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", t->path);
+    errno = 0;
+    bool bad = fputs(text, t->file) == EOF || fputc('\n', t->file) == EOF;
+    free(text);
     return bad ? uqm_fail_errno_of(err, errno ? errno : EIO, "%s", t->part) : UQM_OK;
 }
 
@@ -49,8 +53,13 @@ static int add_line(struct uqm_trace *t, const char *model, const char *data, co
     double p[UQM_N_OPTIONS];
     uqm_option_softmax(p, logits);
     json_t *list = json_array();
-    for (int k = 0; list && k < UQM_N_OPTIONS; k++)
-        json_array_append_new(list, uqm_measure_number(p[k]));
+    bool whole = list != NULL;
+    for (int k = 0; k < UQM_N_OPTIONS && whole; k++)
+        whole = json_array_append_new(list, uqm_measure_number(p[k])) == 0;
+    if (!whole) {
+        json_decref(list);
+        list = NULL; /* json_pack() refuses it */
+    }
     return put_line(t,
                     json_pack("{s:s, s:s, s:s, s:I, s:o}", "model", model, "data", data, "id", id,
                               "j", (json_int_t) j, "p", list),

@@ -10,7 +10,8 @@
 struct small_merge {
     char *dir; /* holds the models, whole/out and NAME/out for each run */
     struct uqm_common common;
-    int n_open; /* files, before any run */
+    bool converts; /* a is converted instead */
+    int n_open;    /* files, before any run */
 };
 
 static inline void small_log(void *ctx, enum uqm_log_level level, const char *line)
@@ -25,12 +26,15 @@ static inline int small_run(const struct small_merge *m, const char *name, bool 
     char recipe[512], out[512], *json = NULL;
     snprintf(recipe, sizeof recipe, "%s/r.yml", m->dir);
     snprintf(out, sizeof out, "%s/%s/out", m->dir, name);
-    struct uqm_merge_params params = { .common = m->common,
-                                       .recipe_path = recipe,
-                                       .out_dir = out,
-                                       .overwrite = overwrite,
-                                       .out_shard_bytes = 6000 };
-    int ret = uqm_merge(&json, &params, err);
+    const struct uqm_convert_params convert = {
+        .common = m->common, .in = in_dir(m->dir, "a"), .out = out, .dtype = "float16"
+    };
+    const struct uqm_merge_params params = { .common = m->common,
+                                             .recipe_path = recipe,
+                                             .out_dir = out,
+                                             .overwrite = overwrite,
+                                             .out_shard_bytes = 6000 };
+    int ret = m->converts ? uqm_convert(&json, &convert, err) : uqm_merge(&json, &params, err);
     assert_true((ret == UQM_OK) == (json != NULL));
     free(json);
     return ret;

@@ -118,6 +118,21 @@ static void every_allocation_may_fail_once(void **state)
     all_operations(WORLD_ALLOCS, &way, "allocations");
 }
 
+static void every_allocation_of_a_convert_may_fail_once(void **state)
+{
+    (void) state;
+    const struct way way = { "no memory", WORLD_FAIL, ENOMEM };
+    struct uqm_err err = { 0 };
+    m.converts = true;
+    assert_int_equal(rename(in_dir(m.dir, "whole"), in_dir(m.dir, "merged")), 0);
+    mkdir(in_dir(m.dir, "whole"), 0755);
+    assert_ok(small_run(&m, "whole", false, &err), err);
+    all_operations(WORLD_ALLOCS, &way, "allocations of a convert");
+    small_forget(&m, "whole");
+    assert_int_equal(rename(in_dir(m.dir, "merged"), in_dir(m.dir, "whole")), 0);
+    m.converts = false;
+}
+
 /* The next sync would say that all is well. Whatever it was of is gone: a companion, which is
  * written anew, alone; a shard, the journal or a folder with everything. */
 static void what_a_sync_failed_of_is_never_used_again(void **state)
@@ -160,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_operation_on_files_may_fail_once),
         cmocka_unit_test(every_allocation_may_fail_once),
+        cmocka_unit_test(every_allocation_of_a_convert_may_fail_once),
         cmocka_unit_test(what_a_sync_failed_of_is_never_used_again),
     };
     return cmocka_run_group_tests(tests, start, small_group_stop);

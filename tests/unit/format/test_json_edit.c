@@ -1,4 +1,5 @@
 #include "src/format/json_edit.h"
+#include "tests/unit/json_faults.h"
 #include "tests/unit/test.h"
 
 static void members_are_replaced_put_in_and_taken_out(void **state)
@@ -39,11 +40,31 @@ static void a_member_that_stands_there_twice_is_refused(void **state)
     assert_int_equal(uqm_json_find(&value, &member, text, strlen(text), "b", "t.json", &err), 1);
 }
 
+/* A text with an escape, so that what is lost would show. */
+static void every_allocation_may_fail_once(void **state)
+{
+    (void) state;
+    static const char text[] = "a \"b\" \\ c";
+    long n = 0;
+    for (bool failed = true; failed; n++) {
+        json_fail_at(n);
+        char *quoted = uqm_json_quote(text, strlen(text));
+        failed = json_has_failed();
+        if (failed)
+            assert_null(quoted);
+        else
+            assert_string_equal(quoted, "\"a \\\"b\\\" \\\\ c\"");
+        free(quoted);
+    }
+    assert_true(n > 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(members_are_replaced_put_in_and_taken_out),
         cmocka_unit_test(a_member_that_stands_there_twice_is_refused),
+        cmocka_unit_test(every_allocation_may_fail_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 
 #include "src/format/json.h"
 #include "src/uq/trace.h"
+#include "tests/unit/json_faults.h"
 #include "tests/unit/uq/workdir.h"
 
 static struct uqm_record records[2] = { { .id = "a" }, { .id = "b\"c" } };
@@ -84,6 +85,67 @@ static void an_unfinished_trace_leaves_nothing(void **state)
     assert_fails(uqm_trace_create(&t, in_workdir("no/u.jsonl"), &err), err, UQM_ERR_IO, "u.jsonl");
 }
 
+/* Lines of both kinds; UQM_OK leaves NAME. */
+static int write_both(const char *name, struct uqm_err *err)
+{
+    static float logits[2][2][6] = { { { 1, 2, 3, 4, 5, 6 } } };
+    char said[] = "a \"b\"";
+    char *answers[2] = { said, NULL };
+    double values[2] = { 0.3, 0.7 }, *of_sets = values;
+    const struct uqm_measure m = { .n_sets = 1, .values = &of_sets };
+    struct uqm_trace *t = NULL;
+    int ret = uqm_trace_create(&t, in_workdir(name), err);
+    task.kind = UQM_TASK_CHOICE;
+    if (ret == UQM_OK)
+        ret = uqm_trace_add(t, &survey, "m", NULL, logits[0][0], err);
+    task.kind = UQM_TASK_GENERATION;
+    if (ret == UQM_OK)
+        ret = uqm_trace_add_answers(t, &survey, "m", answers, &m, err);
+    task.kind = UQM_TASK_CHOICE;
+    if (ret == UQM_OK)
+        ret = uqm_trace_commit(t, err);
+    uqm_trace_destroy(&t);
+    return ret;
+}
+
+static char *text_of(const char *name)
+{
+    char *text;
+    size_t len;
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_read_file(&text, &len, in_workdir(name), 1 << 20, &err), err);
+    return text;
+}
+
+static void every_allocation_of_json_may_fail_once(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    assert_ok(write_both("whole.jsonl", &err), err);
+    char *whole = text_of("whole.jsonl");
+    long n = 0, n_refused = 0;
+    for (bool failed = true; failed; n++) {
+        json_fail_at(n);
+        int ret = write_both("cut.jsonl", &err);
+        failed = json_has_failed();
+        if (ret == UQM_OK) {
+            char *text = text_of("cut.jsonl");
+            assert_string_equal(text, whole);
+            free(text);
+            unlink(in_workdir("cut.jsonl"));
+            continue;
+        }
+        assert_true(failed);
+        assert_fails(ret, err, UQM_ERR_NOMEM, "cut.jsonl: no memory");
+        assert_false(uqm_is_file(in_workdir("cut.jsonl")));
+        assert_false(uqm_is_file(in_workdir("cut.jsonl.part")));
+        n_refused++;
+    }
+    assert_true(n_refused > 50);
+    print_message("# %ld allocations failed, %ld traces were refused\n", n - 1, n_refused);
+    free(whole);
+}
+
 static void no_trace_takes_every_call(void **state)
 {
     (void) state;
@@ -101,6 +163,7 @@ int main(void)
         cmocka_unit_test(a_line_stands_for_every_record_and_pass),
         cmocka_unit_test(a_line_stands_for_every_answer),
         cmocka_unit_test(an_unfinished_trace_leaves_nothing),
+        cmocka_unit_test(every_allocation_of_json_may_fail_once),
         cmocka_unit_test(no_trace_takes_every_call),
     };
     return cmocka_run_group_tests(tests, make_workdir, drop_workdir);
