@@ -51,6 +51,15 @@ struct uqm_linear_mix {
 
 enum { UQM_SUM_PARTS = 8 };
 
+/* The vectors d_i = f64(x_i) - f64(base) of several models, 0 where bit e % 8 of keep[e / 8] is not
+ * set (NULL: all are). */
+struct uqm_offsets {
+    struct uqm_stored base;
+    size_t n_inputs; /* > 0 */
+    const struct uqm_stored *x;
+    const uint8_t *keep;
+};
+
 struct uqm_merge_kernels {
     /* keys = bits of |x - base| as f32 */
     void (*delta_keys)(uint32_t *restrict keys, struct uqm_stored x, struct uqm_stored base,
@@ -104,6 +113,23 @@ struct uqm_merge_kernels {
      */
     void (*gram)(double *g, const struct uqm_stored *x, size_t n, struct uqm_stored base,
                  size_t n_elem);
+
+    /*
+     * For sce (spec merge.md 3), in the order of the inputs, f64, one rounding an operation; sums
+     * begin with 0.
+     * keys = bits of f32(sum of (d_i - mean)^2 / n), mean = sum of d_i / n: the variances, which
+     * are not negative; 2^31 - 1 for every NaN. Nothing is left out: keep is not looked at.
+     */
+    void (*spread_keys)(uint32_t *restrict keys, const struct uqm_offsets *v, size_t n_elem);
+    /* Bit e % 8 of keep[e / 8]: keys[e] >= least; keys are below 2^31, as is least. */
+    void (*keys_at_least)(uint8_t *restrict keep, const uint32_t *restrict keys, uint32_t least,
+                          size_t n_elem);
+    /* sums[i] += sum of d_i d_i, in eight parts that are added as uqm_add_parts() does. */
+    void (*offset_squares)(double *sums, const struct uqm_offsets *v, size_t n_elem);
+    /* out = base + sum of d_i q_i / max(sum of q_i, least), over those i with d_i > 0 where the sum
+     * of all d_i is >= 0, else with d_i < 0. Every NaN is the same one. */
+    void (*agreeing_mix)(double *restrict out, const struct uqm_offsets *v, const double *q,
+                         double least, size_t n_elem);
 };
 
 /*

@@ -88,6 +88,44 @@ static inline double uqm_gram_1(struct uqm_stored x, struct uqm_stored base, siz
     return base.x ? v - (double) uqm_stored_1(base, e) : v;
 }
 
+static inline double uqm_offset_1(const struct uqm_offsets *v, size_t i, size_t e)
+{
+    bool is_kept = !v->keep || (v->keep[e / 8] >> e % 8 & 1);
+    return is_kept ? (double) uqm_stored_1(v->x[i], e) - (double) uqm_stored_1(v->base, e) : 0;
+}
+
+static inline uint32_t uqm_spread_key_1(const struct uqm_offsets *v, size_t e)
+{
+    const struct uqm_offsets all = { v->base, v->n_inputs, v->x, NULL };
+    double mean = 0, squares = 0, n = (double) v->n_inputs;
+    for (size_t i = 0; i < v->n_inputs; i++)
+        mean += uqm_offset_1(&all, i, e);
+    mean /= n;
+    for (size_t i = 0; i < v->n_inputs; i++) {
+        double d = uqm_offset_1(&all, i, e) - mean;
+        squares += d * d;
+    }
+    float variance = (float) (squares / n);
+    return isnan(variance) ? INT32_MAX : uqm_bits_of_f32(variance);
+}
+
+static inline double uqm_agreeing_mix_1(const struct uqm_offsets *v, const double *q, double least,
+                                        size_t e)
+{
+    double sum = 0, up = 0, down = 0, up_weights = 0, down_weights = 0;
+    for (size_t i = 0; i < v->n_inputs; i++) {
+        double d = uqm_offset_1(v, i, e);
+        sum += d;
+        up += d > 0 ? d * q[i] : 0;
+        down += d < 0 ? d * q[i] : 0;
+        up_weights += d > 0 ? q[i] : 0;
+        down_weights += d < 0 ? q[i] : 0;
+    }
+    double mix = sum >= 0 ? up : down, divisor = sum >= 0 ? up_weights : down_weights;
+    double out = (double) uqm_stored_1(v->base, e) + mix / (divisor < least ? least : divisor);
+    return isnan(out) ? (double) NAN : out;
+}
+
 static inline uint16_t uqm_key_bin_1(uint32_t key, unsigned shift, uint32_t low)
 {
     uint32_t bin = key >> shift, least = key > 0;

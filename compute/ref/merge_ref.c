@@ -123,6 +123,39 @@ static void gram(double *g, const struct uqm_stored *x, size_t n, struct uqm_sto
         }
 }
 
+static void spread_keys(uint32_t *restrict keys, const struct uqm_offsets *v, size_t n_elem)
+{
+    for (size_t e = 0; e < n_elem; e++)
+        keys[e] = uqm_spread_key_1(v, e);
+}
+
+static void keys_at_least(uint8_t *restrict keep, const uint32_t *restrict keys, uint32_t least,
+                          size_t n_elem)
+{
+    memset(keep, 0, (n_elem + 7) / 8);
+    for (size_t e = 0; e < n_elem; e++)
+        keep[e / 8] |= (uint8_t) ((keys[e] >= least) << e % 8);
+}
+
+static void offset_squares(double *sums, const struct uqm_offsets *v, size_t n_elem)
+{
+    for (size_t i = 0; i < v->n_inputs; i++) {
+        double part[UQM_SUM_PARTS] = { 0 };
+        for (size_t e = 0; e < n_elem; e++) {
+            double d = uqm_offset_1(v, i, e);
+            part[e % UQM_SUM_PARTS] += d * d;
+        }
+        sums[i] += uqm_add_parts(part);
+    }
+}
+
+static void agreeing_mix(double *restrict out, const struct uqm_offsets *v, const double *q,
+                         double least, size_t n_elem)
+{
+    for (size_t e = 0; e < n_elem; e++)
+        out[e] = uqm_agreeing_mix_1(v, q, least, e);
+}
+
 const struct uqm_merge_kernels uqm_merge_kernels_ref = {
     .delta_keys = delta_keys,
     .keys_with_bits = keys_with_bits,
@@ -137,4 +170,8 @@ const struct uqm_merge_kernels uqm_merge_kernels_ref = {
     .task_mix = task_mix,
     .task_sums = task_sums,
     .gram = gram,
+    .spread_keys = spread_keys,
+    .keys_at_least = keys_at_least,
+    .offset_squares = offset_squares,
+    .agreeing_mix = agreeing_mix,
 };

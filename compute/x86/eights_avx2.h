@@ -38,6 +38,10 @@ static inline wd wd_of_f32(__m256 f)
                 _mm256_cvtps_pd(_mm256_extractf128_ps(f, 1)));
 }
 
+static inline __m256 f32_of_wd(wd x)
+{
+    return _mm256_set_m128(_mm256_cvtpd_ps(x.hi), _mm256_cvtpd_ps(x.lo));
+}
 /* x where the mask is set, else 0 */
 static inline wd wd_where(wm m, wd x)
 {

@@ -29,6 +29,10 @@ static inline wd wd_of_f32(__m256 f)
 {
     return _mm512_cvtps_pd(f);
 }
+static inline __m256 f32_of_wd(wd x)
+{
+    return _mm512_cvtpd_ps(x);
+}
 static inline wd wd_where(wm m, wd x)
 {
     return _mm512_maskz_mov_pd(m, x);

@@ -388,6 +388,100 @@ static void gram(double *g, const struct uqm_stored *x, size_t n, struct uqm_sto
     }
 }
 
+/* --- offsets of several models --- */
+
+static inline wd offset_8(const struct uqm_offsets *v, wd base, size_t i, size_t e)
+{
+    return wd_sub(wd_of_f32(stored_8(v->x[i], e)), base);
+}
+
+static inline wm kept_bits_8(const uint8_t *keep, size_t e)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    return wm_of_keys(zero, zero, zero, keep ? keep + e / 8 : NULL);
+}
+
+static void spread_keys(uint32_t *restrict keys, const struct uqm_offsets *v, size_t n_elem)
+{
+    const wd n = wd_set((double) v->n_inputs);
+    size_t e = 0;
+    for (; e < whole(n_elem); e += EIGHT) {
+        wd base = wd_of_f32(stored_8(v->base, e)), mean = wd_set(0), squares = wd_set(0);
+        for (size_t i = 0; i < v->n_inputs; i++)
+            mean = wd_add(mean, offset_8(v, base, i, e));
+        mean = wd_div(mean, n);
+        for (size_t i = 0; i < v->n_inputs; i++) {
+            wd d = wd_sub(offset_8(v, base, i, e), mean);
+            squares = wd_add(squares, wd_mul(d, d));
+        }
+        __m256 variance = f32_of_wd(wd_div(squares, n));
+        __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(variance, variance, _CMP_UNORD_Q));
+        __m256i k = _mm256_or_si256(_mm256_castps_si256(variance), is_nan);
+        k = _mm256_and_si256(k, _mm256_set1_epi32(INT32_MAX)); /* of a NaN all bits are set */
+        _mm256_storeu_si256((__m256i *) (void *) (keys + e), k);
+    }
+    for (; e < n_elem; e++)
+        keys[e] = uqm_spread_key_1(v, e);
+}
+
+static void keys_at_least(uint8_t *restrict keep, const uint32_t *restrict keys, uint32_t least,
+                          size_t n_elem)
+{
+    const __m256i bound = _mm256_set1_epi32((int32_t) least);
+    size_t e = 0;
+    for (; e < whole(n_elem); e += EIGHT)
+        keep[e / 8] = (uint8_t) ~mask_of_i32(_mm256_cmpgt_epi32(bound, keys_8(keys + e)));
+    uqm_merge_kernels_ref.keys_at_least(keep + e / 8, keys + e, least, n_elem - e);
+}
+
+static void offset_squares(double *sums, const struct uqm_offsets *v, size_t n_elem)
+{
+    for (size_t i = 0; i < v->n_inputs; i++) {
+        double part[UQM_SUM_PARTS];
+        wd sum = wd_set(0);
+        size_t e = 0;
+        for (; e < whole(n_elem); e += EIGHT) {
+            wd base = wd_of_f32(stored_8(v->base, e));
+            wd d = wd_where(kept_bits_8(v->keep, e), offset_8(v, base, i, e));
+            sum = wd_add(sum, wd_mul(d, d));
+        }
+        wd_store(part, sum);
+        for (; e < n_elem; e++) {
+            double d = uqm_offset_1(v, i, e);
+            part[e % EIGHT] += d * d;
+        }
+        sums[i] += uqm_add_parts(part);
+    }
+}
+
+static void agreeing_mix(double *restrict out, const struct uqm_offsets *v, const double *q,
+                         double least, size_t n_elem)
+{
+    const wd zero = wd_set(0), floor = wd_set(least);
+    size_t e = 0;
+    for (; e < whole(n_elem); e += EIGHT) {
+        wd base = wd_of_f32(stored_8(v->base, e));
+        wd sum = zero, up = zero, down = zero, up_weights = zero, down_weights = zero;
+        wm kept = kept_bits_8(v->keep, e);
+        for (size_t i = 0; i < v->n_inputs; i++) {
+            wd d = wd_where(kept, offset_8(v, base, i, e)), w = wd_set(q[i]), t = wd_mul(d, w);
+            wm is_up = wd_greater(d, zero), is_down = wd_less(d, zero);
+            sum = wd_add(sum, d);
+            up = wd_add(up, wd_where(is_up, t));
+            down = wd_add(down, wd_where(is_down, t));
+            up_weights = wd_add(up_weights, wd_where(is_up, w));
+            down_weights = wd_add(down_weights, wd_where(is_down, w));
+        }
+        wm majority = wd_at_least(sum, zero);
+        wd divisor = wd_select(majority, up_weights, down_weights);
+        divisor = wd_select(wd_less(divisor, floor), floor, divisor);
+        wd x = wd_add(base, wd_div(wd_select(majority, up, down), divisor));
+        wd_store(out + e, wd_select(wd_is_nan(x), wd_set((double) NAN), x));
+    }
+    for (; e < n_elem; e++)
+        out[e] = uqm_agreeing_mix_1(v, q, least, e);
+}
+
 const struct uqm_merge_kernels TIER(merge_kernels) = {
     .delta_keys = delta_keys,
     .keys_with_bits = keys_with_bits,
@@ -402,4 +496,8 @@ const struct uqm_merge_kernels TIER(merge_kernels) = {
     .task_mix = task_mix,
     .task_sums = task_sums,
     .gram = gram,
+    .spread_keys = spread_keys,
+    .keys_at_least = keys_at_least,
+    .offset_squares = offset_squares,
+    .agreeing_mix = agreeing_mix,
 };

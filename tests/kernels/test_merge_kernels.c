@@ -499,6 +499,97 @@ static void the_majority_decides_and_the_rest_do_not_count(void **state)
     }
 }
 
+/* Three models of different types about a base, all bits or some. */
+struct three {
+    struct uqm_stored x[3];
+    uint8_t keep[N / 8 + 1];
+    uint16_t *half;
+    struct uqm_offsets v;
+};
+
+static void make_three(struct three *t, const struct arrays *v, bool some)
+{
+    struct random r = { 21 };
+    t->half = calloc(N + GUARD, sizeof *t->half);
+    for (size_t e = 0; e < N; e++)
+        t->half[e] = uqm_bf16_of_f32(v->c[e]);
+    for (size_t i = 0; i < sizeof t->keep; i++)
+        t->keep[i] = (uint8_t) random_u32(&r);
+    t->x[0] = f32_of(v->b);
+    t->x[1] = (struct uqm_stored){ t->half, UQM_BF16 };
+    t->x[2] = f32_of(v->a + 3);
+    t->v = (struct uqm_offsets){ f32_of(v->a), 3, t->x, some ? t->keep : NULL };
+}
+
+static void offsets_of_models_agree_to_the_bit(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    static uint32_t keys[N + GUARD], key[N + GUARD];
+    static double want[N + GUARD], got[N + GUARD];
+    static const double q[3] = { 0.2, 0.5, 0.3 };
+    for (unsigned how = 0; how < 4; how++) {
+        struct arrays v = make(31 + how, how & 1);
+        struct three three;
+        make_three(&three, &v, how & 2);
+        t.v[0].merge->spread_keys(keys, &three.v, N);
+        t.v[0].merge->agreeing_mix(want, &three.v, q, 1e-6, N);
+        for (size_t k = 1; k < t.n; k++)
+            for (size_t l = 0; l < N_LENGTHS; l++) {
+                size_t n = lengths[l];
+                double sum[3] = { 1, 2, 3 }, sums[3] = { 1, 2, 3 };
+                key[n] = 77;
+                got[n] = 77;
+                t.v[k].merge->spread_keys(key, &three.v, n);
+                assert_memory_equal(key, keys, n * sizeof *key);
+                t.v[k].merge->agreeing_mix(got, &three.v, q, 1e-6, n);
+                assert_same_f64(got, want, n, "agreeing_mix");
+                assert_true(key[n] == 77 && got[n] == 77);
+                t.v[0].merge->offset_squares(sums, &three.v, n);
+                t.v[k].merge->offset_squares(sum, &three.v, n);
+                assert_same_f64(sum, sums, 3, "offset_squares");
+            }
+        free(three.half);
+        unmake(&v);
+    }
+}
+
+static void offsets_of_models_are_what_is_said(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    const float base[9] = { 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+    const float a[9] = { 2, 2, 0, 1, NAN, 2, 3, 1, 2 }, b[9] = { 4, 0.5F, -1, 1, 2, 1, 1, 1, 4 };
+    const struct uqm_stored x[2] = { f32_of(a), f32_of(b) };
+    const double q[2] = { 0.25, 0.75 };
+    for (size_t k = 0; k < t.n; k++) {
+        struct uqm_offsets v = { f32_of(base), 2, x, NULL };
+        uint32_t keys[9];
+        uint8_t keep[2] = { 0, 0xFF };
+        double out[9], sums[2] = { 0, 1 };
+        t.v[k].merge->spread_keys(keys, &v, 9);
+        assert_int_equal(keys[0], uqm_bits_of_f32(1));       /* 1 and 3 */
+        assert_int_equal(keys[1], uqm_bits_of_f32(0.5625F)); /* 1 and -0.5 */
+        assert_int_equal(keys[3], 0);
+        assert_int_equal(keys[4], INT32_MAX);
+        assert_int_equal(keys[8], keys[0]);
+        t.v[k].merge->agreeing_mix(out, &v, q, 1e-6, 9);
+        assert_true(out[0] == 1 + 2.5);  /* both */
+        assert_true(out[1] == 1 + 1);    /* the first alone */
+        assert_true(out[2] == 1 - 1.75); /* both, downwards */
+        assert_true(out[3] == 1);        /* none */
+        assert_true(out[8] == out[0]);
+        t.v[k].merge->keys_at_least(keep, keys, uqm_bits_of_f32(1), 9);
+        assert_int_equal(keep[0], 0x01 | 0x10 | 0x40);
+        assert_int_equal(keep[1], 0x01);
+        v.keep = (const uint8_t[2]){ 0x21, 0 };
+        t.v[k].merge->offset_squares(sums, &v, 9);
+        assert_true(sums[0] == 2 && sums[1] == 10);
+        t.v[k].merge->agreeing_mix(out, &v, q, 1e-6, 9);
+        assert_true(out[0] == 3.5 && out[1] == 1 && out[5] == 2 && out[8] == 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +609,8 @@ int main(void)
         cmocka_unit_test(task_sums_agree_to_the_bit),
         cmocka_unit_test(inner_products_agree_to_the_bit),
         cmocka_unit_test(the_majority_decides_and_the_rest_do_not_count),
+        cmocka_unit_test(offsets_of_models_agree_to_the_bit),
+        cmocka_unit_test(offsets_of_models_are_what_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

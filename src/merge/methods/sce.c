@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "compute/merge_kernels.h"
 #include "src/merge/methods/gram.h"
 #include "src/merge/methods/methods.h"
 #include "src/merge/methods/rank_search.h"
@@ -80,13 +81,55 @@ static size_t partial_bytes(const struct uqm_job *job)
     return (job->n_others + 1) * sizeof(double);
 }
 
-/* After the vectors: a sum, two more, a term. The variances' keys have their place before them. */
-enum { KEY_BYTES = UQM_CHUNK * sizeof(float) };
+/* From elements as they are stored by the kernels of compute/merge_kernels.h; else lane by lane. */
+static bool is_direct(const struct uqm_job *job)
+{
+    return job->numerics == UQM_NUMERICS_ACCURATE && job->work != UQM_F64 && job->base >= 0;
+}
+
+static uint64_t note_bytes(const struct uqm_job *job)
+{
+    return selects(job) ? job->n_elem * sizeof(uint32_t) : 0;
+}
+
+/* One worker's, of a chunk. */
+struct scratch {
+    struct uqm_vectors v;
+    uint32_t *keys;       /* room for them */
+    uint32_t *found;      /* [UQM_CHUNK + 16] */
+    uint8_t *keep;        /* a bit an element */
+    struct uqm_stored *x; /* [n_others] */
+    struct uqm_offsets offsets;
+    struct uqm_arith a; /* after the vectors' lanes: a sum, two more, a term */
+};
+
+enum { KEY_BYTES = UQM_CHUNK * sizeof(uint32_t), KEEP_BYTES = UQM_CHUNK / 8 };
+
+static size_t list_bytes(const struct uqm_job *job)
+{
+    return (job->n_others * sizeof(struct uqm_stored) + 63) / 64 * 64;
+}
 
 static size_t scratch_bytes(const struct uqm_job *job)
 {
     struct uqm_vectors v = vectors(job);
-    return KEY_BYTES + uqm_arith_bytes(uqm_vectors_lanes(&v) + 4);
+    return 2 * KEY_BYTES + 64 + KEEP_BYTES + list_bytes(job) +
+           uqm_arith_bytes(uqm_vectors_lanes(&v) + 4);
+}
+
+static struct scratch cut(const struct uqm_job *job, void *block)
+{
+    char *p = block;
+    struct scratch s = { .v = vectors(job) };
+    s.keys = (uint32_t *) (void *) p;
+    p += KEY_BYTES;
+    s.found = (uint32_t *) (void *) p;
+    p += KEY_BYTES + 64;
+    s.keep = (uint8_t *) p;
+    p += KEEP_BYTES;
+    s.x = (struct uqm_stored *) (void *) p;
+    uqm_arith_init(&s.a, job, p + list_bytes(job));
+    return s;
 }
 
 static void *extra_lane(const struct uqm_arith *a, size_t i)
@@ -132,11 +175,12 @@ static const double *in_f64(const struct uqm_arith *a, const void *x, double *ro
     return room;
 }
 
-/* key = f32(population variance) of the vectors in their lanes, rounded as they are. */
-static void find_variances(const struct uqm_arith *a, float *key, size_t n)
+/* key = the bits of f32(population variance) of the vectors in their lanes, rounded as they are. */
+static void find_variances(const struct uqm_arith *a, uint32_t *key, size_t n)
 {
     size_t count = a->job->n_others;
     double *mean = extra_lane(a, 0), *square = extra_lane(a, 1), *room = extra_lane(a, 2);
+    float *variance = extra_lane(a, 3);
     memset(mean, 0, n * sizeof *mean);
     memset(square, 0, n * sizeof *square);
     for (size_t i = 0; i < count; i++) {
@@ -152,39 +196,92 @@ static void find_variances(const struct uqm_arith *a, float *key, size_t n)
             square[e] += (x[e] - mean[e]) * (x[e] - mean[e]);
     }
     for (size_t e = 0; e < n; e++)
-        key[e] = (float) (square[e] / (double) count);
-    uqm_arith_round(a, key, n);
+        variance[e] = (float) (square[e] / (double) count);
+    uqm_arith_round(a, variance, n);
+    for (size_t e = 0; e < n; e++)
+        key[e] = isnan(variance[e]) ? INT32_MAX : uqm_bits_of_f32(variance[e]);
 }
 
-/* Zero what is not kept of the chunk whose first element is `first` of the tensor. */
-static void select_chunk(const struct uqm_arith *a, const struct result *r, float *key,
-                         uint64_t first, size_t n)
+/* Elements [at, at + n) of the span, as operands or in their lanes. */
+static void load(struct scratch *s, const struct uqm_span *span, size_t at, size_t n)
 {
+    const struct uqm_job *job = s->a.job;
+    if (!is_direct(job)) {
+        uqm_vectors_load(&s->v, &s->a, span, at, n);
+        return;
+    }
+    for (size_t k = 0; k <= job->n_others; k++) {
+        size_t i = k == 0 ? (size_t) job->base : uqm_vectors_input(&s->v, k - 1);
+        struct uqm_stored *to = k == 0 ? &s->offsets.base : &s->x[k - 1];
+        const void *stored = uqm_job_stored(job, span, i, at);
+        *to = (struct uqm_stored){ stored, job->inputs[i].dtype };
+        if (stored)
+            continue;
+        uqm_job_load_f32(uqm_lane(&s->a, k), job, span, i, at, n, s->a.half);
+        *to = (struct uqm_stored){ uqm_lane(&s->a, k), UQM_F32 };
+    }
+    s->offsets.n_inputs = job->n_others;
+    s->offsets.x = s->x;
+    s->offsets.keep = NULL;
+}
+
+/* The keys of what is loaded, whose first element is `first` of the tensor. */
+static const uint32_t *keys_of(struct scratch *s, const struct uqm_job_state *state, bool noted,
+                               uint64_t first, size_t n)
+{
+    const struct uqm_job *job = s->a.job;
+    uint32_t *keys = state->notes ? (uint32_t *) state->notes + first : s->keys;
+    if (state->notes && noted)
+        return keys;
+    if (is_direct(job))
+        job->kernels->merge->spread_keys(keys, &s->offsets, n);
+    else
+        find_variances(&s->a, keys, n);
+    return keys;
+}
+
+/* Which elements are kept, as bits. */
+static void find_kept(uint8_t *keep, const struct uqm_job *job, const struct result *r,
+                      const uint32_t *keys, uint64_t first, size_t n)
+{
+    uint32_t key = r->key & INT32_MAX;
+    bool all = first + n <= r->end, ties = all || first < r->end;
+    memset(keep, 0, KEEP_BYTES);
+    if (r->none || (!ties && key == INT32_MAX))
+        return;
+    job->kernels->merge->keys_at_least(keep, keys, key + !ties, n);
+    for (size_t e = ties && !all ? (size_t) (r->end - first) : n; e < n; e++)
+        if (keys[e] == key) /* the k have run out */
+            keep[e / 8] &= (uint8_t) ~(1U << e % 8);
+}
+
+/* Leave out what is not kept of what is loaded. */
+static void select_chunk(struct scratch *s, const struct uqm_job_state *state, uint64_t first,
+                         size_t n)
+{
+    const struct uqm_arith *a = &s->a;
+    const struct result *r = state->result;
     if (!r->selects)
         return;
-    bool kept[UQM_CHUNK];
-    find_variances(a, key, n);
-    for (size_t e = 0; e < n; e++) {
-        uint32_t k = uqm_rank_key(key[e]);
-        kept[e] = !r->none && (k > r->key || (k == r->key && first + e < r->end));
-    }
-    for (size_t i = 0; i < a->job->n_others; i++) {
+    find_kept(s->keep, a->job, r, keys_of(s, state, true, first, n), first, n);
+    s->offsets.keep = s->keep;
+    for (size_t i = 0; i < a->job->n_others && !is_direct(a->job); i++) {
         double *x = uqm_lane(a, 1 + i);
         float *f = uqm_lane(a, 1 + i);
         for (size_t e = 0; a->wide && e < n; e++)
-            x[e] = kept[e] ? x[e] : 0;
+            x[e] = s->keep[e / 8] >> e % 8 & 1 ? x[e] : 0;
         for (size_t e = 0; !a->wide && e < n; e++)
-            f[e] = kept[e] ? f[e] : 0;
+            f[e] = s->keep[e / 8] >> e % 8 & 1 ? f[e] : 0;
     }
 }
 
 /* Of a chunk in the passes that look for equal keys: how many there are, and where the last of the
  * quota lies. */
 static void count_equal(const struct work *w, const struct result *r, enum phase phase,
-                        uint64_t *partial, const float *key, uint64_t first, size_t n)
+                        uint64_t *partial, const uint32_t *key, uint64_t first, size_t n)
 {
     for (size_t e = 0; e < n; e++) {
-        if (uqm_rank_key(key[e]) != r->key)
+        if (key[e] != (r->key & INT32_MAX))
             continue;
         partial[0]++;
         if (phase == ELEMENT && partial[0] == w->quota)
@@ -192,15 +289,30 @@ static void count_equal(const struct work *w, const struct result *r, enum phase
     }
 }
 
-static void count_upper(uint64_t *bins, const float *key, size_t n)
+static void count_upper(uint64_t *bins, const uint32_t *key, size_t n)
 {
-    uqm_rank_count_upper(bins, key, n);
-    for (size_t e = 0; e < n; e++)
+    for (size_t e = 0; e < n; e++) {
+        bins[UQM_RANK_BINS / 2 + (key[e] >> 16)]++;
         bins[UQM_RANK_BINS] += key[e] == 0;
+    }
 }
 
-static void add_squares(const struct uqm_arith *a, double *partial, size_t n)
+static void count_lower(uint64_t *bins, struct scratch *s, uint32_t upper, const uint32_t *key,
+                        size_t n)
 {
+    uint32_t low = (upper & INT16_MAX) << 16;
+    size_t n_found = s->a.job->kernels->merge->keys_within(s->found, key, low, 1 << 16, n);
+    for (size_t e = 0; e < n_found; e++)
+        bins[s->found[e] & 0xFFFF]++;
+}
+
+static void add_squares(const struct scratch *s, double *partial, size_t n)
+{
+    const struct uqm_arith *a = &s->a;
+    if (is_direct(a->job)) {
+        a->job->kernels->merge->offset_squares(partial, &s->offsets, n);
+        return;
+    }
     void *square = extra_lane(a, 0);
     for (size_t i = 0; i < a->job->n_others; i++) {
         uqm_arith_mul(a, square, uqm_lane(a, 1 + i), uqm_lane(a, 1 + i), n);
@@ -209,30 +321,29 @@ static void add_squares(const struct uqm_arith *a, double *partial, size_t n)
 }
 
 static void scan(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
-                 const struct uqm_span *span, void *partial, void *tally, void *scratch)
+                 const struct uqm_span *span, void *partial, void *tally, void *block)
 {
-    struct uqm_arith a;
-    struct uqm_vectors v = vectors(job);
+    struct scratch s = cut(job, block);
     const struct result *r = state->result;
     const struct work *w = state->work;
-    float *key = scratch;
     enum phase phase = phase_of(job, pass);
-    uqm_arith_init(&a, job, (char *) scratch + KEY_BYTES);
     for (size_t at = 0; at < span->n_elem; at += UQM_CHUNK) {
         size_t n = span->n_elem - at < UQM_CHUNK ? span->n_elem - at : UQM_CHUNK;
-        uqm_vectors_load(&v, &a, span, at, n);
+        uint64_t first = span->first + at;
+        if (phase == SQUARES || phase == UPPER || !state->notes)
+            load(&s, span, at, n);
         if (phase == SQUARES) {
-            select_chunk(&a, r, key, span->first + at, n);
-            add_squares(&a, partial, n);
+            select_chunk(&s, state, first, n);
+            add_squares(&s, partial, n);
             continue;
         }
-        find_variances(&a, key, n);
+        const uint32_t *key = keys_of(&s, state, phase != UPPER, first, n);
         if (phase == UPPER)
             count_upper(tally, key, n);
         else if (phase == LOWER)
-            uqm_rank_count_lower(tally, w->rank.upper, key, n);
+            count_lower(tally, &s, w->rank.upper, key, n);
         else
-            count_equal(w, r, phase, partial, key, span->first + at, n);
+            count_equal(w, r, phase, partial, key, first, n);
     }
 }
 
@@ -379,20 +490,28 @@ static void *merge_chunk(const struct uqm_arith *a, const double *q, size_t n)
 }
 
 static void merge(const struct uqm_job *job, const struct uqm_job_state *state, void *dst,
-                  const struct uqm_span *span, void *scratch)
+                  const struct uqm_span *span, void *block)
 {
-    struct uqm_arith a;
-    struct uqm_vectors v = vectors(job);
-    uqm_arith_init(&a, job, (char *) scratch + KEY_BYTES);
+    struct scratch s = cut(job, block);
+    const struct uqm_arith *a = &s.a;
     for (size_t at = 0; at < span->n_elem; at += UQM_CHUNK) {
         size_t n = span->n_elem - at < UQM_CHUNK ? span->n_elem - at : UQM_CHUNK;
-        void *base = uqm_lane(&a, 0);
-        uqm_vectors_load(&v, &a, span, at, n);
-        if (job->n_others > 0) {
-            select_chunk(&a, state->result, scratch, span->first + at, n);
-            uqm_arith_add(&a, base, base, merge_chunk(&a, weights_in(state->result), n), n);
+        void *out = uqm_lane(a, 0);
+        if (job->n_others == 0) {
+            uqm_vectors_load(&s.v, a, span, at, n);
+            uqm_arith_store(a, dst, at, out, n);
+            continue;
         }
-        uqm_arith_store(&a, dst, at, base, n);
+        load(&s, span, at, n);
+        select_chunk(&s, state, span->first + at, n);
+        const double *q = weights_in(state->result);
+        if (is_direct(job)) {
+            out = extra_lane(a, 0);
+            job->kernels->merge->agreeing_mix(out, &s.offsets, q, 1e-6, n);
+        } else {
+            uqm_arith_add(a, out, out, merge_chunk(a, q, n), n);
+        }
+        uqm_arith_store(a, dst, at, out, n);
     }
 }
 
@@ -403,6 +522,7 @@ const struct uqm_method_ops uqm_sce_ops = {
     .partial_bytes = partial_bytes,
     .tally_bytes = tally_bytes,
     .scratch_bytes = scratch_bytes,
+    .note_bytes = note_bytes,
     .pass_blocks = pass_blocks,
     .most_blocks = most_blocks,
     .scan = scan,
