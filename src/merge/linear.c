@@ -168,13 +168,6 @@ static bool as_mix(const struct uqm_job *job, const struct uqm_span *span, struc
     return uqm_job_is_mix(job, mix);
 }
 
-/* Every input is multiplied, by 0 too, and added. */
-static bool spreads_specials(const struct uqm_job *job)
-{
-    (void) job;
-    return true;
-}
-
 static void convert(const struct uqm_job *job, const struct uqm_job_state *state, void *dst,
                     const struct uqm_span *span, void *scratch)
 {
@@ -194,7 +187,7 @@ const struct uqm_method_ops uqm_linear_ops = {
     .scratch_bytes = scratch_bytes,
     .merge = merge_linear,
     .as_mix = as_mix,
-    .spreads_specials = spreads_specials,
+    .spreads_specials = uqm_job_spreads_specials,
 };
 
 const struct uqm_method_ops uqm_convert_ops = {

@@ -71,6 +71,12 @@ uint64_t uqm_job_sample_at(const struct uqm_job *job, uint64_t n_samples, uint64
     return sample * share + (room >> 24) * part + ((room & 0xFFFFFF) * part >> 24);
 }
 
+bool uqm_job_spreads_specials(const struct uqm_job *job)
+{
+    (void) job;
+    return true;
+}
+
 /* --- loading --- */
 
 static const void *element(const struct uqm_job *job, const struct uqm_span *span, size_t i,

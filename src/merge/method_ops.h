@@ -234,6 +234,8 @@ void uqm_job_store_f32(void *dst, const struct uqm_job *job, size_t at, float *x
                        uint16_t *half);
 void uqm_job_store_f64(void *dst, const struct uqm_job *job, size_t at, double *x, size_t n,
                        float *wide, uint16_t *half);
+/* For ops->spreads_specials: every input is multiplied, by 0 too, and added. */
+bool uqm_job_spreads_specials(const struct uqm_job *job);
 /* x = rd(x), rounding to work, n elements; nothing where work is F32. For R1. */
 void uqm_job_round(const struct uqm_job *job, float *x, size_t n, uint16_t *half);
 

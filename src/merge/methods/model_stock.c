@@ -158,4 +158,5 @@ const struct uqm_method_ops uqm_model_stock_ops = {
     .scan = scan,
     .fold = fold,
     .merge = merge,
+    .spreads_specials = uqm_job_spreads_specials,
 };

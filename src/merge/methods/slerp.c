@@ -173,4 +173,5 @@ const struct uqm_method_ops uqm_slerp_ops = {
     .fold = fold,
     .end_pass = end_pass,
     .merge = merge,
+    .spreads_specials = uqm_job_spreads_specials,
 };
