@@ -120,7 +120,7 @@ struct uqm_device_needs {
     size_t tile_bytes, tile_elem; /* of one W */
     size_t max_k;                 /* elements of its longest row */
     size_t max_kv;                /* n_kv of any prompt; 0: no attention */
-    bool mixes;                   /* W may be mixtures */
+    enum uqm_mixes mixes;         /* which W may be */
 };
 
 struct uqm_device_ops {

@@ -8,6 +8,22 @@
 
 const uint DTYPE_F16 = 0u, DTYPE_BF16 = 1u, DTYPE_F32 = 2u;
 
+bool is_nan(double v)
+{
+    uvec2 bits = unpackDouble2x32(v);
+    uint size = bits.y & 0x7FFFFFFFu;
+    return size > 0x7FF00000u || size == 0x7FF00000u && bits.x != 0u;
+}
+
+// -1, 0, 1; 0 of a NaN.
+int sign_of(double v)
+{
+    uvec2 bits = unpackDouble2x32(v);
+    if (is_nan(v) || (bits.y & 0x7FFFFFFFu | bits.x) == 0u)
+        return 0;
+    return bits.y >> 31 == 1u ? -1 : 1;
+}
+
 // Exact; u: bits of an f32.
 double double_of_f32_bits(uint u)
 {
@@ -114,6 +130,18 @@ double divided(double s, double d, double r)
     precise double gap = abs(next - q1);
     precise double half_way = abs(d) * gap, twice = 2.0lf * abs(left);
     return twice > half_way ? next : q1;
+}
+
+// 1 / d but for some units of its last place, d a normal number: a device's own quotient may be no
+// better than one of f32, each step doubles what is right of it.
+double reciprocal_of(double d)
+{
+    precise double r = 1.0lf / d;
+    for (uint step = 0u; step < 2u; step++) {
+        precise double miss = 1.0lf - d * r;
+        r = r + r * miss;
+    }
+    return r;
 }
 
 #endif

@@ -5,8 +5,10 @@
 #include "compute/vk/vk.h"
 
 /* Device memory that mixing takes beside slots of slot_bytes, which reserve() allocates. */
-uint64_t uqm_vk_mix_bytes(const struct uqm_vk *vk, uint64_t slot_bytes);
-int uqm_vk_mix_reserve(struct uqm_vk *vk, uint64_t slot_bytes, struct uqm_err *err);
+uint64_t uqm_vk_mix_bytes(const struct uqm_vk *vk, const struct uqm_device_needs *needs,
+                          uint64_t slot_bytes);
+int uqm_vk_mix_reserve(struct uqm_vk *vk, const struct uqm_device_needs *needs, uint64_t slot_bytes,
+                       struct uqm_err *err);
 void uqm_vk_mix_release(struct uqm_vk *vk);
 
 /* Rows of args->mix that fit a slot and the sums. */

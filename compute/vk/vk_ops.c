@@ -34,7 +34,7 @@ uint64_t uqm_vk_ops_slot_bytes(const struct uqm_vk *vk, const struct uqm_device_
 uint64_t uqm_vk_ops_reserve_bytes(const struct uqm_vk *vk, const struct uqm_device_needs *needs)
 {
     const uint64_t slot_bytes = uqm_vk_packed_slot_bytes(vk, needs);
-    return (needs->mixes ? uqm_vk_mix_bytes(vk, slot_bytes) : 0) +
+    return (needs->mixes ? uqm_vk_mix_bytes(vk, needs, slot_bytes) : 0) +
            (needs->max_kv ? UQM_VK_PARTS_WORDS * sizeof(float) : 0) +
            (vk->limits.coop_f16 ? UQM_VK_SCALED_ROWS * sizeof(float) : 0);
 }
@@ -48,7 +48,7 @@ int uqm_vk_ops_reserve(struct uqm_vk *vk, const struct uqm_device_needs *needs, 
     if (vk->limits.coop_f16)
         ret = uqm_vk_alloc(&ops->scales, vk, UQM_VK_SCALED_ROWS, "scales of rows", err);
     if (ret == UQM_OK && needs->mixes)
-        ret = uqm_vk_mix_reserve(vk, ops->slot_bytes, err);
+        ret = uqm_vk_mix_reserve(vk, needs, ops->slot_bytes, err);
     if (ret < 0 || !needs->max_kv)
         return ret;
     uint64_t words = uqm_min_u64(UQM_VK_PARTS_WORDS, uqm_vk_range_words(vk));

@@ -14,8 +14,10 @@ struct uqm_vk_ops_state {
     uint64_t slot_bytes;
     struct uqm_memory *parts;
     struct uqm_memory *scales; /* of UQM_VK_SCALED_ROWS rows; NULL: no cooperative matrices */
-    struct uqm_memory *mix_sums, *mix_base; /* f64 and f32, of mix_elem elements */
+    struct uqm_memory *mix_sums, *mix_base; /* mix_planes f64, and an f32, of mix_elem elements */
     uint64_t mix_elem;
+    unsigned mix_planes;
+    void *mix_panel; /* the host's: rows that do not lie in one piece, on their way */
     uint64_t parts_words, parts_next; /* where the next prompt's go */
 };
 

@@ -235,17 +235,48 @@ static int test_attend(struct bench *b, size_t n_q, struct uqm_err *err)
     return ret;
 }
 
-/* The mean of three, and a third of the way from a base: the host's own mixture as W gives the same
- * bits. Rows of x are unit vectors: what comes out are elements of W. */
+enum { N_MIXES = 4 };
+
+/* The mean of three, a third of the way from a base; and the elections of two trimmed models, and
+ * of two drawn from. inputs: three, and twice two that have sieves. */
+static void make_mixes(struct uqm_mix mixes[N_MIXES], struct uqm_mix_input inputs[7],
+                       const struct bench *b)
+{
+    static const double weights[] = { 1, 0.3, 1.7 };
+    const struct uqm_key_limit none = uqm_key_limit_none();
+    for (size_t i = 0; i < 7; i++) {
+        const size_t from = i < 3 ? i : 1 + (i - 3) % 2;
+        inputs[i] = (struct uqm_mix_input){ .w = b->half + from,
+                                            .dtype = UQM_F16,
+                                            .weight = weights[from] };
+        if (i >= 3)
+            inputs[i].sieve =
+                (struct uqm_mix_sieve){ .counts = i < 5 ? UQM_MIX_LIMITS : UQM_MIX_DRAWN,
+                                        .ratio = 1.25,
+                                        .keep = { 0x3C800000, false, 100 * i },
+                                        .drop = none,
+                                        .key = { { 7, (uint32_t) i } },
+                                        .density = 0.6 };
+    }
+    mixes[0] = (struct uqm_mix){ .n_inputs = 3, .inputs = inputs, .divisor = 3 };
+    for (size_t i = 1; i < N_MIXES; i++)
+        mixes[i] = (struct uqm_mix){ .base = inputs,
+                                     .n_inputs = 2,
+                                     .inputs = inputs + 2 * i - 1,
+                                     .divisor = 1,
+                                     .lambda = 0.33,
+                                     .consensus = i > 1,
+                                     .normalize = i > 1 };
+}
+
+/* The host's own mixture as W gives the same bits. Rows of x are unit vectors: what comes out are
+ * elements of W. */
 static int test_mix(struct bench *b, struct uqm_err *err)
 {
     struct uqm_device *device = &b->vk->device;
     struct uqm_kernels kernels;
-    const struct uqm_mix_input inputs[] = { { b->half, UQM_F16, 1 },
-                                            { b->half + 1, UQM_F16, 0.3 },
-                                            { b->half + 2, UQM_F16, 1.7 } };
-    const struct uqm_mix mixes[] = { { NULL, 3, inputs, 3, 1 },
-                                     { inputs, 2, inputs + 1, 1, 0.33 } };
+    struct uqm_mix_input inputs[7];
+    struct uqm_mix mixes[N_MIXES];
     struct uqm_linear args = { .y = at(b, AT_Y), .x = at(b, AT_X), .ldy = N, .ldx = K, .m = M };
     int ret = UQM_OK;
     args.n = N - 1;
@@ -254,11 +285,12 @@ static int test_mix(struct bench *b, struct uqm_err *err)
     args.epilogue = UQM_EPI_STORE;
     uqm_kernels_init(&kernels, 0);
     make_weights(b, UQM_F16);
+    make_mixes(mixes, inputs, b);
     memset(b->got, 0, (size_t) M * K * sizeof *b->got);
     for (size_t r = 0; r < M; r++)
         b->got[r * K + 2 * r % K] = 1;
     ret = device->ops->upload(device, args.x, b->got, (size_t) M * K, err);
-    for (size_t k = 0; ret == UQM_OK && k < 2; k++) {
+    for (size_t k = 0; ret == UQM_OK && k < N_MIXES; k++) {
         args.mix = &mixes[k];
         ret = device->ops->linear(device, &args, err);
         if (ret == UQM_OK)
@@ -303,7 +335,7 @@ static int run_with(struct bench *b, uint32_t off, struct uqm_err *err)
         .tile_elem = N_W,
         .max_k = K,
         .max_kv = TOKENS,
-        .mixes = vk->limits.shader_f64,
+        .mixes = vk->limits.shader_f64 ? UQM_MIXES_ELECTIONS : UQM_MIXES_NONE,
     };
     uqm_vk_ops_finish(vk);
     vk->limits = vk->core->info.limits;

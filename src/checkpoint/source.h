@@ -61,10 +61,11 @@ struct uqm_source_ops {
 struct uqm_source {
     const struct uqm_source_ops *ops;
     struct uqm_env *env;
-    const char *name; /* folder's or recipe's name, for results and messages */
-    const char *home; /* the folder or archive that holds config.json and the tokenizer:
-                       * model_file.h reads them */
-    bool gives_mixes; /* uqm_tile_defer() may have an effect */
+    const char *name;           /* folder's or recipe's name, for results and messages */
+    const char *home;           /* the folder or archive that holds config.json and the tokenizer:
+                                 * model_file.h reads them */
+    bool is_merge;              /* made while it is read */
+    enum uqm_mixes gives_mixes; /* what uqm_tile_defer() may have come */
     size_t n_tensors;
     const struct uqm_tensor *tensors; /* ascending by canonical name */
 };

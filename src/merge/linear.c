@@ -152,15 +152,22 @@ static void merge_linear(const struct uqm_job *job, const struct uqm_job_state *
         merge_f32(job, dst, span, &s);
 }
 
-static bool as_mix(const struct uqm_job *job, const struct uqm_span *span, struct uqm_mix *mix,
-                   struct uqm_mix_input *inputs)
+static enum uqm_mixes mixes(const struct uqm_job *job)
+{
+    return uqm_job_may_mix(job) ? UQM_MIXES_SUMS : UQM_MIXES_NONE;
+}
+
+static bool as_mix(const struct uqm_job *job, const struct uqm_job_state *state,
+                   const struct uqm_span *span, struct uqm_mix *mix, struct uqm_mix_input *inputs)
 {
     double sum = 0;
+    (void) state;
     *mix = (struct uqm_mix){ .n_inputs = job->n_inputs, .inputs = inputs, .divisor = 1 };
     for (size_t i = 0; i < job->n_inputs; i++) {
         const double w = uqm_job_input_param(job, i, "weight");
-        inputs[i] =
-            (struct uqm_mix_input){ uqm_job_stored(job, span, i, 0), job->inputs[i].dtype, w };
+        inputs[i] = (struct uqm_mix_input){ .w = uqm_job_stored(job, span, i, 0),
+                                            .dtype = job->inputs[i].dtype,
+                                            .weight = w };
         sum += w;
     }
     if (uqm_job_param(job, "normalize") != 0)
@@ -186,6 +193,7 @@ static void convert(const struct uqm_job *job, const struct uqm_job_state *state
 const struct uqm_method_ops uqm_linear_ops = {
     .scratch_bytes = scratch_bytes,
     .merge = merge_linear,
+    .mixes = mixes,
     .as_mix = as_mix,
     .spreads_specials = uqm_job_spreads_specials,
 };

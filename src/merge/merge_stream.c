@@ -48,6 +48,8 @@ struct merge_stream {
     struct uqm_step deferred; /* the step of the tile in hand, if its mix is not NULL */
     struct uqm_mix mix;
     struct uqm_mix_input *mix_inputs; /* [max_parts] */
+    const void **mix_runs;            /* [n_parts][n_runs] of the tile in hand, behind the first */
+    size_t mix_runs_cap;
 };
 
 static const struct uqm_plan_tensor *plan_of(const struct merge_stream *s, size_t tensor)
@@ -408,17 +410,25 @@ static void merge_run(struct merge_stream *s, const struct uqm_step *step,
     tell_merged(s, step, span, dst);
 }
 
+/* Chunks of a kept tensor that are done with once the elements below `end` are. */
+static void release_kept(struct merge_stream *s, size_t tensor, uint64_t end)
+{
+    const uint64_t cut = uqm_cut_elem(&s->cut, s->rs, tensor);
+    release_chunks(s, end == s->rs->source.tensors[tensor].n_elem ? s->n_chunks
+                                                                  : (size_t) (end / cut));
+}
+
 /* A range of a tensor that is kept; chunks are given back as they are done with. */
 static void merge_kept(struct merge_stream *s, const struct uqm_step *step)
 {
     uint64_t cut = uqm_cut_elem(&s->cut, s->rs, step->tensor), at = step->first;
-    uint64_t end = at + step->n_elem, n_elem = s->rs->source.tensors[step->tensor].n_elem;
+    uint64_t end = at + step->n_elem;
     while (at < end) {
         uint64_t chunk = at / cut, n = uqm_min_u64((chunk + 1) * cut, end) - at;
         struct uqm_span span = span_of(s, (size_t) chunk, chunk * cut, at, (size_t) n);
         merge_run(s, step, &span);
         at += n;
-        release_chunks(s, at == n_elem ? s->n_chunks : (size_t) (at / cut));
+        release_kept(s, step->tensor, at);
         uqm_pieces_read_ahead(s->pieces);
     }
 }
@@ -440,61 +450,134 @@ static void fill_tile(struct merge_stream *s, const struct uqm_step *step, struc
     tile->data = (const char *) s->out + uqm_dtype_bytes(t->dtype, skip);
 }
 
-/* A range in one step whose merge the consumer can make. Listeners want to see it made. */
-static bool defer_range(struct merge_stream *s, const struct uqm_step *step)
+/* Chunks of a kept tensor that a step's elements lie in: first_chunk and how many more. */
+static size_t more_chunks(size_t *first_chunk, const struct merge_stream *s,
+                          const struct uqm_step *step)
 {
-    const struct uqm_job *job = plan_of(s, step->tensor)->job;
+    *first_chunk = 0;
+    if (step->reads)
+        return 0;
+    const uint64_t cut = uqm_cut_elem(&s->cut, s->rs, step->tensor);
+    *first_chunk = (size_t) (step->first / cut);
+    return (size_t) ((step->first + step->n_elem - 1) / cut) - *first_chunk;
+}
+
+static int grow_runs(struct merge_stream *s, size_t n, struct uqm_err *err)
+{
+    if (n <= s->mix_runs_cap)
+        return UQM_OK;
+    const void **grown = realloc(s->mix_runs, n * sizeof *grown);
+    if (!grown)
+        return uqm_plan_no_memory(s->rs, err);
+    s->mix_runs = grown;
+    s->mix_runs_cap = n;
+    return UQM_OK;
+}
+
+/* The mixture's inputs stand in the order of the parts, the base last. */
+static int aim_runs(struct merge_stream *s, const struct uqm_step *step, size_t first_chunk,
+                    size_t n_more, struct uqm_err *err)
+{
+    const struct uqm_plan_tensor *pt = plan_of(s, step->tensor);
+    const uint64_t cut = uqm_cut_elem(&s->cut, s->rs, step->tensor);
+    const int ret = grow_runs(s, n_more * pt->n_parts, err);
+    if (ret < 0)
+        return ret;
+    for (size_t i = 0, at = 0; i < pt->n_parts; i++) {
+        const bool is_base = (long) i == pt->job->base;
+        const void **runs = &s->mix_runs[i * n_more];
+        for (size_t c = 0; c < n_more; c++)
+            runs[c] = s->views[(first_chunk + 1 + c) * pt->n_parts + i].data;
+        s->mix_inputs[is_base ? pt->n_parts - 1 : at++].later = runs;
+    }
+    s->mix.run_first = (size_t) ((first_chunk + 1) * cut - step->first);
+    s->mix.run_elem = (size_t) cut;
+    return UQM_OK;
+}
+
+/* 1: a range in one step whose merge the consumer can make; 0: it is none. Listeners want to see it
+ * made. */
+static int defer_range(struct merge_stream *s, const struct uqm_step *step, struct uqm_err *err)
+{
+    const struct uqm_plan_tensor *pt = plan_of(s, step->tensor);
+    const struct uqm_job *job = pt->job;
+    size_t chunk, n_more;
     s->deferred = (struct uqm_step){ 0 };
-    if (!s->defers || !job || !job->ops->as_mix || s->rs->merged || job->unit_elem != 1 ||
+    if (!s->defers || !job || !job->ops->mixes || s->rs->merged || step->n_elem == 0 ||
         step->first != step->range.first_elem || step->n_elem != step->range.n_elem)
-        return false;
-    const struct uqm_span span = span_of(s, 0, step->first, step->first, step->n_elem);
-    if (!job->ops->as_mix(job, &span, &s->mix, s->mix_inputs))
-        return false;
+        return 0;
+    n_more = more_chunks(&chunk, s, step);
+    const uint64_t begin =
+        step->reads ? step->first : chunk * uqm_cut_elem(&s->cut, s->rs, step->tensor);
+    const struct uqm_span span = span_of(s, chunk, begin, step->first, step->n_elem);
+    if (!job->ops->as_mix(job, &pt->state, &span, &s->mix, s->mix_inputs))
+        return 0;
+    const int ret = n_more > 0 ? aim_runs(s, step, chunk, n_more, err) : UQM_OK;
+    if (ret < 0)
+        return ret;
     s->deferred = *step;
-    return true;
+    return 1;
 }
 
 static void settle_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile)
 {
     struct merge_stream *s = (struct merge_stream *) stream;
     const struct uqm_step *step = &s->deferred;
-    const struct uqm_span span = span_of(s, 0, step->first, step->first, step->n_elem);
     assert(tile->mix == &s->mix);
-    merge_run(s, step, &span);
+    if (step->reads) {
+        const struct uqm_span span = span_of(s, 0, step->first, step->first, step->n_elem);
+        merge_run(s, step, &span);
+    } else {
+        merge_kept(s, step);
+    }
     fill_tile(s, step, tile);
+}
+
+static int read_range(struct merge_stream *s, const struct uqm_step *step, struct uqm_err *err)
+{
+    release_chunks(s, s->n_chunks);
+    int ret = take_chunk(s, step, err);
+    if (ret < 0)
+        return ret;
+    if (plan_of(s, step->tensor)->fate == UQM_FATE_EQUAL)
+        return compare_parts(s, &step->range, err);
+    if (!plan_of(s, step->tensor)->job)
+        return UQM_OK;
+    const struct uqm_span span = span_of(s, 0, step->first, step->first, step->n_elem);
+    return settle(s, step, &span, err);
+}
+
+/* All of the step's elements are there: merge them. */
+static void merge_step(struct merge_stream *s, const struct uqm_step *step)
+{
+    if (!step->reads) {
+        merge_kept(s, step);
+    } else if (plan_of(s, step->tensor)->job) {
+        struct uqm_span span = span_of(s, 0, step->first, step->first, step->n_elem);
+        merge_run(s, step, &span);
+        release_chunks(s, s->n_chunks);
+    }
 }
 
 static int do_range(struct merge_stream *s, const struct uqm_step *step, struct uqm_tile *tile,
                     struct uqm_err *err)
 {
-    const struct uqm_plan_tensor *pt = plan_of(s, step->tensor);
-    int ret = UQM_OK;
-    if (step->reads) {
-        release_chunks(s, s->n_chunks);
-        ret = take_chunk(s, step, err);
-        if (ret == UQM_OK && pt->fate == UQM_FATE_EQUAL)
-            ret = compare_parts(s, &step->range, err);
-        if (ret == UQM_OK && defer_range(s, step)) {
-            fill_tile(s, step, tile);
-            tile->data = NULL;
-            tile->mix = &s->mix;
-            return UQM_OK;
-        }
-        if (ret == UQM_OK && pt->job) {
-            struct uqm_span span = span_of(s, 0, step->first, step->first, step->n_elem);
-            ret = settle(s, step, &span, err);
-            if (ret < 0)
-                return ret;
-            merge_run(s, step, &span);
-            release_chunks(s, s->n_chunks);
-        }
-    } else if (step->n_elem > 0) {
-        merge_kept(s, step);
-    }
-    if (ret == UQM_OK && step->last)
+    int ret = step->reads ? read_range(s, step, err) : UQM_OK;
+    if (ret == UQM_OK)
+        ret = defer_range(s, step, err);
+    if (ret < 0)
+        return ret;
+    if (ret == 1) {
         fill_tile(s, step, tile);
-    return ret;
+        tile->data = NULL;
+        tile->mix = &s->mix;
+        return UQM_OK;
+    }
+    if (step->n_elem > 0)
+        merge_step(s, step);
+    if (step->last)
+        fill_tile(s, step, tile);
+    return UQM_OK;
 }
 
 /* --- the stream --- */
@@ -529,8 +612,12 @@ static int next_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile, stru
 static void release_tile(struct uqm_tile_stream *stream, struct uqm_tile *tile)
 {
     struct merge_stream *s = (struct merge_stream *) stream;
-    if (!plan_of(s, s->tensor)->job || s->deferred.n_elem > 0)
+    const struct uqm_step *deferred = &s->deferred;
+    const uint64_t end = deferred->first + deferred->n_elem;
+    if (!plan_of(s, s->tensor)->job || deferred->reads)
         release_chunks(s, s->n_chunks);
+    else if (deferred->n_elem > 0)
+        release_kept(s, deferred->tensor, end);
     s->deferred = (struct uqm_step){ 0 };
     *tile = (struct uqm_tile){ 0 };
 }
@@ -551,6 +638,7 @@ static void destroy_stream(struct uqm_tile_stream *stream)
     free(s->data);
     free(s->seen);
     free(s->mix_inputs);
+    free(s->mix_runs);
     free(s);
 }
 

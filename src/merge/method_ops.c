@@ -179,15 +179,20 @@ void uqm_job_store_f32(void *dst, const struct uqm_job *job, size_t at, float *x
     }
 }
 
-bool uqm_job_is_mix(const struct uqm_job *job, const struct uqm_mix *mix)
+bool uqm_job_may_mix(const struct uqm_job *job)
 {
     const bool rounds_once = job->result == job->out &&
                              (job->out == UQM_F16 || job->out == UQM_BF16 || job->out == UQM_F32);
+    return job->numerics == UQM_NUMERICS_ACCURATE && job->work != UQM_F64 && rounds_once &&
+           job->unit_elem == 1;
+}
+
+bool uqm_job_is_mix(const struct uqm_job *job, const struct uqm_mix *mix)
+{
     bool stored = !mix->base || mix->base->w;
     for (size_t i = 0; i < mix->n_inputs; i++)
         stored = stored && mix->inputs[i].w;
-    return job->numerics == UQM_NUMERICS_ACCURATE && job->work != UQM_F64 && rounds_once &&
-           stored && mix->n_inputs > 0 && uqm_mix_is_safe(mix);
+    return uqm_job_may_mix(job) && stored && mix->n_inputs > 0 && uqm_mix_is_safe(mix);
 }
 
 void uqm_job_store_f64(void *dst, const struct uqm_job *job, size_t at, double *x, size_t n,

@@ -183,10 +183,13 @@ struct uqm_method_ops {
     void (*merge)(const struct uqm_job *job, const struct uqm_job_state *state, void *dst,
                   const struct uqm_span *span, void *scratch);
 
-    /* The merge of a span as a mixture (compute/mix.h): *mix, and its inputs in `inputs`
-     * [n_inputs], the base behind the others. False: it is none, or not a safe one. NULL: never. */
-    bool (*as_mix)(const struct uqm_job *job, const struct uqm_span *span, struct uqm_mix *mix,
-                   struct uqm_mix_input *inputs);
+    /* What kind of mixture (compute/mix.h) the merge may be, from the plan. NULL: none. */
+    enum uqm_mixes (*mixes)(const struct uqm_job *job);
+    /* The merge of a span as a mixture: *mix, and its inputs in `inputs` [n_inputs], the base
+     * behind the others, which keep their order. False: it is none, or not a safe one. NULL without
+     * `mixes`. */
+    bool (*as_mix)(const struct uqm_job *job, const struct uqm_job_state *state,
+                   const struct uqm_span *span, struct uqm_mix *mix, struct uqm_mix_input *inputs);
 
     /* Whether an element of the result is finite only where all of its inputs' are: what is
      * infinite or NaN is never dropped, nor outweighed. NULL: it may be. */
@@ -225,6 +228,8 @@ void uqm_job_load_f32(float *dst, const struct uqm_job *job, const struct uqm_sp
 /* The same in f64, for any working type; wide: n floats of scratch. */
 void uqm_job_load_f64(double *dst, const struct uqm_job *job, const struct uqm_span *span, size_t i,
                       size_t at, size_t n, float *wide, uint16_t *half);
+/* Whether mixtures are computed and rounded as the job's results would be, from the plan alone. */
+bool uqm_job_may_mix(const struct uqm_job *job);
 /* Whether *mix, whose inputs are as they are stored (uqm_job_stored(), NULL: they are not), is
  * computed and rounded as the job would. */
 bool uqm_job_is_mix(const struct uqm_job *job, const struct uqm_mix *mix);

@@ -76,7 +76,7 @@ int uqm_recipe_open(struct uqm_source **out, struct uqm_env *env, const struct u
     if (!rs)
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for the plan", recipe->where);
     rs->source.ops = &recipe_ops;
-    rs->source.gives_mixes = true;
+    rs->source.is_merge = true;
     rs->source.env = env;
     rs->source.name = recipe->name;
     rs->recipe = recipe;

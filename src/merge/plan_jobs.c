@@ -101,6 +101,13 @@ static void count_memory(struct uqm_recipe_source *rs, const struct uqm_job *job
                                    (size_t) uqm_dtype_bytes(job->inputs[i].dtype, job->block_elem));
 }
 
+static void count_mixes(struct uqm_recipe_source *rs, const struct uqm_job *job)
+{
+    const enum uqm_mixes mixes = job->ops->mixes ? job->ops->mixes(job) : UQM_MIXES_NONE;
+    if (mixes > rs->source.gives_mixes)
+        rs->source.gives_mixes = mixes;
+}
+
 int uqm_plan_jobs(struct uqm_recipe_source *rs, struct uqm_err *err)
 {
     int ret = UQM_OK;
@@ -108,8 +115,10 @@ int uqm_plan_jobs(struct uqm_recipe_source *rs, struct uqm_err *err)
         if (is_as_it_is(rs, i))
             continue;
         ret = make_job(rs, i, err);
-        if (ret == UQM_OK)
-            count_memory(rs, rs->plan[i].job);
+        if (ret < 0)
+            break;
+        count_memory(rs, rs->plan[i].job);
+        count_mixes(rs, rs->plan[i].job);
     }
     if (ret == UQM_OK)
         count_draws(rs);

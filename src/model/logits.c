@@ -122,6 +122,23 @@ static int measure_rings(struct uqm_asking *a, struct uqm_err *err)
     return ret;
 }
 
+/* Where a merge's tensors are merged: the device makes those tiles that come unmade. */
+static void log_merge(const struct uqm_asking *a)
+{
+    const struct uqm_source *source = a->net->source;
+    const struct uqm_device *device = a->net->machine->device;
+    const char *why = !device->limits.mixes                   ? "the device does not merge"
+                      : source->gives_mixes == UQM_MIXES_NONE ? "no mixture that devices make"
+                      : a->plan.kind != UQM_PLAN_TILES        ? "its layers are held"
+                                                              : NULL;
+    if (!source->is_merge)
+        return;
+    if (why)
+        uqm_log(a->net->env, UQM_LOG_DEBUG, "%s: merged on the host (%s)", source->name, why);
+    else
+        uqm_log(a->net->env, UQM_LOG_DEBUG, "%s: merged on %s", source->name, device->id);
+}
+
 static void log_plan(const struct uqm_asking *a)
 {
     const struct uqm_plan *p = &a->plan;
@@ -142,6 +159,7 @@ static void log_plan(const struct uqm_asking *a)
                 p->groups_a_layer == 2 ? "half a layer" : "a layer",
                 (double) p->ring_bytes / 0x1p20, p->batch_rows, uqm_states_kind_name(p->states),
                 seconds);
+    log_merge(a);
 }
 
 /* A device with memory of its own keeps a group of weights there while batches go through it

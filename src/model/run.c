@@ -130,7 +130,7 @@ int uqm_run_init(struct uqm_run *run, struct uqm_network *net, const struct uqm_
         .tile_elem = (size_t) uqm_schedule_max_tile_elem(schedule, run->tile_bytes),
         .max_k = (size_t) max_row,
         .max_kv = needs->max_kv,
-        .mixes = device->limits.mixes && net->source->gives_mixes,
+        .mixes = device->limits.mixes ? net->source->gives_mixes : UQM_MIXES_NONE,
     };
     count_fixed(run, needs);
 

@@ -140,7 +140,7 @@ static void every_stored_sample_has_the_logits_and_the_answer_of_the_cpu(void **
 
 /* ---- the whole program ---- */
 
-static json_t *run_select(const char *device)
+static json_t *run_select(const char *device, const char *merge, size_t n_data)
 {
     static const char *const names[] = { "models/reason", "models/know", "models/chat" };
     const char *models[3], *data[2];
@@ -152,8 +152,12 @@ static json_t *run_select(const char *device)
     data[1] = zoo_path("data/heldin/ai2d.jsonl");
     const struct uqm_select_params params = {
         .uq = { .common = { .memory = UINT64_C(512) << 20, .n_threads = 2, .device = device },
-                .questions = { .models = { models, 3 }, .data = { data, 2 }, .sample_count = 3 },
+                .questions = { .models = { models, 3 },
+                               .data = { data, n_data },
+                               .sample_count = 3 },
                 .repeats = 2 },
+        .merge = merge,
+        .base_dir = merge ? zoo_path("models/base") : NULL,
         .no_write = true,
         .all_steps = true,
     };
@@ -179,22 +183,49 @@ static void assert_near_numbers(const json_t *a, const json_t *b, const char *ar
     assert_int_equal(i, json_array_size(json_object_get(b, array)));
 }
 
-/* The device makes the merges of the steps itself, where it has f64. */
-static void selection_has_the_same_order_steps_and_stop(void **state)
+static void assert_same_selection(const char *merge, size_t n_data)
 {
-    (void) state;
+    static const char *const same[] = { "config", "order", "stopped_at", "selected" };
     if (!have_vulkan())
         test_skip("no Vulkan device");
     setenv("UQMERGE_VK_MIX", "1", 1);
-    json_t *cpu = run_select("cpu"), *gpu = run_select(vulkan_name());
+    json_t *cpu = run_select("cpu", merge, n_data);
+    json_t *gpu = run_select(vulkan_name(), merge, n_data);
     unsetenv("UQMERGE_VK_MIX");
-    static const char *const same[] = { "config", "order", "stopped_at", "selected" };
     for (size_t i = 0; i < 4; i++)
         assert_true(json_equal(json_object_get(gpu, same[i]), json_object_get(cpu, same[i])));
     assert_near_numbers(gpu, cpu, "models");
     assert_near_numbers(gpu, cpu, "steps");
     json_decref(cpu);
     json_decref(gpu);
+}
+
+/* The device makes the merges of the steps itself, where it has f64. */
+static void selection_has_the_same_order_steps_and_stop(void **state)
+{
+    (void) state;
+    assert_same_selection(NULL, 2);
+}
+
+/* It elects; and it draws and makes the same numbers as with merges made by the host, to the bit.
+ */
+static void selection_among_sparse_merges_has_the_same_order_steps_and_stop(void **state)
+{
+    (void) state;
+    static const char *const merges[] = { "ties", "dare_linear" };
+    assert_same_selection("ties", 1);
+    for (size_t i = 0; i < 2; i++) {
+        setenv("UQMERGE_VK_MIX", "0", 1);
+        json_t *host = run_select(vulkan_name(), merges[i], 1);
+        setenv("UQMERGE_VK_MIX", "1", 1);
+        json_t *device = run_select(vulkan_name(), merges[i], 1);
+        unsetenv("UQMERGE_VK_MIX");
+        json_object_del(host, "seconds");
+        json_object_del(device, "seconds");
+        assert_true(json_equal(host, device));
+        json_decref(host);
+        json_decref(device);
+    }
 }
 
 static void several_pictures_stand_where_transformers_puts_them(void **state)
@@ -212,6 +243,7 @@ int main(void)
         cmocka_unit_test(every_stored_sample_has_the_logits_and_the_answer_of_the_cpu),
         cmocka_unit_test(several_pictures_stand_where_transformers_puts_them),
         cmocka_unit_test(selection_has_the_same_order_steps_and_stop),
+        cmocka_unit_test(selection_among_sparse_merges_has_the_same_order_steps_and_stop),
     };
     return cmocka_run_group_tests(tests, samples_load, samples_unload);
 }

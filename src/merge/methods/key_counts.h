@@ -4,7 +4,8 @@
  * magnitudes do (a NaN is the largest). Among equal keys the lowest index counts as the larger, so
  * k names one set:
  *
- *     an element is in it when key > limit.key, or key == limit.key and index < limit.cut.
+ *     an element is in it when key > limit.key, or key == limit.key and index < limit.cut
+ *     (struct uqm_key_limit, compute/mix.h).
  *
  * One or two counting passes give limit.key: the upper 15 bits of the key, then, in the bin that
  * turned out to hold it, the lower 16. Where all keys are those of 16-bit floats (`narrow`) one
@@ -27,25 +28,6 @@ enum {
     UQM_MOST_SEGMENTS = 16,
     UQM_MOST_COUNTER_BYTES = 24 << 20, /* of all searches together */
 };
-
-struct uqm_key_limit {
-    uint32_t key;
-    bool last;
-    uint64_t cut;
-};
-/* Everything, and nothing. */
-static inline struct uqm_key_limit uqm_key_limit_all(void)
-{
-    return (struct uqm_key_limit){ .key = 0, .cut = UINT64_MAX };
-}
-static inline struct uqm_key_limit uqm_key_limit_none(void)
-{
-    return (struct uqm_key_limit){ .key = UINT32_MAX, .cut = 0 };
-}
-static inline bool uqm_key_within(const struct uqm_key_limit *limit, uint32_t key, uint64_t index)
-{
-    return key > limit->key || (key == limit->key && (index < limit->cut) != limit->last);
-}
 
 /* Which keys of f32 bits stand for which 15-bit patterns. */
 enum uqm_key_kind {

@@ -82,6 +82,12 @@ size_t uqm_task_partial_bytes(const struct uqm_job *job);
 size_t uqm_task_scratch_bytes(const struct uqm_job *job);
 uint64_t uqm_task_note_bytes(const struct uqm_job *job);
 
+/* task_mix.c, likewise: what is not drawn by rank. */
+enum uqm_mixes uqm_task_mixes(const struct uqm_job *job);
+bool uqm_task_as_mix(const struct uqm_job *job, const struct uqm_job_state *state,
+                     const struct uqm_span *span, struct uqm_mix *mix,
+                     struct uqm_mix_input *inputs);
+
 /* Whether this pass is the last one, that sums for rescaling. */
 bool uqm_task_is_sums(const struct uqm_job *job, unsigned pass);
 size_t uqm_task_counts_bytes(const struct uqm_job *job);

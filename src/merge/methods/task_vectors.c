@@ -620,34 +620,7 @@ static void merge(const struct uqm_job *job, const struct uqm_job_state *state, 
     }
 }
 
-/* Plain task arithmetic: nothing is dropped, all signs count. */
-static bool as_mix(const struct uqm_job *job, const struct uqm_span *span, struct uqm_mix *mix,
-                   struct uqm_mix_input *inputs)
-{
-    const struct uqm_task_kind kind = uqm_task_kind_of(job->method->id);
-    struct uqm_mix_input *base = &inputs[job->n_inputs - 1];
-    double divisor = 0;
-    size_t n = 0;
-    if (kind.sparsifier != UQM_SPARSE_NONE || kind.consensus || job->n_passes > 0)
-        return false;
-    for (size_t i = 0; i < job->n_inputs; i++) {
-        const bool is_base = (long) i == job->base;
-        struct uqm_mix_input *input = is_base ? base : &inputs[n++];
-        *input = (struct uqm_mix_input){ uqm_job_stored(job, span, i, 0), job->inputs[i].dtype, 0 };
-        input->weight = is_base ? 0 : uqm_job_input_param(job, i, "weight");
-        divisor += input->weight;
-    }
-    *mix = (struct uqm_mix){
-        .base = base,
-        .n_inputs = n,
-        .inputs = inputs,
-        .divisor = uqm_job_param(job, "normalize") == 0 || fabs(divisor) < 1e-8 ? 1 : divisor,
-        .lambda = uqm_job_param(job, "lambda"),
-    };
-    return uqm_job_is_mix(job, mix);
-}
-
-/* Plain task arithmetic again: every input is multiplied, by 0 too, and added. */
+/* Plain task arithmetic: every input is multiplied, by 0 too, and added. */
 static bool spreads_specials(const struct uqm_job *job)
 {
     const struct uqm_task_kind kind = uqm_task_kind_of(job->method->id);
@@ -724,7 +697,8 @@ static bool draws_ranked(const struct uqm_job *job, size_t input)
     .is_rare = uqm_task_is_rare, .pass_blocks = uqm_task_pass_blocks,                              \
     .most_blocks = uqm_task_most_blocks, .scan = scan, .fold = fold, .gather = uqm_task_gather,    \
     .late_passes = uqm_task_late_passes, .settle = uqm_task_settle, .end_pass = end_pass,          \
-    .merge = merge, .as_mix = as_mix, .spreads_specials = spreads_specials
+    .merge = merge, .mixes = uqm_task_mixes, .as_mix = uqm_task_as_mix,                            \
+    .spreads_specials = spreads_specials
 
 const struct uqm_method_ops uqm_task_ops = { COMMON };
 const struct uqm_method_ops uqm_random_task_ops = { COMMON, .draws = draws_uniform };

@@ -1,5 +1,7 @@
 #include "src/merge/plan.h"
 
+#include <math.h>
+
 #include "compute/kernels.h"
 #include "compute/threads.h"
 #include "tests/unit/merge/merge_test.h"
@@ -469,18 +471,20 @@ static void assert_element(const struct uqm_tile *tile, enum uqm_dtype dtype, si
                  (unsigned long long) tile->range.first_elem);
 }
 
-/* Every other mixture is made by the stream after all. Returns how many there were. */
-static size_t check_deferred(struct uqm_source *s, uint8_t **whole)
+/* Every other mixture is made by the stream after all. Returns how many there were, *n_cut of them
+ * not in one piece. */
+static size_t check_deferred(size_t *n_cut, struct uqm_source *s, uint8_t **whole, size_t more)
 {
-    enum { TILE = 4096 };
+    enum { TILE = 5000 };
     struct walk_all w = { .source = s, .tile_bytes = TILE };
     struct uqm_tile_stream *stream = NULL;
     struct uqm_tile tile;
     struct uqm_err err = { 0 };
     size_t n_mixes = 0;
-    int ret = uqm_source_open(&stream, s, NULL, TILE, uqm_source_min_memory(s, TILE), walk_next, &w,
-                              &err);
+    int ret = uqm_source_open(&stream, s, NULL, TILE, uqm_source_min_memory(s, TILE) + more,
+                              walk_next, &w, &err);
     assert_ok(ret, err);
+    *n_cut = 0;
     uqm_tile_defer(stream);
     while ((ret = uqm_tile_next(stream, &tile, &err)) == 1) {
         const struct uqm_tensor *t = &s->tensors[tile.range.tensor];
@@ -488,6 +492,7 @@ static size_t check_deferred(struct uqm_source *s, uint8_t **whole)
             whole[tile.range.tensor] + uqm_dtype_bytes(t->dtype, tile.range.first_elem);
         const bool deferred = tile.mix;
         assert_true(deferred == !tile.data);
+        *n_cut += deferred && tile.mix->run_elem > 0;
         if (deferred && n_mixes++ % 2)
             for (size_t i = 0; i < tile.range.n_elem; i++)
                 assert_element(&tile, t->dtype, i, want, t->name);
@@ -500,6 +505,29 @@ static size_t check_deferred(struct uqm_source *s, uint8_t **whole)
     assert_ok(ret, err);
     uqm_tile_stream_destroy(&stream);
     return n_mixes;
+}
+
+/* Once with those tensors kept that have passes, and once more when what these find is known, so
+ * that ranges are read. Returns how many mixtures there were that did not lie in one piece. */
+static size_t defer_all(const struct uqm_recipe *r, enum uqm_numerics numerics, bool defers,
+                        const char *name)
+{
+    struct uqm_env *env = test_env(256 << 20, 2);
+    struct uqm_source *s = open_in(numerics, env, r);
+    uint8_t **whole = read_all(s, 1 << 16);
+    size_t n_cut = 0, none;
+    uqm_source_destroy(&s);
+    s = open_in(numerics, env, r);
+    if ((s->gives_mixes != UQM_MIXES_NONE) != defers)
+        fail_msg("%s gives mixtures or none", name);
+    const size_t n = check_deferred(&n_cut, s, whole, 8 << 20);
+    const size_t n_again = check_deferred(&none, s, whole, 0);
+    if ((n > 1) != defers || n != n_again || none > 0)
+        fail_msg("%s: %zu mixtures, then %zu, %zu of them cut", name, n, n_again, none);
+    free_all(whole, s->n_tensors);
+    uqm_source_destroy(&s);
+    assert_int_equal(atomic_load(&env->budget.used_bytes), 0);
+    return n_cut;
 }
 
 static void a_deferred_tile_is_the_mixture_that_the_merge_would_have_been(void **state)
@@ -516,20 +544,85 @@ static void a_deferred_tile_is_the_mixture_that_the_merge_would_have_been(void *
         { "linear-uniform", UQM_NUMERICS_MERGEKIT, false },
         { "task_arithmetic-bf16", UQM_NUMERICS_ACCURATE, true },
         { "task_arithmetic-lambda", UQM_NUMERICS_ACCURATE, true },
-        { "ties-f16", UQM_NUMERICS_ACCURATE, false },
+        { "ties-f16", UQM_NUMERICS_ACCURATE, true },
+        { "ties-filters", UQM_NUMERICS_ACCURATE, true },
+        { "ties-count", UQM_NUMERICS_ACCURATE, true },
+        { "ties-bf16", UQM_NUMERICS_MERGEKIT, false },
+        { "dare_ties-d1", UQM_NUMERICS_ACCURATE, true },
+        { "breadcrumbs", UQM_NUMERICS_ACCURATE, true },
+        { "breadcrumbs_ties", UQM_NUMERICS_ACCURATE, true },
+        { "della-d1", UQM_NUMERICS_ACCURATE, false },
+        { "sce", UQM_NUMERICS_ACCURATE, false },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct uqm_env *env = test_env(256 << 20, 2);
         struct uqm_recipe *r = golden_recipe(cases[i].recipe);
-        struct uqm_source *s = open_in(cases[i].numerics, env, r);
-        uint8_t **whole = read_all(s, 1 << 16);
-        assert_true(s->gives_mixes);
-        assert_int_equal(check_deferred(s, whole) > 1, cases[i].defers);
-        free_all(whole, s->n_tensors);
-        uqm_source_destroy(&s);
+        defer_all(r, cases[i].numerics, cases[i].defers, cases[i].recipe);
         uqm_recipe_free(&r);
-        assert_int_equal(atomic_load(&env->budget.used_bytes), 0);
     }
+}
+
+/* Differences to the base of few sizes, many of them 0; in "x" some elements are no numbers, so
+ * that what is rescaled has no mixture. */
+static void make_sparse_models(const char *dir, const char *dtype_name, enum uqm_dtype dtype)
+{
+    enum { N = 3 * 6701 };
+    static float x[N];
+    static uint32_t stored[2][N];
+    struct uqm_kernels kernels;
+    uqm_kernels_init(&kernels, 0);
+    for (uint32_t k = 0; k < 4; k++) {
+        for (uint32_t e = 0; e < N; e++) {
+            const uint32_t h = (e + 1) * 2654435761U ^ (e * 7 + k) * 40503U << 11;
+            const float size = (float) (h >> 9 & 7) - (float) (h >> 13 & 7);
+            x[e] = (float) (e % 61) * 0.0625f + (k == 0 ? 0 : size * 0.03125f);
+        }
+        uqm_narrow(&kernels, stored[0], dtype, x, N);
+        for (uint32_t e = k; e < N; e += 997)
+            x[e] = e % 2 ? NAN : -INFINITY;
+        uqm_narrow(&kernels, stored[1], dtype, x, N);
+        const struct made_tensor t[] = { { "w", dtype, 2, { 3, 6701 }, stored[0] },
+                                         { "x", dtype, 2, { 6701, 3 }, stored[1] } };
+        char name[16];
+        snprintf(name, sizeof name, "%c-%s", "zabc"[k], dtype_name);
+        make_model(dir, name, NULL, t, 2);
+    }
+}
+
+static void a_deferred_tile_of_a_sparse_merge_has_what_the_passes_found(void **state)
+{
+    (void) state;
+    static const char *const methods[] = { "ties", "dare_ties", "dare_linear", "breadcrumbs",
+                                           "breadcrumbs_ties" };
+    static const char *const densities[] = { "0", "0.0001", "0.37", "1" };
+    static const struct {
+        const char *name, *long_name;
+        enum uqm_dtype dtype;
+    } types[] = { { "f16", "float16", UQM_F16 },
+                  { "bf16", "bfloat16", UQM_BF16 },
+                  { "f32", "float32", UQM_F32 } };
+    char *dir = test_mkdtemp();
+    size_t n_cut = 0;
+    for (size_t i = 0; i < 3; i++)
+        make_sparse_models(dir, types[i].name, types[i].dtype);
+    for (size_t i = 0; i < 2 * 5 * 4; i += STEP) {
+        const char *method = methods[i / 2 % 5], *density = densities[i / 10];
+        const char *type = types[i % 3].name;
+        char text[1024];
+        snprintf(text, sizeof text,
+                 "merge_method: %s\nbase_model: z-%s\n"
+                 "parameters: {rescale: %s, normalize: %s, lambda: 0.9}\nmodels:\n"
+                 "  - {model: a-%s, parameters: {weight: .4, density: %s}}\n"
+                 "  - {model: b-%s, parameters: {weight: -.3, density: .5}}\n"
+                 "  - {model: c-%s, parameters: {weight: .9, density: %s}}\n"
+                 "dtype: %s\n",
+                 method, type, i % 2 ? "true" : "false", i % 5 ? "true" : "false", type, density,
+                 type, type, density, types[i % 3].long_name);
+        struct uqm_recipe *r = make_recipe(in_dir(dir, "r.yml"), text);
+        n_cut += defer_all(r, UQM_NUMERICS_ACCURATE, true, text);
+        uqm_recipe_free(&r);
+    }
+    assert_true(n_cut > 40);
+    test_rm(dir);
 }
 
 int main(void)
@@ -544,6 +637,7 @@ int main(void)
         cmocka_unit_test(ranges_in_any_order_are_those_of_the_whole),
         cmocka_unit_test(too_little_memory_is_refused_before_reading),
         cmocka_unit_test(a_deferred_tile_is_the_mixture_that_the_merge_would_have_been),
+        cmocka_unit_test(a_deferred_tile_of_a_sparse_merge_has_what_the_passes_found),
         cmocka_unit_test(buffers_that_differ_are_named_while_they_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
