@@ -514,6 +514,7 @@ int uqm_sweep_create(struct uqm_sweep **out, struct uqm_source *const *merges, s
     for (size_t k = 0; k < s->n && ret == UQM_OK; k++) {
         struct merge *m = &s->merges[k];
         *m = (struct merge){ .source = *merges[k], .sweep = s, .k = k };
+        m->source.gives_mixes = UQM_MIXES_NONE;
         m->source.ops = &source_ops;
         m->rs = uqm_recipe_source_of(merges[k]);
         s->n_inputs = s->last->n_inputs;

@@ -128,7 +128,7 @@ static void log_merge(const struct uqm_asking *a)
     const struct uqm_source *source = a->net->source;
     const struct uqm_device *device = a->net->machine->device;
     const char *why = !device->limits.mixes                   ? "the device does not merge"
-                      : source->gives_mixes == UQM_MIXES_NONE ? "no mixture that devices make"
+                      : source->gives_mixes == UQM_MIXES_NONE ? "it comes made"
                       : a->plan.kind != UQM_PLAN_TILES        ? "its layers are held"
                                                               : NULL;
     if (!source->is_merge)
