@@ -197,18 +197,19 @@ struct uqm_verify_params {
     /* At most one, and then the files are checked against the signature, not the manifest: the
      * signer's key, or certificates one of which the signer's must lead to; PEM */
     const char *public_key, *certificate_chain;
-    const char *signature; /* NULL: PATH/model.sig */
+    /* NULL: PATH/model.sig; of an archive PATH.sig, or where there is none the packed model.sig */
+    const char *signature;
 };
 /* UQM_ERR_CHECK when something differs: *json then lists it all the same. */
 UQM_API int uqm_verify(char **json, const struct uqm_verify_params *params, struct uqm_err *err);
 
 struct uqm_sign_params {
     struct uqm_common common;
-    const char *path;      /* a folder */
+    const char *path;      /* a folder or an archive */
     const char *key;       /* a private key on P-256, P-384 or P-521, PEM without a password */
-    const char *signature; /* NULL: PATH/model.sig; replaced if it is there */
+    const char *signature; /* NULL: PATH/model.sig, of an archive PATH.sig; replaced if there */
 };
-/* Sign all files of a folder as OpenSSF Model Signing does. */
+/* Sign all files of a folder, or of an archive, as OpenSSF Model Signing does. */
 UQM_API int uqm_sign(char **json, const struct uqm_sign_params *params, struct uqm_err *err);
 
 struct uqm_ask_params {

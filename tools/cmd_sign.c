@@ -15,7 +15,8 @@ static const struct cli_option table[] = {
       .value = "FILE",
       .set = cli_set_text,
       .field = offsetof(struct options, signature),
-      .help = "where the signature goes; default PATH/model.sig. Replaced if it is there" },
+      .help = "where the signature goes; default PATH/model.sig, or PATH.sig of an archive. "
+              "Replaced if it is there" },
     { 0 },
 };
 
@@ -39,8 +40,9 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
 const struct cli_command cmd_sign = {
     .name = "sign",
     .args = "PATH",
-    .summary = "Sign all files of a folder, as OpenSSF Model Signing does.",
-    .details = "PATH is a folder. Every file below it goes into the signature, but version "
+    .summary = "Sign all files of a folder or archive, as OpenSSF Model Signing does.",
+    .details = "PATH is a folder or an archive (.uqz). Every file in it goes into the signature, "
+               "but version "
                "control's own (.git, .gitattributes, .github, .gitignore) and the signature. Its "
                "like is checked by `uqmerge verify --public-key` and by the model_signing tool.",
     .options = table,

@@ -34,7 +34,8 @@ static const struct cli_option table[] = {
       .value = "FILE",
       .set = cli_set_text,
       .field = offsetof(struct options, signature),
-      .help = "where the signature is; default PATH/model.sig" },
+      .help = "where the signature is; default PATH/model.sig, or of an archive PATH.sig if it is "
+              "there" },
     { 0 },
 };
 

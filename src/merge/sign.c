@@ -1,6 +1,8 @@
 /* uqm_sign(): list a folder's files, hash them, sign the statement over them. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/archive/archive.h"
 #include "src/base/fs.h"
@@ -25,21 +27,31 @@ static const char *part_below(const char *dir, const char *path)
     return strncmp(dir, path, n) == 0 && path[n] == '/' ? path + n + 1 : NULL;
 }
 
-static int find_in_archive(struct uqm_signature_place *out, const char *archive,
-                           const char *signature, struct uqm_err *err)
+/* An archive is not changed: its own signature lies beside it, its folder's is packed in it. */
+static int find_of_archive(struct uqm_signature_place *out, const char *archive,
+                           const char *signature, bool is_new, struct uqm_err *err)
 {
-    out->path = signature ? strdup(signature) : uqm_path_join(archive, UQM_SIGNATURE_NAME);
-    out->below = signature ? NULL : strdup(UQM_SIGNATURE_NAME);
     out->model = uqm_path_base(archive);
-    return out->path && (signature || out->below) && out->model ? UQM_OK : no_memory(archive, err);
+    if (signature)
+        out->path = strdup(signature);
+    else if (asprintf(&out->path, "%s.sig", archive) < 0)
+        out->path = NULL;
+    if (!out->model || !out->path)
+        return no_memory(archive, err);
+    if (signature || is_new || access(out->path, F_OK) == 0)
+        return UQM_OK;
+    free(out->path);
+    out->path = uqm_path_join(archive, UQM_SIGNATURE_NAME);
+    out->below = strdup(UQM_SIGNATURE_NAME);
+    return out->path && out->below ? UQM_OK : no_memory(archive, err);
 }
 
 int uqm_signature_place_find(struct uqm_signature_place *out, const char *dir,
-                             const char *signature, struct uqm_err *err)
+                             const char *signature, bool is_new, struct uqm_err *err)
 {
     *out = (struct uqm_signature_place){ .path = NULL };
     if (uqm_archive_is_name(dir) && !uqm_is_dir(dir))
-        return find_in_archive(out, dir, signature, err);
+        return find_of_archive(out, dir, signature, is_new, err);
     if (!uqm_is_dir(dir))
         return uqm_fail(err, UQM_ERR_ARG, "%s: not a folder; a signature is over a folder's files",
                         dir);
@@ -133,12 +145,8 @@ static int run(struct sign *s)
     if (!p->key)
         return uqm_fail(s->err, UQM_ERR_ARG, "%s: no key to sign it with", p->path);
     int ret = uqm_env_init(&s->env, &p->common, s->err);
-    if (ret == UQM_OK && uqm_archive_is_name(p->path) && !uqm_is_dir(p->path) && !p->signature)
-        ret = uqm_fail(s->err, UQM_ERR_ARG,
-                       "%s: an archive is not changed: say with --signature where to put it",
-                       p->path);
     if (ret == UQM_OK)
-        ret = uqm_signature_place_find(&s->place, p->path, p->signature, s->err);
+        ret = uqm_signature_place_find(&s->place, p->path, p->signature, true, s->err);
     if (ret == UQM_OK)
         ret = uqm_key_load_private(&s->key, p->key, s->err);
     if (ret == UQM_OK)

@@ -1,6 +1,8 @@
-/* Where a folder's signature lies. */
+/* Where a folder's or an archive's signature lies. */
 #ifndef UQM_MERGE_SIGNATURE_PLACE_H
 #define UQM_MERGE_SIGNATURE_PLACE_H
+
+#include <stdbool.h>
 
 #include "src/base/err.h"
 
@@ -11,10 +13,11 @@ struct uqm_signature_place {
     char *below; /* the same relative to the folder; NULL: it lies elsewhere */
     char *model; /* the folder's or archive's own name */
 };
-/* signature NULL: DIR/model.sig, in an archive too. UQM_ERR_ARG when dir is neither that nor a
- * folder. The caller finishes it, also on failure. */
+/* signature NULL: DIR/model.sig; of an archive ARCHIVE.sig, or the model.sig packed in it where it
+ * is not to be made (is_new) and there is none beside it. UQM_ERR_ARG when dir is neither folder
+ * nor archive. The caller finishes it, also on failure. */
 int uqm_signature_place_find(struct uqm_signature_place *out, const char *dir,
-                             const char *signature, struct uqm_err *err);
+                             const char *signature, bool is_new, struct uqm_err *err);
 void uqm_signature_place_finish(struct uqm_signature_place *place);
 
 #endif

@@ -208,7 +208,7 @@ static int describe(const struct check *c)
 static int run(struct check *c, bool *holds)
 {
     struct uqm_verify *v = c->v;
-    int ret = uqm_signature_place_find(&c->place, v->path, v->params->signature, v->err);
+    int ret = uqm_signature_place_find(&c->place, v->path, v->params->signature, false, v->err);
     if (ret == UQM_OK)
         ret = check_bundle(c, holds);
     if (ret < 0 || !*holds)

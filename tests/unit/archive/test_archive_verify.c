@@ -227,17 +227,29 @@ static void an_archive_is_signed_beside_itself(void **state)
 {
     (void) state;
     char *dir = start(), *json = NULL, *path = strdup(in_dir(dir, "out.uqz"));
-    char *signature = strdup(in_dir(dir, "other.sig"));
+    char *signature = strdup(in_dir(dir, "other.sig")),
+         *beside = strdup(in_dir(dir, "out.uqz.sig"));
     struct uqm_err err = { 0 };
     struct uqm_sign_params params = { .common.memory = 64 << 20,
                                       .path = path,
                                       .key = data_path("data/signature/keys/p256.pem") };
-    assert_fails(uqm_sign(&json, &params, &err), err, UQM_ERR_ARG, "--signature");
+    assert_good(dir, (struct asked){ .key = key_path() }); /* the folder's, packed */
+    assert_ok(uqm_sign(&json, &params, &err), err);
+    free(json);
+    assert_true(uqm_is_file(beside));
+    assert_good(dir, (struct asked){ .key = key_path() });
+    assert_good(dir, (struct asked){ .tensor = "a.weight", .key = key_path() });
+    write_text(beside, "{}"); /* it is the one that counts */
+    assert_fails(verify(dir, &(struct asked){ .key = key_path() }, NULL, &err), err, UQM_ERR_FORMAT,
+                 "out.uqz.sig");
+    assert_int_equal(unlink(beside), 0);
+
     params.signature = signature;
     assert_ok(uqm_sign(&json, &params, &err), err);
     assert_good(dir, (struct asked){ .key = key_path(), .signature = signature });
     free(json);
     free(signature);
+    free(beside);
     free(path);
     test_rm(dir);
 }
