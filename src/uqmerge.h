@@ -215,8 +215,9 @@ UQM_API int uqm_sign(char **json, const struct uqm_sign_params *params, struct u
 struct uqm_ask_params {
     struct uqm_common common;
     const char *model;
-    const char *vision_tower; /* NULL: the model's own, or beside it */
-    const char *image;        /* NULL: text only */
+    const char *vision_tower;  /* NULL: the model's own, or beside it */
+    struct uqm_strings images; /* pictures, in the order of the prompt's <image> marks; those that
+                                  it has no mark for stand before it. At most 64; none: text only */
     const char *prompt;
     const char *system; /* NULL: vicuna_v1's */
     int max_tokens;     /* 0: 64 */

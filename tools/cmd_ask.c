@@ -2,19 +2,29 @@
 
 struct options {
     struct cli_common common;
-    const char *image, *prompt, *system, *vision_tower;
+    struct uqm_strings images;
+    const char *prompt, *system, *vision_tower;
     int max_tokens;
     bool logits, dry_run;
 };
 
 #define FIELD(member) offsetof(struct options, member)
 
+/* Each picture has a --image of its own: what follows may be the model. */
+static bool takes_no_more(const char *arg)
+{
+    (void) arg;
+    return false;
+}
+
 static const struct cli_option table[] = {
     { .name = "image",
       .value = "FILE",
-      .set = cli_set_text,
-      .field = FIELD(image),
-      .help = "a JPEG, PNG or WebP picture; without it the prompt is text alone" },
+      .set = cli_set_list,
+      .takes = takes_no_more,
+      .field = FIELD(images),
+      .help = "a JPEG, PNG or WebP picture; again for each further one, in the order of the "
+              "prompt's <image> marks; without it the prompt is text alone" },
     { .name = "prompt",
       .value = "TEXT",
       .set = cli_set_text,
@@ -64,7 +74,7 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
         .common = common->uqm,
         .model = args->v[0],
         .vision_tower = o->vision_tower,
-        .image = o->image,
+        .images = o->images,
         .prompt = o->prompt,
         .system = o->system,
         .max_tokens = o->max_tokens,
@@ -77,7 +87,7 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
 
 const struct cli_command cmd_ask = {
     .name = "ask",
-    .args = "MODEL --image FILE --prompt TEXT",
+    .args = "MODEL [--image FILE]... --prompt TEXT",
     .summary = "One greedy answer of one model.",
     .details = "MODEL is a checkpoint folder, or a recipe (.yml) whose weights are merged while "
                "they are loaded.",

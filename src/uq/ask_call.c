@@ -1,4 +1,5 @@
 /* uqm_ask(): one greedy answer. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,9 +18,9 @@ struct ask {
     struct uqm_candidate candidate;
     struct uqm_network *network;
     struct uqm_ids prompt;
-    float *features; /* of the picture; NULL without one */
-    size_t features_bytes;
-    int32_t *ids; /* the answer */
+    float *features;      /* of the pictures; NULL without one */
+    size_t picture_bytes; /* of one picture's features */
+    int32_t *ids;         /* the answer */
     size_t n_ids;
     float *first_logits; /* (vocab_size) */
 };
@@ -30,20 +31,23 @@ static int fill_pixels(void *ctx, size_t image, float *dst, struct uqm_err *err)
     /* Within the eighth that the network leaves: a file and the picture itself. */
     const uint64_t max_pixels = a->env.budget.limit_bytes / 8 / 8;
     struct uqm_image picture = { 0 };
-    (void) image;
-    int ret = uqm_image_load(&picture, a->params->image, max_pixels, err);
+    int ret = uqm_image_load(&picture, a->params->images.v[image], max_pixels, err);
     if (ret == UQM_OK)
         ret = uqm_preprocess(dst, &picture, &a->candidate.config.preprocess, err);
     uqm_image_finish(&picture);
     return ret;
 }
 
+static char *features_of(const struct ask *a, size_t image)
+{
+    return (char *) a->features + image * a->picture_bytes;
+}
+
 static int take_features(void *ctx, size_t image, const float *features, struct uqm_err *err)
 {
-    struct ask *a = ctx;
-    (void) image;
+    const struct ask *a = ctx;
     (void) err;
-    memcpy(a->features, features, a->features_bytes);
+    memcpy(features_of(a, image), features, a->picture_bytes);
     return UQM_OK;
 }
 
@@ -51,39 +55,37 @@ static int give_features(void *ctx, size_t prompt, size_t k, float *dst, struct 
 {
     const struct ask *a = ctx;
     (void) prompt;
-    (void) k;
     (void) err;
-    memcpy(dst, a->features, a->features_bytes);
+    memcpy(dst, features_of(a, k), a->picture_bytes);
     return UQM_OK;
 }
 
 static int look(struct ask *a, struct uqm_err *err)
 {
-    const struct uqm_model_config *c = &a->candidate.config;
-    if (!a->params->image)
+    const size_t n = a->params->images.n;
+    if (n == 0)
         return UQM_OK;
     const struct uqm_vision_job job = {
-        .n_images = 1,
+        .n_images = n,
         .pixels = fill_pixels,
         .store = take_features,
         .ctx = a,
-        .stage = "looking at the picture",
+        .stage = n == 1 ? "looking at the picture" : "looking at the pictures",
     };
-    a->features_bytes = uqm_network_feature_rows(c) * c->vision.hidden * sizeof *a->features;
     void *block;
     int ret =
-        uqm_budget_alloc(&block, &a->env, a->features_bytes, 64, "the picture's features", err);
+        uqm_budget_alloc(&block, &a->env, n * a->picture_bytes, 64, "the pictures' features", err);
     if (ret < 0)
         return ret;
     a->features = block;
     return uqm_network_vision(a->network, &job, err);
 }
 
-/* The user's text may say itself where the picture stands. */
+/* The user's text may say itself where pictures stand. */
 static int make_prompt(struct ask *a, struct uqm_err *err)
 {
     const struct uqm_ask_params *p = a->params;
-    const size_t marks = uqm_question_marks(p->prompt), pictures = p->image != NULL;
+    const size_t marks = uqm_question_marks(p->prompt), pictures = p->images.n;
     if (marks > pictures)
         return uqm_fail(err, UQM_ERR_ARG, "--prompt: %zu <image> marks for %zu picture%s", marks,
                         pictures, pictures == 1 ? "" : "s");
@@ -99,16 +101,24 @@ static int open_model(struct ask *a, struct uqm_err *err)
 {
     const struct uqm_ask_params *p = a->params;
     const struct uqm_open_params open = { .vision_tower = p->vision_tower,
-                                          .need_vision = p->image != NULL };
+                                          .need_vision = p->images.n > 0 };
     int ret = uqm_machine_init(&a->machine, &a->env, p->common.device, NULL, err);
     if (ret == UQM_OK)
         ret = uqm_candidate_open(&a->candidate, &a->env, p->model, &open, err);
     if (ret < 0)
         return ret;
-    /* An eighth for the picture, a sixteenth for the rest. */
+    /* An eighth for a picture and its features, a sixteenth for the rest. */
+    const struct uqm_model_config *c = &a->candidate.config;
     const uint64_t left = uqm_budget_left(&a->env);
-    return uqm_network_create(&a->network, &a->machine, a->candidate.source, &a->candidate.config,
-                              left - left / 8 - left / 16, err);
+    a->picture_bytes = uqm_network_feature_rows(c) * c->vision.hidden * sizeof *a->features;
+    const uint64_t more = p->images.n > 1 ? (p->images.n - 1) * a->picture_bytes : 0;
+    if (more > left / 2)
+        return uqm_fail(err, UQM_ERR_NOMEM,
+                        "--memory: the features of %zu pictures take %zu bytes each, %" PRIu64
+                        " are left in all; give more memory",
+                        p->images.n, a->picture_bytes, left);
+    return uqm_network_create(&a->network, &a->machine, a->candidate.source, c,
+                              left - left / 8 - left / 16 - more, err);
 }
 
 static int take_answer(void *ctx, size_t prompt, const int32_t *ids, size_t n_ids,
@@ -219,7 +229,7 @@ static void ask_finish(struct ask *a)
     free(a->ids);
     uqm_ids_finish(&a->prompt);
     void *block = a->features;
-    uqm_budget_free(&block, &a->env, a->features_bytes);
+    uqm_budget_free(&block, &a->env, a->params->images.n * a->picture_bytes);
     uqm_network_destroy(&a->network);
     uqm_candidate_close(&a->candidate);
     uqm_machine_finish(&a->machine);
@@ -236,6 +246,9 @@ int uqm_ask(char **json, const struct uqm_ask_params *params, struct uqm_err *er
     if (params->max_tokens < 0 || params->max_tokens > UQM_MOST_TOKENS)
         return uqm_fail(err, UQM_ERR_ARG, "--max-tokens %d: give a number from 1 to %d",
                         params->max_tokens, UQM_MOST_TOKENS);
+    if (params->images.n > UQM_MAX_IMAGES)
+        return uqm_fail(err, UQM_ERR_ARG, "--image: %zu pictures; at most %d go with a prompt",
+                        params->images.n, (int) UQM_MAX_IMAGES);
     int ret = uqm_env_init(&a.env, &params->common, err);
     if (ret < 0)
         return ret;

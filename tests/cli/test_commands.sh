@@ -147,6 +147,27 @@ for model in own-base hf-base; do
 done
 run ask "$work/two.yml" --prompt 'What colour is the sky?' --max-tokens 2
 holds '[ $status = 0 ] && [ -s "$work/stdout" ]' 'ask takes a recipe, and no picture'
+other=$(ls "$zoo"/data/images/*.png | sed -n 2p)
+says() { # ARGUMENTS...: the first logits
+    run ask "$@" --max-tokens 4 --logits --json && grep '"logit"' "$work/stdout"
+}
+both=$(says --image "$picture" --image "$other" "$base" --prompt 'What is this?')
+holds '[ "$both" ] && [ "$both" = "$(says "$base" --image "$picture" --image="$other" \
+    --prompt "$(printf "<image> <image>\nWhat is this?")")" ]' \
+    'ask takes several pictures, for the marks of its prompt or before its text'
+holds '[ "$both" != "$(says "$base" --image "$other" --image "$picture" \
+    --prompt "What is this?")" ]' 'their order counts'
+cp "$picture" "$work/one.png"
+cp "$other" "$work/other.png"
+echo '{"id":"a","images":["one.png","other.png"],"question":"What is this?","answers":["b"]}' \
+    > "$work/pictures.jsonl"
+run eval "$base" --data pictures.jsonl --max-new-tokens 4 --trace pictures.said
+run ask "$base" --image one.png --image other.png --max-tokens 4 --json --prompt \
+    "$(printf 'What is this?\nAnswer the question using a single word or phrase.')"
+holds '[ "$(value answer)" ] && grep -qF "\"answer\":\"$(value answer)\"" "$work/pictures.said"' \
+    'a question with two pictures has the answer that eval gets'
+refuses 1 '2 <image> marks for 1 picture' 'ask counts pictures and marks' \
+    ask "$base" --image "$picture" --prompt '<image> <image>'
 head -c 500 "$picture" > "$work/cut.png"
 refuses 1 cut.png 'ask names a damaged picture' ask "$base" --image cut.png --prompt x
 refuses 1 absent.png 'ask names a missing picture' ask "$base" --image absent.png --prompt x
