@@ -19,6 +19,12 @@ struct options {
 static const char *const orders[] = { "uq-desc", "uq-asc", "accuracy-desc", "accuracy-asc", "given",
                                       "random",  NULL };
 
+#define RATIO(option, member, text)                                                                \
+    {                                                                                              \
+        .name = option, .value = "R", .set = cli_set_double, .min = 0, .max = 1,                   \
+        .field = FIELD(member), .help = text                                                       \
+    }
+
 static const struct cli_option table[] = {
     { .name = "out",
       .value = "DIR",
@@ -58,24 +64,13 @@ static const struct cli_option table[] = {
       .set = cli_set_int,
       .field = FIELD(patience),
       .help = "steps without a fall to go on after; default 0" },
-    { .name = "guard",
-      .value = "R",
-      .set = cli_set_double,
-      .min = 0,
-      .max = 1,
-      .field = FIELD(guard),
-      .help = "stop before a model whose own uncertainty is below R times the merge's, and at a "
-              "merge whose answers do not depend on the question; 0 (off) is the default, 0.25 a "
-              "good value" },
-    { .name = "min-spread",
-      .value = "R",
-      .set = cli_set_double,
-      .min = 0,
-      .max = 1,
-      .field = FIELD(min_spread),
-      .help = "stop before a merge whose answers spread less over the letters: their entropy over "
-              "all questions is below R times the largest of the steps before; 0 (off) is the "
-              "default, 0.85 a good value" },
+    RATIO("guard", guard,
+          "stop before a model whose own uncertainty is below R times the merge's, and at a merge "
+          "whose answers do not depend on the question; 0 (off) is the default, 0.25 a good value"),
+    RATIO("min-spread", min_spread,
+          "stop before a merge whose answers spread less over the letters: their entropy over all "
+          "questions is below R times the largest of the steps before; 0 (off) is the default, "
+          "0.85 a good value"),
     { .name = "confident",
       .value = "ALPHA",
       .set = set_alpha,

@@ -80,6 +80,16 @@ static void copy_keys(struct object *to, const json_t *from, const char *const *
             put(to, keys[i], json_deep_copy(json_object_get(from, keys[i])));
 }
 
+/* What a transformer's reader filled in, by one set of names in both networks. */
+static void put_shape(struct object *to, uint32_t hidden, uint32_t inner, uint32_t n_layers,
+                      uint32_t n_heads)
+{
+    put_default(to, "hidden_size", integer(hidden));
+    put_default(to, "intermediate_size", integer(inner));
+    put_default(to, "num_hidden_layers", integer(n_layers));
+    put_default(to, "num_attention_heads", integer(n_heads));
+}
+
 /* The language model's: the source's keys, then what its reader filled in. `also`: where keys stand
  * that it lacks, or NULL. */
 static void put_text(struct object *to, const json_t *from, const json_t *also,
@@ -89,10 +99,7 @@ static void put_text(struct object *to, const json_t *from, const json_t *also,
     copy_keys(to, also, types, COUNT(types));
     copy_keys(to, from, llama_keys, COUNT(llama_keys));
     put(to, "vocab_size", integer(tokens->n_rows));
-    put_default(to, "hidden_size", integer(t->hidden));
-    put_default(to, "intermediate_size", integer(t->inner));
-    put_default(to, "num_hidden_layers", integer(t->n_layers));
-    put_default(to, "num_attention_heads", integer(t->n_heads));
+    put_shape(to, t->hidden, t->inner, t->n_layers, t->n_heads);
     put_default(to, "num_key_value_heads", integer(t->n_kv_heads));
     put_default(to, "head_dim", integer(t->head_dim));
     put_default(to, "hidden_act", json_string("silu"));
@@ -113,10 +120,7 @@ static json_t *make_vision(const json_t *from, const struct uqm_vision_config *v
     for (size_t i = 0; i < COUNT(not_its); i++)
         json_object_del(to->json, not_its[i]);
     put(to, "model_type", json_string("clip_vision_model"));
-    put_default(to, "hidden_size", integer(v->hidden));
-    put_default(to, "intermediate_size", integer(v->inner));
-    put_default(to, "num_hidden_layers", integer(v->n_layers));
-    put_default(to, "num_attention_heads", integer(v->n_heads));
+    put_shape(to, v->hidden, v->inner, v->n_layers, v->n_heads);
     put_default(to, "image_size", integer(v->image_size));
     put_default(to, "patch_size", integer(v->patch_size));
     put_default(to, "hidden_act", json_string("quick_gelu"));

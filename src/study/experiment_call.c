@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "src/base/fs.h"
 #include "src/format/json.h"
 #include "src/study/study_tables.h"
 #include "src/study/study_write.h"
+#include "src/uq/call.h"
 
 struct experiment {
     const struct uqm_experiment_params *params;
@@ -185,13 +185,6 @@ static json_t *result_json(const struct experiment *e, double seconds)
     return result;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
-}
-
 static int run_study(struct experiment *e, struct uqm_err *err)
 {
     int ret = begin(e, err);
@@ -207,7 +200,7 @@ static int run_study(struct experiment *e, struct uqm_err *err)
 
 int uqm_experiment(char **json, const struct uqm_experiment_params *params, struct uqm_err *err)
 {
-    const double start = now();
+    const double start = uqm_call_now();
     struct experiment *e = calloc(1, sizeof *e);
     *json = NULL;
     if (!e)
@@ -215,7 +208,7 @@ int uqm_experiment(char **json, const struct uqm_experiment_params *params, stru
     e->params = params;
     int ret = run_study(e, err);
     if (ret == UQM_OK) {
-        json_t *result = result_json(e, now() - start);
+        json_t *result = result_json(e, uqm_call_now() - start);
         *json = result ? uqm_json_dump(result) : NULL;
         json_decref(result);
         if (!*json)

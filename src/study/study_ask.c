@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "src/base/fs.h"
 #include "src/format/base64.h"
 #include "src/format/json.h"
 #include "src/format/yaml.h"
 #include "src/study/study_run.h"
+#include "src/uq/call.h"
 
 /* --- targets --- */
 
@@ -112,13 +112,6 @@ static int target_path(char **path, const struct uqm_study_run *run,
 }
 
 /* --- answers --- */
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
-}
 
 static double get(const json_t *object, const char *key)
 {
@@ -245,7 +238,7 @@ int uqm_study_ask(json_t **answers, struct uqm_study_run *run, const struct uqm_
     const struct uqm_study_set *set = &run->study->sets[q->set];
     struct asking a = { .q = q, .n = n };
     char *text = NULL;
-    const double start = now();
+    const double start = uqm_call_now();
     int ret = UQM_OK;
     assert(n > 0 && n <= UQM_STUDY_MAX_MODELS);
     for (size_t i = 0; i < n && ret == UQM_OK; i++) {
@@ -260,7 +253,7 @@ int uqm_study_ask(json_t **answers, struct uqm_study_run *run, const struct uqm_
     if (ret == UQM_OK)
         ret = q->measure ? ask_uncertainty(&text, run, &a, err) : ask_score(&text, run, &a, err);
     if (ret == UQM_OK)
-        ret = read_answers(answers, n, text, !q->measure, now() - start, err);
+        ret = read_answers(answers, n, text, !q->measure, uqm_call_now() - start, err);
     for (size_t i = 0; i < n; i++)
         free(a.paths[i]);
     free(a.data);
