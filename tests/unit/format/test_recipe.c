@@ -431,6 +431,18 @@ static void every_prefix_is_read_or_refused(void **state)
     }
 }
 
+/* libfyaml refuses a document of another version without a word of its own. */
+static void another_version_of_yaml_is_refused(void **state)
+{
+    (void) state;
+    struct uqm_recipe *r = NULL;
+    struct uqm_err err = { 0 };
+    struct heard h = { 0 };
+    assert_int_equal(parse(&r, "%YAML 9.9\n---\nmodels: []\n", &h, &err), UQM_ERR_FORMAT);
+    assert_string_equal(err.msg, "dir/file.yml:1: not YAML");
+    assert_null(r);
+}
+
 static void binary_bytes_are_refused(void **state)
 {
     (void) state;
@@ -480,6 +492,7 @@ int main(void)
         cmocka_unit_test(unknown_names_warn_with_the_nearest_right_one),
         cmocka_unit_test(bombs_are_refused_in_bounded_memory),
         cmocka_unit_test(every_prefix_is_read_or_refused),
+        cmocka_unit_test(another_version_of_yaml_is_refused),
         cmocka_unit_test(binary_bytes_are_refused),
         cmocka_unit_test(a_missing_file_is_named),
     };

@@ -96,6 +96,22 @@ static void an_empty_file_is_refused(void **state)
     refused("---\n# only this\n---\n...\n", "the document is empty");
 }
 
+static void a_file_of_too_many_documents_or_bytes_is_refused(void **state)
+{
+    (void) state;
+    enum { MOST_BYTES = 1 << 20 };
+    static const char one[] = "---\nname: n\nmerge_method: linear\nmodels: [{model: a}]\n"
+                              "parameters: {weight: 1}\n";
+    char *text = malloc(MOST_BYTES + 2), *p = text;
+    for (int i = 0; i <= UQM_RECIPE_STREAM_MOST; i++)
+        p = stpcpy(p, one);
+    refused(text, "f.yml: more than the 256 documents allowed");
+    memset(text, ' ', MOST_BYTES + 1);
+    text[MOST_BYTES + 1] = '\0';
+    refused(text, "f.yml: 1048577 bytes, more than the 1048576 allowed");
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +121,7 @@ int main(void)
         cmocka_unit_test(lines_are_counted_from_the_files_start),
         cmocka_unit_test(a_recipe_made_of_itself_is_refused),
         cmocka_unit_test(an_empty_file_is_refused),
+        cmocka_unit_test(a_file_of_too_many_documents_or_bytes_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,6 +123,22 @@ static void a_newer_naming_merges_by_canonical_name_and_keeps_the_homes_spelling
     test_rm(p.dir);
 }
 
+static void buffers_of_different_types_are_named(void **state)
+{
+    (void) state;
+    struct plan p;
+    struct uqm_err err = { 0 };
+    start(&p);
+    struct made_tensor a = { "position_ids", UQM_I64, 1, { 3 }, numbers };
+    struct made_tensor b = { "position_ids", UQM_I32, 1, { 3 }, numbers };
+    make_model(p.dir, "a", LLAMA, &a, 1);
+    make_model(p.dir, "b", LLAMA, &b, 1);
+    assert_fails(try_plan(&p, TWO, NULL, &err), err, UQM_ERR_FORMAT,
+                 "tensor position_ids: I64 in a, but I32 in b; it is not averaged, so all inputs "
+                 "must hold the same");
+    test_rm(p.dir);
+}
+
 static void required_tensors_must_be_everywhere_and_others_are_told(void **state)
 {
     (void) state;
@@ -425,6 +441,7 @@ int main(void)
         cmocka_unit_test(architectures_that_differ_need_permission),
         cmocka_unit_test(types_are_promoted_or_as_the_recipe_says),
         cmocka_unit_test(a_newer_naming_merges_by_canonical_name_and_keeps_the_homes_spelling),
+        cmocka_unit_test(buffers_of_different_types_are_named),
         cmocka_unit_test(required_tensors_must_be_everywhere_and_others_are_told),
         cmocka_unit_test(a_tied_head_is_stood_in_for_by_the_embedding),
         cmocka_unit_test(weights_that_cancel_cannot_be_normalised),

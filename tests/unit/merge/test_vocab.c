@@ -486,6 +486,72 @@ static void what_cannot_be_done_is_said(void **state)
     test_rm(dir);
 }
 
+/* Model b, whose head is another tensor than its embedding. */
+static void make_b(const char *dir, struct made_tensor head)
+{
+    static const float zeros[MOST_ROWS * (DIM + 1)];
+    head.name = "lm_head.weight";
+    head.rank = 2;
+    head.data = zeros;
+    const struct made_tensor t[] = {
+        { "model.embed_tokens.weight", UQM_F32, 2, { 6, DIM }, zeros },
+        head,
+        { "model.norm.weight", UQM_F32, 1, { DIM }, zeros },
+    };
+    make_model(dir, "b", "{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\": 6}", t, 3);
+}
+
+static void tensors_that_do_not_fit_the_vocabulary_are_named(void **state)
+{
+    (void) state;
+    char *dir = start();
+    const char *takes_row =
+        LINEAR "tokenizer: {source: base, tokens: {x: {source: {kind: model_token, model: b, "
+               "token_id: 5}, force: true}}}\n";
+    make_b(dir, (struct made_tensor){ .dtype = UQM_F32, .shape = { 6, DIM } });
+    uqm_source_destroy(&(struct uqm_source *){ open_recipe(dir, takes_row) });
+    make_b(dir, (struct made_tensor){ .dtype = UQM_F32, .shape = { 4, DIM } });
+    refused(dir, takes_row,
+            "r.yml: a token's row is to come from model b, which has no such row of one of the");
+    make_b(dir, (struct made_tensor){ .dtype = UQM_F32, .shape = { 6, DIM + 1 } });
+    refused(dir, takes_row,
+            "tensor lm_head.weight: its rows in b are not those of a: another shape or type");
+    make_b(dir, (struct made_tensor){ .dtype = UQM_I32, .shape = { 6, DIM } });
+    refused(dir, takes_row,
+            "tensor lm_head.weight: its rows in b are not those of a: another shape or type");
+    test_rm(dir);
+}
+
+static void vocabularies_beyond_the_embedding_are_refused(void **state)
+{
+    (void) state;
+    char *dir = start();
+    write_text(in_dir(dir, "a/tokenizer.json"),
+               "{\"added_tokens\":[]," MODEL("\"x\":0,\"y\":1,\"z\":7") "}");
+    refused(dir, LINEAR "tokenizer_source: base\n",
+            "token z has the number 7, but the model's embedding has 4 rows; only added tokens");
+    write_text(in_dir(dir, "a/tokenizer.json"), "{\"added_tokens\":[]," MODEL("") "}");
+    refused(dir, LINEAR "tokenizer_source: base\n", "r.yml:4: a vocabulary of 0 rows");
+    test_rm(dir);
+}
+
+static void rows_that_are_cut_off_are_warned_of(void **state)
+{
+    (void) state;
+    struct uqm_source *s = NULL;
+    struct uqm_err err = { 0 };
+    char *dir = start();
+    struct uqm_env *env = test_env(64 << 20, 1);
+    const struct uqm_open_params cut = { .truncate_embeddings = true };
+    env->strict = true;
+    write_text(in_dir(dir, "r.yml"), "merge_method: linear\nparameters: {weight: 1}\n"
+                                     "models: [{model: b}, {model: a}]\n");
+    assert_fails(uqm_model_open(&s, env, in_dir(dir, "r.yml"), &cut, &err), err, UQM_ERR_FORMAT,
+                 "4 of 6 rows are written, but vocab_size in config.json stays as it is");
+    env->strict = false;
+    test_rm(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -502,6 +568,9 @@ int main(void)
         cmocka_unit_test(sentencepiece_gets_its_tokens_beside_it),
         cmocka_unit_test(what_is_done_all_the_same_is_warned_of),
         cmocka_unit_test(what_cannot_be_done_is_said),
+        cmocka_unit_test(tensors_that_do_not_fit_the_vocabulary_are_named),
+        cmocka_unit_test(vocabularies_beyond_the_embedding_are_refused),
+        cmocka_unit_test(rows_that_are_cut_off_are_warned_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
