@@ -4,26 +4,7 @@
 #include <string.h>
 
 #include "src/base/checked.h"
-#include "src/model/generate.h"
-
-/* An answer as it grows. */
-struct answer {
-    int32_t *ids;
-    size_t n;
-    bool complete;
-};
-
-struct answering {
-    struct uqm_generator *g;
-    const struct uqm_prompt_group *group;
-    struct uqm_kv_cache cache;
-    struct uqm_decoder decoder;
-    struct answer *answers;          /* [group.n] */
-    struct uqm_decode_token *tokens; /* [group.n]: what is read next */
-    size_t *n_positions;             /* [group.n] */
-    int32_t *ids;                    /* the answers' */
-    size_t n_tokens, n_steps, most_steps;
-};
+#include "src/model/saved_answers.h"
 
 /* ---- prefill ---- */
 
@@ -46,11 +27,12 @@ static bool is_eos(const struct uqm_model_config *c, int32_t id)
 
 /* The largest logit's token (lowest id on ties, NaN never) becomes the answer's next; it is read
  * again if there is room for another. */
-static int take_token(struct answering *a, size_t slot, const float *logits, struct uqm_err *err)
+static int take_token(struct uqm_answering *a, size_t slot, const float *logits,
+                      struct uqm_err *err)
 {
     struct uqm_generator *g = a->g;
     const size_t prompt = a->group->first + slot;
-    struct answer *answer = &a->answers[slot];
+    struct uqm_answer *answer = &a->answers[slot];
     const int32_t id = argmax(logits, g->net.config.n_real_tokens);
     if (id < 0)
         return uqm_fail(err, UQM_ERR_FORMAT, "%s: the logits of token %zu are not numbers",
@@ -71,7 +53,7 @@ static int take_token(struct answering *a, size_t slot, const float *logits, str
 }
 
 /* Row i of the logits is slot_of[i]'s, or that of first_slot + i. */
-static int take_tokens(struct answering *a, struct uqm_place logits, size_t first_slot,
+static int take_tokens(struct uqm_answering *a, struct uqm_place logits, size_t first_slot,
                        const struct uqm_decode_token *read, size_t n, struct uqm_err *err)
 {
     struct uqm_generator *g = a->g;
@@ -105,7 +87,7 @@ static void place_rows(struct uqm_sequence *seqs, size_t n)
     }
 }
 
-static void report_prefill(const struct answering *a, const struct uqm_prompt_batch *b,
+static void report_prefill(const struct uqm_answering *a, const struct uqm_prompt_batch *b,
                            uint32_t layer)
 {
     const struct uqm_generator *g = a->g;
@@ -120,7 +102,7 @@ static void report_prefill(const struct answering *a, const struct uqm_prompt_ba
                    g->job->n_prompts);
 }
 
-static int run_layers(const struct answering *a, struct uqm_llama *l,
+static int run_layers(const struct uqm_answering *a, struct uqm_llama *l,
                       const struct uqm_prompt_batch *b, struct uqm_err *err)
 {
     int ret = UQM_OK;
@@ -131,7 +113,7 @@ static int run_layers(const struct answering *a, struct uqm_llama *l,
     return ret;
 }
 
-static int prefill(struct answering *a, const struct uqm_prompt_batch *b, struct uqm_err *err)
+static int prefill(struct uqm_answering *a, const struct uqm_prompt_batch *b, struct uqm_err *err)
 {
     struct uqm_generator *g = a->g;
     struct uqm_schedule schedule = { .source = g->net.source };
@@ -172,7 +154,19 @@ static int prefill(struct answering *a, const struct uqm_prompt_batch *b, struct
     return ret;
 }
 
-static int prefill_group(struct answering *a, struct uqm_err *err)
+/* Batches of which `from` says that a run before has read them are passed over: they are dealt out
+ * as they were then. */
+static int prefill_and_save(struct uqm_answering *a, const struct uqm_prompt_batch *b, size_t from,
+                            struct uqm_err *err)
+{
+    const size_t end = b->first + b->plan.n_seqs - a->group->first;
+    if (end <= from)
+        return UQM_OK;
+    int ret = prefill(a, b, err);
+    return ret == UQM_OK && uqm_saved_answers_is_due(a) ? uqm_saved_answers_put(a, end, err) : ret;
+}
+
+static int prefill_group(struct uqm_answering *a, size_t from, struct uqm_err *err)
 {
     const struct uqm_prompt_group *group = a->group;
     struct uqm_prompt_batch b = { 0 };
@@ -181,15 +175,15 @@ static int prefill_group(struct answering *a, struct uqm_err *err)
         struct uqm_prompt_batch next = b;
         uqm_prompt_batch_add(&next, a->g, group->first + i, group->tight);
         if (i > 0 && next.first != b.first)
-            ret = prefill(a, &b, err);
+            ret = prefill_and_save(a, &b, from, err);
         b = next;
     }
-    return ret < 0 ? ret : prefill(a, &b, err);
+    return ret < 0 ? ret : prefill_and_save(a, &b, from, err);
 }
 
 /* ---- token by token ---- */
 
-static void report_step(const struct answering *a)
+static void report_step(const struct uqm_answering *a)
 {
     const struct uqm_generator *g = a->g;
     if (g->job->n_prompts == 1)
@@ -201,7 +195,7 @@ static void report_step(const struct answering *a)
 }
 
 /* Whoever's answer is complete is not among the tokens any more. */
-static int run_steps(struct answering *a, struct uqm_err *err)
+static int run_steps(struct uqm_answering *a, struct uqm_err *err)
 {
     struct uqm_decode_token *read = malloc(a->group->n * sizeof *read);
     int ret =
@@ -215,12 +209,14 @@ static int run_steps(struct answering *a, struct uqm_err *err)
         ret = uqm_decoder_step(&a->decoder, read, n, err);
         if (ret == UQM_OK)
             ret = take_tokens(a, a->decoder.logits, 0, read, n, err);
+        if (ret == UQM_OK && a->n_tokens > 0 && uqm_saved_answers_is_due(a))
+            ret = uqm_saved_answers_put(a, a->group->n, err);
     }
     free(read);
     return ret;
 }
 
-static int deliver(const struct answering *a, struct uqm_err *err)
+static int deliver(const struct uqm_answering *a, struct uqm_err *err)
 {
     const struct uqm_generate_job *job = a->g->job;
     int ret = UQM_OK;
@@ -233,19 +229,18 @@ static int deliver(const struct answering *a, struct uqm_err *err)
 
 /* ---- one group ---- */
 
-static int answering_init(struct answering *a, struct uqm_err *err)
+static int answering_init(struct uqm_answering *a, struct uqm_err *err)
 {
     const struct uqm_generator *g = a->g;
     const size_t n = a->group->n;
-    size_t n_ids = 0;
     for (size_t i = 0; i < n; i++) {
-        n_ids += g->n_new[a->group->first + i];
+        a->n_ids += g->n_new[a->group->first + i];
         a->most_steps = (size_t) uqm_max_u64(a->most_steps, g->n_new[a->group->first + i]);
     }
     a->answers = calloc(n, sizeof *a->answers);
     a->tokens = calloc(n, sizeof *a->tokens);
     a->n_positions = calloc(n, sizeof *a->n_positions);
-    a->ids = calloc(n_ids + 1, sizeof *a->ids);
+    a->ids = calloc(a->n_ids + 1, sizeof *a->ids);
     if (!a->answers || !a->tokens || !a->n_positions || !a->ids)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu answers", n);
     int32_t *ids = a->ids;
@@ -257,7 +252,7 @@ static int answering_init(struct answering *a, struct uqm_err *err)
     return UQM_OK;
 }
 
-static int take_memory(struct answering *a, struct uqm_err *err)
+static int take_memory(struct uqm_answering *a, struct uqm_err *err)
 {
     struct uqm_generator *g = a->g;
     int ret =
@@ -273,12 +268,15 @@ static int take_memory(struct answering *a, struct uqm_err *err)
 int uqm_answer_group(struct uqm_generator *g, const struct uqm_prompt_group *group,
                      struct uqm_err *err)
 {
-    struct answering a = { .g = g, .group = group };
+    struct uqm_answering a = { .g = g, .group = group };
+    size_t n_prefilled = 0;
     int ret = answering_init(&a, err);
     if (ret == UQM_OK)
         ret = take_memory(&a, err);
+    if (ret == UQM_OK && uqm_saved_answers_has(&g->saved, group->first))
+        ret = uqm_saved_answers_take(&a, &n_prefilled, err);
     if (ret == UQM_OK)
-        ret = prefill_group(&a, err);
+        ret = prefill_group(&a, n_prefilled, err);
     if (ret == UQM_OK)
         ret = run_steps(&a, err);
     if (ret == UQM_OK)

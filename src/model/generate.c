@@ -2,9 +2,9 @@
 #include <stdlib.h>
 
 #include "src/base/checked.h"
-#include "src/model/generate.h"
 #include "src/model/memory_plan.h"
 #include "src/model/recover.h"
+#include "src/model/saved_answers.h"
 
 /* As for logits: a batch whose activations take so much is large enough. */
 enum { ENOUGH_TIMES = 8, ENOUGH_BYTES = 16 << 20 };
@@ -119,10 +119,14 @@ static int answer_groups(struct uqm_generator *g, unsigned halvings, struct uqm_
     if (keeps)
         ret = keep_weights(g, halvings, err);
     while (ret == UQM_OK && g->n_answered < g->job->n_prompts) {
-        const struct uqm_prompt_group group = uqm_prompt_group_choose(g, g->n_answered);
+        const struct uqm_prompt_group group = uqm_saved_answers_has(&g->saved, g->n_answered)
+                                                  ? g->saved.group
+                                                  : uqm_prompt_group_choose(g, g->n_answered);
         if (group.n == 0)
             return uqm_prompt_group_no_room(g, g->n_answered, err);
         ret = uqm_answer_group(g, &group, err);
+        if (ret == UQM_OK)
+            uqm_saved_answers_finish(&g->saved, g->net.env);
     }
     return ret;
 }
@@ -140,6 +144,19 @@ static int attempt(struct uqm_generator *g, const struct uqm_run_needs *needs, u
     return ret;
 }
 
+/* What was saved serves the device that was lost, once it is there again (as in logits.c). */
+static bool recover(struct uqm_generator *g, struct uqm_recovery *recovery, int ret,
+                    struct uqm_err *err)
+{
+    struct uqm_machine *machine = g->given->machine;
+    const struct uqm_device *before = machine->device;
+    const bool again = uqm_recover(recovery, machine, ret, err);
+    g->saved.off = g->saved.off || ret == UQM_ERR_NOMEM;
+    if (!again || g->saved.off || machine->device != before)
+        uqm_saved_answers_finish(&g->saved, g->given->env);
+    return again;
+}
+
 int uqm_network_generate(struct uqm_network *network, const struct uqm_generate_job *job,
                          struct uqm_err *err)
 {
@@ -148,6 +165,7 @@ int uqm_network_generate(struct uqm_network *network, const struct uqm_generate_
     };
     struct uqm_recovery recovery = { 0 };
     struct uqm_run_needs needs = { 0 };
+    g.left_before = uqm_budget_left(network->env);
 
     if (job->n_prompts == 0)
         return UQM_OK;
@@ -159,7 +177,8 @@ int uqm_network_generate(struct uqm_network *network, const struct uqm_generate_
     if (ret == UQM_OK)
         do
             ret = attempt(&g, &needs, recovery.halvings, err);
-        while (ret < 0 && uqm_recover(&recovery, network->machine, ret, err));
+        while (ret < 0 && recover(&g, &recovery, ret, err));
+    uqm_saved_answers_finish(&g.saved, network->env);
     if (ret == UQM_OK && job->n_prompts > 1)
         uqm_report(network->env, job->stage, "prompts", job->n_prompts, job->n_prompts);
     uqm_schedule_finish(&g.whole);

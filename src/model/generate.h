@@ -5,6 +5,35 @@
 #include "src/model/decode.h"
 #include "src/model/resident.h"
 
+/* An answer as it grows. */
+struct uqm_answer {
+    int32_t *ids;
+    size_t n;
+    bool complete;
+};
+
+/* Prompts [first, first + n): they are answered together. */
+struct uqm_prompt_group {
+    size_t first, n;
+    uint64_t n_positions;
+    uint64_t arena; /* words: the largest prefill of its batches, or the step of all */
+    bool tight;     /* one prompt that fits only with the MLP in pieces */
+};
+
+/* A group's answers behind some tokens (saved_answers.h). */
+struct uqm_saved_answers {
+    bool is_set;
+    bool off; /* memory has run out: no more of this */
+    struct uqm_prompt_group group;
+    size_t n_prefilled, n_tokens, n_steps;
+    struct uqm_answer *answers;      /* [group.n], their ids being in `ids` */
+    struct uqm_decode_token *tokens; /* [group.n] */
+    int32_t *ids;
+    size_t *n_rows; /* [group.n]: of a slot's keys and values */
+    uint32_t *kv;   /* from the budget */
+    size_t bytes;
+};
+
 struct uqm_generator {
     struct uqm_network *given;
     struct uqm_network net; /* `given`, with the source that is read */
@@ -19,6 +48,8 @@ struct uqm_generator {
     uint64_t room;             /* words for arena and caches together */
     uint64_t largest;          /* words of one allocation */
     uint64_t enough;           /* words where a prefill's batch stops growing */
+    struct uqm_saved_answers saved;
+    uint64_t left_before; /* of the budget, before the first attempt */
 };
 
 /* Some prompts one after the other, and what their prefill needs. */
@@ -27,12 +58,18 @@ struct uqm_prompt_batch {
     struct uqm_llama_plan plan; /* its n_seqs: how many prompts */
 };
 
-/* Prompts [first, first + n): they are answered together. */
-struct uqm_prompt_group {
-    size_t first, n;
-    uint64_t n_positions;
-    uint64_t arena; /* words: the largest prefill of its batches, or the step of all */
-    bool tight;     /* one prompt that fits only with the MLP in pieces */
+/* A group under way. */
+struct uqm_answering {
+    struct uqm_generator *g;
+    const struct uqm_prompt_group *group;
+    struct uqm_kv_cache cache;
+    struct uqm_decoder decoder;
+    struct uqm_answer *answers;      /* [group.n] */
+    struct uqm_decode_token *tokens; /* [group.n]: what is read next */
+    size_t *n_positions;             /* [group.n] */
+    int32_t *ids;                    /* the answers' */
+    size_t n_ids;
+    size_t n_tokens, n_steps, most_steps;
 };
 
 /* ---- groups (prompt_group.c) ---- */

@@ -93,6 +93,7 @@ struct uqm_generate_job {
     void *ctx;
     const char *stage;
     uint64_t seed;
+    uint32_t save_every; /* for tests: tokens between two savings of answers; 0: as is best */
 };
 
 /*

@@ -335,6 +335,114 @@ static void a_lost_device_goes_on_behind_the_layer_that_was_saved(void **state)
     }
 }
 
+/* ---- answers ---- */
+
+enum { MOST_NEW = 9 };
+
+struct answers {
+    struct fixture *f;
+    int32_t ids[MAX_PROMPTS][MOST_NEW];
+    size_t n[MAX_PROMPTS], n_first, n_delivered;
+};
+
+static int features_of_answers(void *ctx, size_t prompt, size_t k, float *dst, struct uqm_err *err)
+{
+    return give_features(((struct answers *) ctx)->f, prompt, k, dst, err);
+}
+
+static int keep_answer(void *ctx, size_t prompt, const int32_t *ids, size_t n_ids,
+                       struct uqm_err *err)
+{
+    struct answers *a = ctx;
+    (void) err;
+    assert_int_equal(prompt, a->n_delivered++);
+    assert_true(n_ids <= MOST_NEW);
+    memcpy(a->ids[prompt], ids, n_ids * sizeof *ids);
+    a->n[prompt] = n_ids;
+    return UQM_OK;
+}
+
+static int count_first(void *ctx, size_t prompt, const float *logits, struct uqm_err *err)
+{
+    (void) prompt;
+    (void) logits;
+    (void) err;
+    ((struct answers *) ctx)->n_first++;
+    return UQM_OK;
+}
+
+static int answer(struct answers *a, struct fixture *f, uint32_t save_every, struct uqm_err *err)
+{
+    static const uint32_t most[] = { MOST_NEW, MOST_NEW - 1, MOST_NEW };
+    const struct uqm_generate_job job = {
+        .n_prompts = f->n_prompts,
+        .prompts = f->prompts,
+        .max_tokens = most,
+        .features = features_of_answers,
+        .answer = keep_answer,
+        .first_logits = count_first,
+        .ctx = a,
+        .save_every = save_every,
+    };
+    *a = (struct answers){ .f = f };
+    return uqm_network_generate(f->network, &job, err);
+}
+
+static void assert_same_answers(const struct answers *a, const struct answers *expected)
+{
+    assert_int_equal(a->n_delivered, a->f->n_prompts);
+    assert_memory_equal(a->n, expected->n, sizeof a->n);
+    assert_memory_equal(a->ids, expected->ids, sizeof a->ids);
+}
+
+/* Every submit of a run once: the same answers, nothing leaks, and a loss that comes late reads no
+ * prompt again. */
+static void lose_answers(struct fixture *f, uint32_t save_every)
+{
+    struct answers expected, a;
+    struct uqm_err err = { 0 };
+    uqm_vk_fault_plan("submit-lost:1000000");
+    assert_ok(answer(&expected, f, save_every, &err), err);
+    const unsigned n_submits = uqm_vk_fault_counts().submits;
+    size_t n_went_on = 0;
+    assert_true(n_submits > 20);
+    const uint64_t used = atomic_load(&f->env->budget.used_bytes);
+    for (unsigned at = 1; at <= n_submits; at += at > 3 && at + 4 < n_submits ? 7 : 1) {
+        char plan[32];
+        const struct uqm_vk_hooks hooks = { .api = uqm_vk_fault_install };
+        uqm_vk_fault_plan(NULL);
+        assert_true(open_vulkan(f, &hooks, true));
+        snprintf(plan, sizeof plan, "submit-lost:%u", at);
+        uqm_vk_fault_plan(plan);
+        assert_ok(answer(&a, f, save_every, &err), err);
+        assert_same_answers(&a, &expected);
+        const struct uqm_vk *vk = (const struct uqm_vk *) (const void *) f->machine.device;
+        assert_int_equal(vk->n_renewed, 1);
+        assert_true(atomic_load(&f->env->budget.used_bytes) <= used);
+        n_went_on += a.n_first == f->n_prompts;
+        if (at + 1 >= n_submits)
+            assert_int_equal(a.n_first, f->n_prompts);
+    }
+    assert_true(n_went_on > 4);
+    uqm_vk_fault_plan(NULL);
+}
+
+static void answers_go_on_behind_the_token_that_was_saved(void **state)
+{
+    (void) state;
+    const struct uqm_vk_hooks hooks = { .api = uqm_vk_fault_install };
+    for (uint32_t every = 1; every <= 3; every += 2) {
+        struct fixture *f = small();
+        uqm_vk_fault_plan(NULL);
+        if (!open_vulkan(f, &hooks, true)) {
+            teardown(f);
+            test_skip("no Vulkan device");
+        }
+        lose_answers(f, every);
+        teardown(f);
+    }
+}
+
 /* What fails for good: the CPU where nobody named the device, else an error that says what. */
 static void fail_for_good(const char *plan, enum uqm_status code, const char *text)
 {
@@ -381,6 +489,7 @@ int main(void)
         cmocka_unit_test(every_submit_of_a_run_may_run_out_of_memory_once),
         cmocka_unit_test(every_submit_of_a_run_may_lose_the_device_once),
         cmocka_unit_test(a_lost_device_goes_on_behind_the_layer_that_was_saved),
+        cmocka_unit_test(answers_go_on_behind_the_token_that_was_saved),
         cmocka_unit_test(a_device_that_fails_for_good_is_an_error_or_the_cpu_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
