@@ -156,7 +156,10 @@ static void print_totals(FILE *out, const json_t *r)
     line_bytes(out, "to write", r, "bytes_write");
     line_bytes(out, "memory", r, "peak_memory");
     line_bytes(out, "disk needed", r, "disk_needed");
-    line_bytes(out, "disk free", r, "disk_free");
+    if (json_is_null(json_object_get(r, "disk_free")))
+        line(out, "disk free", "unknown");
+    else
+        line_bytes(out, "disk free", r, "disk_free");
 }
 
 static void print_one(FILE *out, const json_t *r, bool alone)

@@ -113,6 +113,11 @@ static uint64_t bytes_to_write(const struct uqm_writer *w)
     return n;
 }
 
+static json_t *disk_free(uint64_t available)
+{
+    return available == UQM_DISK_UNKNOWN ? json_null() : json_integer((json_int_t) available);
+}
+
 /* Of one output: what it takes of the run's memory, and reads, shared or not. */
 static json_t *describe(const struct uqm_writer *w, uint64_t needed, uint64_t available)
 {
@@ -120,16 +125,16 @@ static json_t *describe(const struct uqm_writer *w, uint64_t needed, uint64_t av
     uint64_t memory = w->plan.stream_bytes + w->plan.sink_bytes + w->plan.report_bytes;
     uint64_t beside = uqm_input_hash_left(w->hash) + rs->digested_bytes;
     return json_pack(
-        "{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
+        "{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}",
         "out", w->params->out_dir, "method", rs->recipe->method->name, "numerics",
         rs->numerics == UQM_NUMERICS_MERGEKIT ? "mergekit" : "accurate", "parameters",
         uqm_plan_parameters_json(rs), "tensors", (json_int_t) w->plan.n_order, "bytes_read",
         (json_int_t) (w->plan.read_bytes + beside), "bytes_read_most",
         (json_int_t) (w->plan.most_read_bytes + beside), "bytes_write",
         (json_int_t) bytes_to_write(w), "passes", (json_int_t) w->plan.n_passes, "peak_memory",
-        (json_int_t) memory, "disk_needed", (json_int_t) needed, "disk_free",
-        (json_int_t) available, "parts", describe_parts(rs), "tensors_by_fate", describe_fates(rs),
-        "inputs", describe_inputs(rs), "shards", describe_shards(&w->plan), "output",
+        (json_int_t) memory, "disk_needed", (json_int_t) needed, "disk_free", disk_free(available),
+        "parts", describe_parts(rs), "tensors_by_fate", describe_fates(rs), "inputs",
+        describe_inputs(rs), "shards", describe_shards(&w->plan), "output",
         uqm_plan_tensors_json(rs));
 }
 
@@ -166,9 +171,9 @@ static int describe_all(json_t **out, struct uqm_writer *w, size_t n, struct uqm
                          : uqm_merge_stream_own_memory(w[i].rs, w[i].plan.tile_bytes);
     }
     if (ret == UQM_OK)
-        *out = json_pack("{s:I, s:I, s:I, s:I, s:I}", "bytes_read", (json_int_t) read,
+        *out = json_pack("{s:I, s:I, s:I, s:I, s:o}", "bytes_read", (json_int_t) read,
                          "bytes_write", (json_int_t) written, "peak_memory", (json_int_t) memory,
-                         "disk_needed", (json_int_t) needed, "disk_free", (json_int_t) available);
+                         "disk_needed", (json_int_t) needed, "disk_free", disk_free(available));
     return ret == UQM_OK && !*out ? uqm_writer_no_memory(&w[0], err) : ret;
 }
 

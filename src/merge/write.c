@@ -73,6 +73,10 @@ static int check_disk(const struct uqm_writer *w, size_t n, struct uqm_err *err)
 {
     uint64_t needed, available;
     int ret = uqm_writers_disk(&needed, &available, w, n, err);
+    if (ret == UQM_OK && available == UQM_DISK_UNKNOWN)
+        return uqm_warn(w->env, err,
+                        "%s: the file system does not say how much is free; %.1f MB are needed",
+                        w->params->out_dir, (double) needed / 1e6);
     if (ret < 0 || needed <= available)
         return ret;
     return uqm_fail(err, UQM_ERR_IO, "%s: needs %.1f MB on the disk, %.1f MB are free",

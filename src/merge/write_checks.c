@@ -103,7 +103,7 @@ int uqm_writers_disk(uint64_t *needed, uint64_t *available, const struct uqm_wri
     free(parent);
     if (ret < 0)
         return ret;
-    *available = (uint64_t) fs.f_bavail * fs.f_frsize;
+    *available = fs.f_blocks > 0 ? (uint64_t) fs.f_bavail * fs.f_frsize : UQM_DISK_UNKNOWN;
     *needed = 0;
     for (size_t i = 0; i < n; i++)
         if (!writers[i].publish || !uqm_publish_is_done(writers[i].publish))

@@ -88,6 +88,8 @@ int uqm_writer_sums(struct uqm_writer *w, const char *manifest, size_t len, stru
 /* write_checks.c: that the target is no input's, and that the disk has room. */
 int uqm_writer_check_target(const struct uqm_recipe_source *rs, const char *out_dir,
                             struct uqm_err *err);
+/* What is available on a file system that does not count its space (ramfs, some network ones). */
+#define UQM_DISK_UNKNOWN UINT64_MAX
 /* *needed bytes of all that are not done, *available on the first target's file system; UQM_ERR_IO
  * only when it cannot be asked. */
 int uqm_writers_disk(uint64_t *needed, uint64_t *available, const struct uqm_writer *writers,

@@ -122,11 +122,16 @@ static void little_locked_memory_will_do(void **state)
 /* --- file systems --- */
 
 /* m.dir/NAME becomes a file system of its own, in a view of the world of its own. */
-static bool mount_small(const char *name, const char *options)
+static bool mount_new(const char *name, const char *type, const char *options)
 {
     mkdir(in_dir(m.dir, "%s", name), 0755);
     return unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-           mount("uqm", in_dir(m.dir, "%s", name), "tmpfs", 0, options) == 0;
+           mount("uqm", in_dir(m.dir, "%s", name), type, 0, options) == 0;
+}
+
+static bool mount_small(const char *name, const char *options)
+{
+    return mount_new(name, "tmpfs", options);
 }
 
 static int onto_a_read_only_disk(void)
@@ -155,6 +160,31 @@ static void a_full_disk_is_known_before_anything_is_read(void **state)
 {
     (void) state;
     if (!in_a_child(onto_a_full_disk))
+        test_skip("no file system may be mounted here");
+}
+
+static bool was_warned;
+
+static void take_warning(void *ctx, enum uqm_log_level level, const char *line)
+{
+    (void) ctx;
+    was_warned |= level == UQM_LOG_WARN && strstr(line, "does not say how much is free");
+}
+
+/* ramfs: no O_DIRECT, no fallocate, and statvfs() counts no blocks. */
+static int onto_a_disk_that_does_not_count(void)
+{
+    if (!mount_new("run", "ramfs", NULL))
+        return NOT_ALLOWED;
+    m.common.log = take_warning;
+    int bad = merges(UQM_IO_AUTO, UQM_DIRECT_AUTO);
+    return bad || was_warned ? bad : because("nothing was said");
+}
+
+static void a_disk_that_does_not_say_what_is_free_will_do_with_a_warning(void **state)
+{
+    (void) state;
+    if (!in_a_child(onto_a_disk_that_does_not_count))
         test_skip("no file system may be mounted here");
 }
 
@@ -260,6 +290,7 @@ int main(void)
         cmocka_unit_test(little_locked_memory_will_do),
         cmocka_unit_test(a_read_only_disk_is_named),
         cmocka_unit_test(a_full_disk_is_known_before_anything_is_read),
+        cmocka_unit_test(a_disk_that_does_not_say_what_is_free_will_do_with_a_warning),
         cmocka_unit_test(a_disk_without_o_direct_will_do_unless_it_was_asked_for),
         cmocka_unit_test(an_input_that_changes_meanwhile_is_named_and_nothing_else_is),
     };
