@@ -3,6 +3,8 @@
 #define UQM_TESTS_SMALL_MERGE_H
 
 #include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/crash/world.h"
 #include "tests/unit/merge/folder_test.h"
@@ -100,6 +102,29 @@ static inline void small_forget(const struct small_merge *m, const char *name)
 
 /* The tests' own, from small_group_start() to small_group_stop(). */
 static struct small_merge m;
+
+/* Run it in a process of its own, which dies at the plan's cut. true: it came to its end. */
+static inline bool small_run_until_cut(int (*run)(struct uqm_err *err),
+                                       const struct world_plan *plan)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct uqm_err err = { 0 };
+        world_set(plan);
+        int ret = run(&err);
+        world_set(NULL);
+        if (ret < 0)
+            fprintf(stderr, "# %s\n", err.msg);
+        _exit(ret < 0 ? 1 : 0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != WORLD_CUT_STATUS))
+        fail_msg("the run until the cut at %ld ended with %x", plan->at, (unsigned) status);
+    return WEXITSTATUS(status) == 0;
+}
 
 static inline int small_group_start(void **state)
 {

@@ -3,13 +3,12 @@
  * operation from the first name to the end, tidying up included. Each output is absent or whole,
  * and the next run gives the names that are missing.
  */
-#include <sys/wait.h>
-
 #include "tests/crash/small_merge.h"
 
 enum { N_LAST = 48 }; /* operations from before the first name to the end, and some more */
 
 static const char *const names[] = { "r", "s" };
+
 static int merge_both(const char *to, struct uqm_err *err)
 {
     char recipes[2][512], out[512], *json = NULL;
@@ -27,20 +26,9 @@ static int merge_both(const char *to, struct uqm_err *err)
     return ret;
 }
 
-/* In a process of its own, which may die. */
-static void merge_until(const struct world_plan *plan)
+static int merge_run(struct uqm_err *err)
 {
-    int status;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        struct uqm_err err = { 0 };
-        world_set(plan);
-        _exit(merge_both("run", &err) < 0 ? 1 : 0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == WORLD_CUT_STATUS);
+    return merge_both("run", err);
 }
 
 static size_t count_named(long at)
@@ -70,7 +58,7 @@ static size_t cut_and_go_on(long at, enum world_loss loss)
     const struct world_plan plan = {
         .count = WORLD_IO, .fault = WORLD_CUT, .at = at, .loss = loss
     };
-    merge_until(&plan);
+    assert_false(small_run_until_cut(merge_run, &plan));
     size_t n_named = count_named(at);
     bool left = has_part();
     int ret = merge_both("run", &err);

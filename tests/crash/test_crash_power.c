@@ -3,33 +3,21 @@
  * kept, gone, rubbish, or each of these by chance. The target is absent or whole, and the next run
  * ends in the bytes of an unbroken one.
  */
-#include <sys/wait.h>
-
 #include "tests/crash/small_merge.h"
 
 static long n_cuts, n_resumed;
 
-/* In a process of its own, which dies at the cut. true: it came to its end. */
+static int merge_run(struct uqm_err *err)
+{
+    return small_run(&m, "run", false, err);
+}
+
+/* true: it came to its end. */
 static bool run_until_cut(const struct world_plan *plan)
 {
-    int status;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        struct uqm_err err = { 0 };
-        world_set(plan);
-        int ret = small_run(&m, "run", false, &err);
-        world_set(NULL);
-        if (ret < 0)
-            fprintf(stderr, "# %s\n", err.msg);
-        _exit(ret < 0 ? 1 : 0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    if (!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != WORLD_CUT_STATUS))
-        fail_msg("the run until the cut at sync %ld ended with %x", plan->at, (unsigned) status);
-    n_cuts += WEXITSTATUS(status) == WORLD_CUT_STATUS;
-    return WEXITSTATUS(status) == 0;
+    const bool ended = small_run_until_cut(merge_run, plan);
+    n_cuts += !ended;
+    return ended;
 }
 
 static void assert_target(const struct world_plan *plan, bool absent_too)
