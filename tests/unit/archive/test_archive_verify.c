@@ -3,47 +3,29 @@
 
 #include "src/archive/archive.h"
 #include "src/base/tree.h"
-#include "tests/unit/merge/merge_test.h"
-
-enum { ROWS = 500, COLS = 1024 }; /* of f32: 2 MB a tensor */
+#include "tests/unit/merge/large_merge.h"
 
 static const char *key_path(void)
 {
     return data_path("data/signature/keys/p256.pub.pem");
 }
 
-/* A merge of a model with two large tensors and a small one, signed and packed: DIR/out.uqz. */
+/* A merge of a model with two tensors of 2 MB and a small one, signed and packed: DIR/out.uqz. */
 static char *start(void)
 {
-    static float numbers[ROWS * COLS];
-    char *dir = test_mkdtemp(), *json, *recipe = strdup(in_dir(dir, "r.yml"));
-    char *out = strdup(in_dir(dir, "out")), *archive = strdup(in_dir(dir, "out.uqz"));
+    char *dir = large_merge(2, 500), *json, *out = strdup(in_dir(dir, "out"));
+    char *archive = strdup(in_dir(dir, "out.uqz"));
     struct uqm_err err = { 0 };
-    for (size_t i = 0; i < ROWS * COLS; i++)
-        numbers[i] = (float) (i * 2654435761u % 65521) / 8192;
-    struct made_tensor t[] = {
-        { "a.weight", UQM_F32, 2, { ROWS, COLS }, numbers },
-        { "b.weight", UQM_F32, 2, { ROWS, COLS }, numbers },
-        { "c.weight", UQM_F32, 1, { 16 }, numbers },
-    };
-    make_model(dir, "m", "{}", t, 3);
-    write_text(recipe, "merge_method: passthrough\nmodels:\n  - model: m\n");
-    const struct uqm_merge_params merge = { .common.memory = 64 << 20,
-                                            .recipe_path = recipe,
-                                            .out_dir = out };
     const struct uqm_sign_params sign = { .common.memory = 64 << 20,
                                           .path = out,
                                           .key = data_path("data/signature/keys/p256.pem") };
     const struct uqm_pack_params pack = { .common.memory = 64 << 20,
                                           .dir = out,
                                           .archive = archive };
-    assert_ok(uqm_merge(&json, &merge, &err), err);
-    free(json);
     assert_ok(uqm_sign(&json, &sign, &err), err);
     free(json);
     assert_ok(uqm_pack(&json, &pack, &err), err);
     free(json);
-    free(recipe);
     free(out);
     free(archive);
     return dir;

@@ -66,10 +66,17 @@ static void a_bundle_is_read_back(void **state)
 }
 
 #define MEDIA "\"mediaType\":\"application/vnd.dev.sigstore.bundle.v0.3+json\""
-#define ENVELOPE                                                                                   \
-    "\"dsseEnvelope\":{\"payload\":\"e30=\",\"payloadType\":"                                      \
-    "\"application/vnd.in-toto+json\",\"signatures\":[{\"sig\":\"AAAA\"}]}"
-#define KEY "\"verificationMaterial\":{\"publicKey\":{\"hint\":\"ab\"},\"tlogEntries\":[]}"
+#define ENVELOPE_OF(payload, type, signatures)                                                     \
+    "\"dsseEnvelope\":{\"payload\":\"" payload "\",\"payloadType\":\"" type                        \
+    "\",\"signatures\":[" signatures "]}"
+#define IN_TOTO  "application/vnd.in-toto+json"
+#define SIG      "{\"sig\":\"AAAA\"}"
+#define ENVELOPE ENVELOPE_OF("e30=", IN_TOTO, SIG)
+#define KEY      "\"verificationMaterial\":{\"publicKey\":{\"hint\":\"ab\"},\"tlogEntries\":[]}"
+/* All else as it should be. */
+#define WITH_MATERIAL(material) "{" MEDIA ",\"verificationMaterial\":{" material "}," ENVELOPE "}"
+#define WITH_ENVELOPE(payload, type, signatures)                                                   \
+    "{" MEDIA "," KEY "," ENVELOPE_OF(payload, type, signatures) "}"
 
 static void what_is_no_bundle_is_named(void **state)
 {
@@ -84,39 +91,22 @@ static void what_is_no_bundle_is_named(void **state)
         { "{\"mediaType\":\"x\"," KEY "," ENVELOPE "}", "mediaType is not", UQM_ERR_FORMAT },
         { "{" MEDIA "," MEDIA "," KEY "," ENVELOPE "}", "duplicate", UQM_ERR_FORMAT },
         { "{" MEDIA "," ENVELOPE "}", "verificationMaterial is no object", UQM_ERR_FORMAT },
-        { "{" MEDIA ",\"verificationMaterial\":{}," ENVELOPE "}", "names no key", UQM_ERR_FORMAT },
-        { "{" MEDIA
-          ",\"verificationMaterial\":{\"publicKey\":{},\"x509CertificateChain\":{}}," ENVELOPE "}",
-          "or both", UQM_ERR_FORMAT },
-        { "{" MEDIA ",\"verificationMaterial\":{\"certificate\":{\"rawBytes\":\"AAAA\"}}," ENVELOPE
-          "}",
-          "without a key (Sigstore)", UQM_ERR_UNSUPPORTED },
-        { "{" MEDIA ",\"verificationMaterial\":{\"publicKey\":{\"hint\":1}}," ENVELOPE "}",
-          "publicKey is no object", UQM_ERR_FORMAT },
-        { "{" MEDIA
-          ",\"verificationMaterial\":{\"x509CertificateChain\":{\"certificates\":[]}}," ENVELOPE
-          "}",
-          "holds no certificates", UQM_ERR_FORMAT },
-        { "{" MEDIA ",\"verificationMaterial\":{\"x509CertificateChain\":{\"certificates\":"
-          "[{\"rawBytes\":\"A\"}]}}," ENVELOPE "}",
+        { WITH_MATERIAL(""), "names no key", UQM_ERR_FORMAT },
+        { WITH_MATERIAL("\"publicKey\":{},\"x509CertificateChain\":{}"), "or both",
+          UQM_ERR_FORMAT },
+        { WITH_MATERIAL("\"certificate\":{\"rawBytes\":\"AAAA\"}"), "without a key (Sigstore)",
+          UQM_ERR_UNSUPPORTED },
+        { WITH_MATERIAL("\"publicKey\":{\"hint\":1}"), "publicKey is no object", UQM_ERR_FORMAT },
+        { WITH_MATERIAL("\"x509CertificateChain\":{\"certificates\":[]}"), "holds no certificates",
+          UQM_ERR_FORMAT },
+        { WITH_MATERIAL("\"x509CertificateChain\":{\"certificates\":[{\"rawBytes\":\"A\"}]}"),
           "rawBytes is not base64", UQM_ERR_FORMAT },
         { "{" MEDIA "," KEY "}", "dsseEnvelope is no object", UQM_ERR_FORMAT },
-        { "{" MEDIA "," KEY ",\"dsseEnvelope\":{\"payload\":\"e30=\",\"payloadType\":\"text\","
-          "\"signatures\":[{\"sig\":\"AAAA\"}]}}",
-          "payloadType is not", UQM_ERR_FORMAT },
-        { "{" MEDIA "," KEY ",\"dsseEnvelope\":{\"payload\":\"e30=\",\"payloadType\":"
-          "\"application/vnd.in-toto+json\",\"signatures\":[]}}",
-          "not a list of one", UQM_ERR_FORMAT },
-        { "{" MEDIA "," KEY ",\"dsseEnvelope\":{\"payload\":\"e30=\",\"payloadType\":"
-          "\"application/vnd.in-toto+json\",\"signatures\":[{\"sig\":\"AAAA\"},{\"sig\":\"AAAA\"}]"
-          "}}",
-          "not a list of one", UQM_ERR_FORMAT },
-        { "{" MEDIA "," KEY ",\"dsseEnvelope\":{\"payload\":\"e30\",\"payloadType\":"
-          "\"application/vnd.in-toto+json\",\"signatures\":[{\"sig\":\"AAAA\"}]}}",
-          "payload is not base64", UQM_ERR_FORMAT },
-        { "{" MEDIA "," KEY ",\"dsseEnvelope\":{\"payload\":\"e30=\",\"payloadType\":"
-          "\"application/vnd.in-toto+json\",\"signatures\":[{}]}}",
-          "sig is no string", UQM_ERR_FORMAT },
+        { WITH_ENVELOPE("e30=", "text", SIG), "payloadType is not", UQM_ERR_FORMAT },
+        { WITH_ENVELOPE("e30=", IN_TOTO, ""), "not a list of one", UQM_ERR_FORMAT },
+        { WITH_ENVELOPE("e30=", IN_TOTO, SIG "," SIG), "not a list of one", UQM_ERR_FORMAT },
+        { WITH_ENVELOPE("e30", IN_TOTO, SIG), "payload is not base64", UQM_ERR_FORMAT },
+        { WITH_ENVELOPE("e30=", IN_TOTO, "{}"), "sig is no string", UQM_ERR_FORMAT },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct uqm_bundle b;
@@ -171,6 +161,9 @@ static void statements_sort_by_components_and_are_read_back(void **state)
 #define FILES(how, list) "{\"serialization\":" how ",\"resources\":[" list "]}"
 #define FILE_OF(name, algorithm, digest)                                                           \
     "{\"name\":\"" name "\",\"algorithm\":\"" algorithm "\",\"digest\":\"" digest "\"}"
+/* All else as it should be. */
+#define WITH(predicate) STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE, predicate)
+#define WITH_FILE(name) WITH(FILES(HOW, FILE_OF(name, "sha256", ZERO)))
 
 static void what_is_no_statement_is_named(void **state)
 {
@@ -189,43 +182,29 @@ static void what_is_no_statement_is_named(void **state)
           UQM_ERR_FORMAT },
         { STATEMENT(TYPE, SUBJECT(ZERO), PTYPE, FILES(HOW, "")), "is not that of its resources",
           UQM_ERR_FORMAT },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE, "[]"), "serialization is no object",
-          UQM_ERR_FORMAT },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE,
-                    FILES("{\"method\":\"shards\",\"hash_type\":\"sha256\"}", "")),
-          "signed otherwise", UQM_ERR_UNSUPPORTED },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE,
-                    FILES("{\"method\":\"files\",\"hash_type\":\"blake3\"}", "")),
-          "signed otherwise", UQM_ERR_UNSUPPORTED },
-        { STATEMENT(
-              TYPE, SUBJECT(EMPTY), PTYPE,
+        { WITH("[]"), "serialization is no object", UQM_ERR_FORMAT },
+        { WITH(FILES("{\"method\":\"shards\",\"hash_type\":\"sha256\"}", "")), "signed otherwise",
+          UQM_ERR_UNSUPPORTED },
+        { WITH(FILES("{\"method\":\"files\",\"hash_type\":\"blake3\"}", "")), "signed otherwise",
+          UQM_ERR_UNSUPPORTED },
+        { WITH(
               FILES("{\"method\":\"files\",\"hash_type\":\"sha256\",\"allow_symlinks\":true}", "")),
           "symbolic links followed", UQM_ERR_UNSUPPORTED },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE,
-                    FILES("{\"method\":\"files\",\"hash_type\":\"sha256\",\"ignore_paths\":"
-                          "[\"../x\"]}",
-                          "")),
+        { WITH(FILES("{\"method\":\"files\",\"hash_type\":\"sha256\",\"ignore_paths\":"
+                     "[\"../x\"]}",
+                     "")),
           "ignore_paths holds", UQM_ERR_FORMAT },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE, "{\"serialization\":" HOW "}"),
-          "resources is no list", UQM_ERR_FORMAT },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE, FILES(HOW, FILE_OF("a", "sha512", ZERO))),
-          "algorithm is not sha256", UQM_ERR_FORMAT },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE, FILES(HOW, FILE_OF("../a", "sha256", ZERO))),
-          "name is no path", UQM_ERR_FORMAT },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE, FILES(HOW, FILE_OF("/a", "sha256", ZERO))),
-          "name is no path", UQM_ERR_FORMAT },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE, FILES(HOW, FILE_OF("a//b", "sha256", ZERO))),
-          "name is no path", UQM_ERR_FORMAT },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE, FILES(HOW, FILE_OF("a/.", "sha256", ZERO))),
-          "name is no path", UQM_ERR_FORMAT },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE, FILES(HOW, FILE_OF("", "sha256", ZERO))),
-          "name is no path", UQM_ERR_FORMAT },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE, FILES(HOW, FILE_OF("a\\u0000b", "sha256", ZERO))),
-          "s:1", UQM_ERR_FORMAT },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE, FILES(HOW, FILE_OF("a", "sha256", "00"))),
-          "digest is not one", UQM_ERR_FORMAT },
-        { STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE,
-                    FILES(HOW, FILE_OF("a", "sha256", ZERO) "," FILE_OF("a", "sha256", ZERO))),
+        { WITH("{\"serialization\":" HOW "}"), "resources is no list", UQM_ERR_FORMAT },
+        { WITH(FILES(HOW, FILE_OF("a", "sha512", ZERO))), "algorithm is not sha256",
+          UQM_ERR_FORMAT },
+        { WITH_FILE("../a"), "name is no path", UQM_ERR_FORMAT },
+        { WITH_FILE("/a"), "name is no path", UQM_ERR_FORMAT },
+        { WITH_FILE("a//b"), "name is no path", UQM_ERR_FORMAT },
+        { WITH_FILE("a/."), "name is no path", UQM_ERR_FORMAT },
+        { WITH_FILE(""), "name is no path", UQM_ERR_FORMAT },
+        { WITH_FILE("a\\u0000b"), "s:1", UQM_ERR_FORMAT },
+        { WITH(FILES(HOW, FILE_OF("a", "sha256", "00"))), "digest is not one", UQM_ERR_FORMAT },
+        { WITH(FILES(HOW, FILE_OF("a", "sha256", ZERO) "," FILE_OF("a", "sha256", ZERO))),
           "a stands there twice", UQM_ERR_FORMAT },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -236,7 +215,7 @@ static void what_is_no_statement_is_named(void **state)
     }
     struct uqm_statement s;
     struct uqm_err err = { 0 };
-    static const char good[] = STATEMENT(TYPE, SUBJECT(EMPTY), PTYPE, FILES(HOW, ""));
+    static const char good[] = WITH(FILES(HOW, ""));
     assert_ok(uqm_statement_parse(&s, good, strlen(good), "s", &err), err);
     uqm_statement_finish(&s);
 }

@@ -3,34 +3,14 @@
 
 #include "src/base/tree.h"
 #include "src/format/manifest.h"
-#include "tests/unit/merge/merge_test.h"
+#include "tests/unit/merge/large_merge.h"
 
-enum { ROWS = 700, COLS = 1024 }; /* of f32: 2.7 MiB a tensor */
-static float numbers[ROWS * COLS];
+enum { ROWS = 700, TENSOR_BYTES = ROWS * LARGE_COLS * 4 };
 
-/* A merge of one file with three large tensors and a small one, as DIR/out. */
+/* Three tensors of 2.7 MiB and a small one. */
 static char *start(void)
 {
-    char *dir = test_mkdtemp(), *json, recipe[512], out[512];
-    struct uqm_err err = { 0 };
-    for (size_t i = 0; i < ROWS * COLS; i++)
-        numbers[i] = (float) (i * 2654435761u % 65521) / 8192;
-    struct made_tensor t[] = {
-        { "a.weight", UQM_F32, 2, { ROWS, COLS }, numbers },
-        { "b.weight", UQM_F32, 2, { ROWS, COLS }, numbers },
-        { "c.weight", UQM_F32, 2, { ROWS, COLS }, numbers },
-        { "d.weight", UQM_F32, 1, { 16 }, numbers },
-    };
-    make_model(dir, "m", "{}", t, 4);
-    write_text(in_dir(dir, "r.yml"), "merge_method: passthrough\nmodels:\n  - model: m\n");
-    snprintf(recipe, sizeof recipe, "%s/r.yml", dir);
-    snprintf(out, sizeof out, "%s/out", dir);
-    struct uqm_merge_params params = { .common.memory = 64 << 20,
-                                       .recipe_path = recipe,
-                                       .out_dir = out };
-    assert_ok(uqm_merge(&json, &params, &err), err);
-    free(json);
-    return dir;
+    return large_merge(3, ROWS);
 }
 
 static int verify(json_t **doc, const char *dir, const char *tensor, const char *key,
@@ -120,12 +100,12 @@ static void a_tensor_is_checked_by_its_chunks_alone(void **state)
     assert_int_equal(json_integer_value(json_object_get(doc, "tensors_checked")), 1);
     /* 2.7 MiB in four chunks at most, the header's, leaves and manifest; the file has 8.2 MiB */
     json_int_t bytes = json_integer_value(json_object_get(doc, "bytes"));
-    assert_true(bytes > ROWS * COLS * 4 && bytes < 5 * UQM_TREE_CHUNK_BYTES + 100000);
+    assert_true(bytes > TENSOR_BYTES && bytes < 5 * UQM_TREE_CHUNK_BYTES + 100000);
     json_decref(doc);
     assert_good(dir, "d.weight", NULL);
 
     const char *model = in_dir(dir, "out/" MODEL);
-    long a = place_of(dir, "a.weight"), b = place_of(dir, "b.weight"), last = ROWS * COLS * 4 - 1;
+    long a = place_of(dir, "a.weight"), b = place_of(dir, "b.weight"), last = TENSOR_BYTES - 1;
     for (long k = 0; k <= 4; k++) { /* first byte, last byte, and between */
         flip(model, b + last * k / 4);
         assert_one(dir, "b.weight", NULL, MODEL, "b.weight", "the tensor's bytes have changed");
