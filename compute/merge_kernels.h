@@ -67,8 +67,8 @@ struct uqm_merge_kernels {
     /* The keys that have any of these bits, in order; how many. out: room for n_elem + 16. */
     size_t (*keys_with_bits)(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t bits,
                              size_t n_elem);
-    /* The keys in [low, low + n_keys), in order; how many. Keys are below 2^31, as are low and
-     * n_keys, n_keys above 0. out: room for n_elem + 16. */
+    /* The keys, any of 32 bits, in [low, low + n_keys), in order; how many. n_keys > 0; the range
+     * ends at 2^32 at most. out: room for n_elem + 16. */
     size_t (*keys_within)(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t low,
                           uint32_t n_keys, size_t n_elem);
     /* bins = keys >> shift, less `low`, at least 1, but 0 for key 0 alone; keys are below 2^31,

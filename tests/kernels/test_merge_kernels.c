@@ -70,19 +70,25 @@ static void keys_of_a_range_come_in_their_order(void **state)
     (void) state;
     struct tiers t = tiers_here();
     struct random r = { 3 };
+    static const struct {
+        uint32_t low, n_keys;
+    } ranges[] = { { 0x3F810000, 0x10000 }, { 0x3F80FF00, 0x20100 }, { 0, 0x40000000 },
+                   { 0xC0820000, 0x10000 }, { 0xFFFF0000, 0x10000 }, { 0x3F810007, 1 } };
+    static const uint32_t upper[] = { 0x3F80, 0x3F81, 0x3F82, 0xC081, 0xC082, 0xFFFF };
     uint32_t keys[N], want[N + GUARD], got[N + GUARD];
     for (size_t e = 0; e < N; e++)
-        keys[e] = (0x3F80 + random_u32(&r) % 3) << 16 | (uint32_t) e;
-    for (size_t k = 0; k < t.n; k++)
-        for (size_t l = 0; l < N_LENGTHS; l++) {
-            size_t n = 0;
-            for (size_t e = 0; e < lengths[l]; e++)
-                if (keys[e] >> 16 == 0x3F81)
-                    want[n++] = keys[e];
-            assert_int_equal(t.v[k].merge->keys_within(got, keys, 0x3F810000, 0x10000, lengths[l]),
-                             n);
-            assert_memory_equal(got, want, n * sizeof *got);
-        }
+        keys[e] = upper[random_u32(&r) % 6] << 16 | (e % 11 ? (uint32_t) e : 0xFFFF);
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        for (size_t k = 0; k < t.n; k++)
+            for (size_t l = 0; l < N_LENGTHS; l++) {
+                uint32_t low = ranges[i].low, n_keys = ranges[i].n_keys;
+                size_t n = 0;
+                for (size_t e = 0; e < lengths[l]; e++)
+                    if (keys[e] >= low && keys[e] - low < n_keys)
+                        want[n++] = keys[e];
+                assert_int_equal(t.v[k].merge->keys_within(got, keys, low, n_keys, lengths[l]), n);
+                assert_memory_equal(got, want, n * sizeof *got);
+            }
 }
 
 static void keys_with_any_of_some_bits_come_in_their_order(void **state)

@@ -2,10 +2,12 @@
  * The other model's elements where they matter: where |x - base| kl >= q2 + 1.5 (q3 - q1), kl the
  * divergence of the two softmaxes of the element's row, q the quartiles of that score over the
  * tensor. Above a million elements mergekit takes the quartiles of a random sample; here they are
- * exact. The result is F32 whatever the working type is.
+ * exact. The result is F32 whatever the working type is. Scores are counted as their ranks' keys,
+ * which the first pass notes for the second, where there is room.
  */
 #include <math.h>
 
+#include "compute/merge_kernels.h"
 #include "src/merge/methods/arith.h"
 #include "src/merge/methods/methods.h"
 #include "src/merge/methods/rank_search.h"
@@ -62,10 +64,31 @@ static size_t partial_bytes(const struct uqm_job *job)
     return (size_t) (job->block_elem / job->unit_elem) * sizeof(double);
 }
 
-/* After the lanes: a row of each model's probabilities. */
+static uint64_t note_bytes(const struct uqm_job *job)
+{
+    return job->n_elem * sizeof(uint32_t);
+}
+
+/* A row of each model's probabilities, before the lanes; then the keys of a chunk, and those found
+ * among them. */
 static size_t scratch_bytes(const struct uqm_job *job)
 {
-    return uqm_arith_bytes(N_LANES) + 2 * (size_t) unit_elem(job) * sizeof(double);
+    return uqm_arith_bytes(N_LANES) + 2 * (size_t) unit_elem(job) * sizeof(double) +
+           (2 * UQM_CHUNK + 16) * sizeof(uint32_t);
+}
+
+struct scratch {
+    struct uqm_arith a;
+    double *rows;
+    uint32_t *keys, *found;
+};
+
+static struct scratch cut(const struct uqm_job *job, void *block)
+{
+    struct scratch s = { .keys = block, .found = (uint32_t *) block + UQM_CHUNK };
+    s.rows = (double *) (void *) (s.found + UQM_CHUNK + 16);
+    uqm_arith_init(&s.a, job, s.rows + 2 * (size_t) job->unit_elem);
+    return s;
 }
 
 static size_t least(size_t a, size_t b)
@@ -80,26 +103,44 @@ static size_t other_of(const struct uqm_job *job)
 
 /* --- the divergence of a row --- */
 
+/* The largest of x; -HUGE_VAL without any, NaNs are none. */
+static double largest(const double *x, size_t n)
+{
+    enum { PARTS = 8 };
+    double part[PARTS];
+    for (size_t i = 0; i < PARTS; i++)
+        part[i] = -HUGE_VAL;
+    size_t e = 0;
+    for (; e + PARTS <= n; e += PARTS)
+        for (size_t i = 0; i < PARTS; i++)
+            part[i] = x[e + i] > part[i] ? x[e + i] : part[i];
+    for (size_t i = 0; e < n; e++, i++)
+        part[i] = x[e] > part[i] ? x[e] : part[i];
+    for (size_t i = 1; i < PARTS; i++)
+        part[0] = part[i] > part[0] ? part[i] : part[0];
+    return part[0];
+}
+
 /* p: [n] room for a row; its softmax, each + 1e-8. */
 static void softmax(const struct uqm_arith *a, double *p, const struct uqm_span *span, size_t input,
                     size_t at, size_t n)
 {
-    double most = -HUGE_VAL, sum = 0, floor = uqm_arith_rd(a, 1e-8);
+    double sum = 0, floor = uqm_arith_rd(a, 1e-8);
     for (size_t done = 0; done < n; done += UQM_CHUNK) {
         size_t now = least(n - done, UQM_CHUNK);
-        const double *x = uqm_lane(a, BASE);
         const float *f = uqm_lane(a, BASE);
-        uqm_arith_load(a, uqm_lane(a, BASE), span, input, at + done, now);
-        for (size_t e = 0; e < now; e++) {
-            p[done + e] = a->wide ? x[e] : (double) f[e];
-            most = p[done + e] > most ? p[done + e] : most; /* NaN is none */
-        }
+        uqm_arith_load(a, a->wide ? p + done : uqm_lane(a, BASE), span, input, at + done, now);
+        for (size_t e = 0; e < now && !a->wide; e++)
+            p[done + e] = (double) f[e];
     }
+    double most = largest(p, n);
     for (size_t e = 0; e < n; e++) {
         p[e] = exp(p[e] - most);
         sum += p[e];
     }
-    for (size_t e = 0; e < n; e++)
+    for (size_t e = 0; e < n && a->wide; e++)
+        p[e] = p[e] / sum + floor;
+    for (size_t e = 0; e < n && !a->wide; e++)
         p[e] = uqm_arith_rd(a, uqm_arith_rd(a, p[e] / sum) + floor);
 }
 
@@ -109,8 +150,12 @@ static double divergence(const struct uqm_arith *a, double *room, const struct u
     double *p = room, *q = room + n, sum = 0;
     softmax(a, p, span, other_of(a->job), at, n);
     softmax(a, q, span, (size_t) a->job->base, at, n);
-    for (size_t e = 0; e < n; e++) {
-        double ratio = uqm_arith_rd(a, log(uqm_arith_rd(a, p[e] / q[e])));
+    for (size_t e = 0; e < n; e++)
+        q[e] = p[e] / q[e];
+    for (size_t e = 0; e < n && a->wide; e++)
+        sum += p[e] * log(q[e]);
+    for (size_t e = 0; e < n && !a->wide; e++) {
+        double ratio = uqm_arith_rd(a, log(uqm_arith_rd(a, q[e])));
         sum += uqm_arith_rd(a, p[e] * ratio);
     }
     return uqm_arith_rd(a, sum);
@@ -140,32 +185,49 @@ static const float *score(const struct uqm_arith *a, const struct uqm_span *span
     return a->narrow;
 }
 
-static void count(const struct work *w, unsigned pass, uint64_t *bins, const float *scores,
-                  size_t n)
+/* The keys of a chunk's scores, whose first element is `first` of the tensor. */
+static const uint32_t *keys_of(struct scratch *s, const struct uqm_job_state *state, unsigned pass,
+                               const struct uqm_span *span, size_t at, size_t n,
+                               double divergence_of_row)
 {
-    if (pass == UPPER) {
-        uqm_rank_count_upper(bins, scores, n);
-        return;
+    uint32_t *keys = state->notes ? (uint32_t *) state->notes + span->first + at : s->keys;
+    if (state->notes && pass != UPPER)
+        return keys;
+    const float *scores = score(&s->a, span, at, n, divergence_of_row);
+    for (size_t e = 0; e < n; e++)
+        keys[e] = uqm_rank_key(scores[e]);
+    return keys;
+}
+
+static void count(struct scratch *s, const struct work *w, unsigned pass, uint64_t *bins,
+                  const uint32_t *keys, size_t n)
+{
+    const struct uqm_merge_kernels *kernels = s->a.job->kernels->merge;
+    for (size_t e = 0; e < n && pass == UPPER; e++)
+        bins[keys[e] >> 16]++;
+    for (size_t i = 0; i < N_QUARTILES && pass != UPPER; i++) {
+        uint32_t low = w->quartiles[i].upper << 16;
+        size_t n_found = kernels->keys_within(s->found, keys, low, UQM_RANK_BINS, n);
+        for (size_t e = 0; e < n_found; e++)
+            bins[i * UQM_RANK_BINS + (s->found[e] & 0xFFFF)]++;
     }
-    for (size_t i = 0; i < N_QUARTILES; i++)
-        uqm_rank_count_lower(bins + i * UQM_RANK_BINS, w->quartiles[i].upper, scores, n);
 }
 
 static void scan(const struct uqm_job *job, const struct uqm_job_state *state, unsigned pass,
-                 const struct uqm_span *span, void *partial, void *tally, void *scratch)
+                 const struct uqm_span *span, void *partial, void *tally, void *block)
 {
-    struct uqm_arith a;
+    struct scratch s = cut(job, block);
     size_t row = (size_t) job->unit_elem;
-    double *room = scratch, *found = partial;
+    double *found = partial;
     const double *known = divergences_in(state->result);
-    uqm_arith_init(&a, job, room + 2 * row);
     for (size_t at = 0, r = 0; at < span->n_elem; at += row, r++) {
         if (pass == UPPER)
-            found[r] = divergence(&a, room, span, at, row);
+            found[r] = divergence(&s.a, s.rows, span, at, row);
         double d = pass == UPPER ? found[r] : known[(span->first + at) / row];
         for (size_t done = 0; done < row; done += UQM_CHUNK) {
             size_t n = least(row - done, UQM_CHUNK);
-            count(state->work, pass, tally, score(&a, span, at + done, n, d), n);
+            const uint32_t *keys = keys_of(&s, state, pass, span, at + done, n, d);
+            count(&s, state->work, pass, tally, keys, n);
         }
     }
 }
@@ -243,19 +305,18 @@ static void fuse(const struct uqm_arith *a, const float *scores, double threshol
 }
 
 static void merge(const struct uqm_job *job, const struct uqm_job_state *state, void *dst,
-                  const struct uqm_span *span, void *scratch)
+                  const struct uqm_span *span, void *block)
 {
-    struct uqm_arith a;
+    const struct scratch s = cut(job, block);
     size_t row = (size_t) job->unit_elem;
     const struct result *r = state->result;
     const double *known = divergences_in(state->result);
-    uqm_arith_init(&a, job, (double *) scratch + 2 * row);
     for (size_t at = 0; at < span->n_elem; at += row) {
         double d = known[(span->first + at) / row];
         for (size_t done = 0; done < row; done += UQM_CHUNK) {
             size_t n = least(row - done, UQM_CHUNK);
-            fuse(&a, score(&a, span, at + done, n, d), r->threshold, n);
-            uqm_arith_store(&a, dst, at + done, uqm_lane(&a, BASE), n);
+            fuse(&s.a, score(&s.a, span, at + done, n, d), r->threshold, n);
+            uqm_arith_store(&s.a, dst, at + done, uqm_lane(&s.a, BASE), n);
         }
     }
 }
@@ -269,6 +330,7 @@ const struct uqm_method_ops uqm_arcee_fusion_ops = {
     .partial_bytes = partial_bytes,
     .tally_bytes = tally_bytes,
     .scratch_bytes = scratch_bytes,
+    .note_bytes = note_bytes,
     .scan = scan,
     .fold = fold,
     .gather = gather,
