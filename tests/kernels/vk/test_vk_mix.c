@@ -111,17 +111,34 @@ static void mixture_finish(struct mixture *m)
     }
 }
 
+static uint32_t key_at(const struct mixture *m, size_t i, size_t e)
+{
+    const struct uqm_stored x = { m->inputs[i].w, m->inputs[i].dtype };
+    const struct uqm_stored base = { m->base.w, m->base.dtype };
+    return uqm_delta_key_1(uqm_stored_1(x, e), uqm_stored_1(base, e));
+}
+
+/* Shares that cancel those of the input before to the bit. */
+static void cancel(struct mixture *m, size_t i)
+{
+    const struct uqm_mix_input *before = &m->inputs[i - 1];
+    struct uqm_mix_input *in = &m->inputs[i];
+    assert_int_equal(in->dtype, before->dtype);
+    memcpy((void *) (uintptr_t) in->w, before->w, uqm_dtype_bytes(in->dtype, m->n * m->k));
+    in->sieve = before->sieve;
+    in->weight = -before->weight;
+}
+
 /* What a tensor's statistics and draws may have said of input i. A limit's key is that of one of
  * the elements, or of several, and a draw's density lies beside what decides over one. */
 static void sift(struct mixture *m, struct random *r, size_t c, size_t i)
 {
     static const double ratios[] = { 1, 1.9, 1e-3 };
     const uint64_t n = m->n * m->k, first = m->mix.first_elem;
-    const uint64_t e = random_u32(r) % n, other = random_u32(r) % n;
-    const struct uqm_stored x = { m->inputs[i].w, m->inputs[i].dtype };
-    const struct uqm_stored base = { m->base.w, m->base.dtype };
-    const uint32_t keys[] = { uqm_delta_key_1(uqm_stored_1(x, e), uqm_stored_1(base, e)),
-                              uqm_delta_key_1(uqm_stored_1(x, other), uqm_stored_1(base, other)) };
+    uint64_t e = random_u32(r) % n, other = random_u32(r) % n;
+    for (size_t tries = 0; c % 4 == 2 && tries < n && key_at(m, i, e) <= 0x7F800000; tries++)
+        e = (e + 1) % n; /* so many are no numbers that the limit lies among them */
+    const uint32_t keys[] = { key_at(m, i, e), key_at(m, i, other) };
     struct uqm_mix_sieve *s = &m->inputs[i].sieve;
     *s = (struct uqm_mix_sieve){ .counts = (enum uqm_mix_counts)((c / 2 + i / 3) % 3),
                                  .ratio = ratios[random_u32(r) % 3],
@@ -158,6 +175,8 @@ static void mixture_sift(struct mixture *m, struct random *r, size_t c)
         sift(m, r, c, i);
         if (c % 7 == 0 && i % 2) /* weights that add up to 0 */
             m->inputs[i].weight = -m->inputs[i - 1].weight;
+        if (c % 7 == 3 && i % 2)
+            cancel(m, i);
     }
     assert_true(uqm_mix_is_safe(&m->mix));
 }
