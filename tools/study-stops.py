@@ -98,9 +98,9 @@ def choice(result, n, stop):
 def study_case(options, case, scores, scratch):
     """Add the rules that the case has not been studied under."""
     rules = case["rules"]
-    for rule, flags in RULES.items():
+    for rule in options.rules:
         if rule not in rules:
-            result = select(options, case["models"], flags)
+            result = select(options, case["models"], RULES[rule])
             case["order"] = result["order"]
             rules[rule] = choice(result, len(result["selected"]), result["stopped_at"])
     accuracies(options, [r["recipe"] for r in rules.values()], scores, scratch)
@@ -113,20 +113,20 @@ def cell(rule):
     return f"{100 * rule['accuracy']:.1f} · {len(rule['selected'])}, {stop} · {rule['samples']}"
 
 
-def table(cases):
+def table(cases, rules):
     """Accuracy in percent · models taken, where it stopped · records asked for the steps."""
-    lines = ["| models, most uncertain first | " + " | ".join(RULES) + " |",
-             "|---" * (1 + len(RULES)) + "|"]
+    lines = ["| models in order | " + " | ".join(rules) + " |",
+             "|---" * (1 + len(rules)) + "|"]
     for case in cases:
-        cells = " | ".join(cell(case["rules"][r]) for r in RULES)
+        cells = " | ".join(cell(case["rules"][r]) for r in rules)
         lines.append(f"| {', '.join(case['order'])} | {cells} |")
     return "\n".join(lines)
 
 
-def summary(cases):
+def summary(cases, rules):
     lines = ["| rule | mean accuracy | mean against the paper's | worst against it | better, worse "
              "by more than 2 points | samples |", "|---|---:|---:|---:|---:|---:|"]
-    for rule in RULES:
+    for rule in rules:
         score = [100 * c["rules"][rule]["accuracy"] for c in cases]
         gain = [s - 100 * c["rules"]["paper"]["accuracy"] for s, c in zip(score, cases)]
         lines.append(
@@ -134,6 +134,13 @@ def summary(cases):
             f"{min(gain):+.2f} | {sum(g > 2 for g in gain)}, {sum(g < -2 for g in gain)} | "
             f"{sum(c['rules'][rule]['samples'] for c in cases)} |")
     return "\n".join(lines)
+
+
+def rules_of(text):
+    names = [name.replace("+", ", ") for name in text.split(",")]
+    if "paper" not in names or not set(names) <= set(RULES):
+        raise argparse.ArgumentTypeError(f"paper, and others of: {'; '.join(RULES)}")
+    return names
 
 
 def main():
@@ -147,6 +154,8 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="of the subsets")
     parser.add_argument("--data-seed", type=int, default=0, help="of records and perturbations")
     parser.add_argument("--order", default="uq-desc", help="as select's")
+    parser.add_argument("--rules", default=",".join(RULES).replace(", ", "+"), type=rules_of,
+                        help="some of them, paper among them; + for the comma of a name")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
     options.state = options.out + ".state"
@@ -164,9 +173,9 @@ def main():
                 json.dump(done, f, indent=1)
             os.replace(options.out + ".part", options.out)
             print(f"{i + 1}/{len(done['cases'])} {', '.join(case['models'])}", file=sys.stderr)
-    print(table(done["cases"]))
+    print(table(done["cases"], options.rules))
     print()
-    print(summary(done["cases"]))
+    print(summary(done["cases"], options.rules))
 
 
 if __name__ == "__main__":
