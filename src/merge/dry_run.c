@@ -157,23 +157,26 @@ static int plan_one(json_t **out, struct uqm_writer *w, struct uqm_err *err)
 /* Of all outputs together: what several read is read once, and they share their buffers. */
 static int describe_all(json_t **out, struct uqm_writer *w, size_t n, struct uqm_err *err)
 {
-    uint64_t read, written = 0, memory = w[0].plan.share_bytes, needed = 0, available = 0;
+    struct uqm_read_bytes read;
+    uint64_t beside = 0, written = 0, memory = w[0].plan.share_bytes, needed = 0, available = 0;
     int ret = uqm_writers_read_bytes(&read, w, n, err);
     if (ret == UQM_OK)
         ret = uqm_writers_disk(&needed, &available, w, n, err);
     for (size_t i = 0; i < n && ret == UQM_OK; i++) {
         for (size_t j = 0; j < i; j++)
             uqm_input_hash_borrow(w[i].hash, w[j].hash);
-        read += uqm_input_hash_left(w[i].hash) + w[i].rs->digested_bytes;
+        beside += uqm_input_hash_left(w[i].hash) + w[i].rs->digested_bytes;
         written += bytes_to_write(&w[i]);
         memory += w[i].plan.sink_bytes + w[i].plan.report_bytes;
         memory += n == 1 ? w[i].plan.stream_bytes
                          : uqm_merge_stream_own_memory(w[i].rs, w[i].plan.tile_bytes);
     }
     if (ret == UQM_OK)
-        *out = json_pack("{s:I, s:I, s:I, s:I, s:o}", "bytes_read", (json_int_t) read,
-                         "bytes_write", (json_int_t) written, "peak_memory", (json_int_t) memory,
-                         "disk_needed", (json_int_t) needed, "disk_free", disk_free(available));
+        *out = json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "bytes_read",
+                         (json_int_t) (read.likely + beside), "bytes_read_most",
+                         (json_int_t) (read.most + beside), "bytes_write", (json_int_t) written,
+                         "peak_memory", (json_int_t) memory, "disk_needed", (json_int_t) needed,
+                         "disk_free", disk_free(available));
     return ret == UQM_OK && !*out ? uqm_writer_no_memory(&w[0], err) : ret;
 }
 

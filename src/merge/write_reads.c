@@ -55,7 +55,8 @@ static bool locate(struct extent *out, const struct uqm_writer *w, size_t tensor
 }
 
 /* The extents of one merge; and what it reads beside them, or more than once. */
-static void add_reads(struct extent *v, size_t *n, uint64_t *more, const struct uqm_writer *w)
+static void add_reads(struct extent *v, size_t *n, struct uqm_read_bytes *more,
+                      const struct uqm_writer *w)
 {
     struct uqm_cut cut;
     uqm_merge_stream_cut(&cut, w->rs, w->plan.tile_bytes, w->plan.stream_bytes);
@@ -63,16 +64,18 @@ static void add_reads(struct extent *v, size_t *n, uint64_t *more, const struct 
         size_t tensor = w->plan.order[k];
         const struct uqm_plan_tensor *pt = &w->rs->plan[tensor];
         uint64_t n_elem = w->rs->source.tensors[tensor].n_elem;
-        uint64_t read = uqm_cut_reads(&cut, w->rs, tensor).likely;
+        const struct uqm_cut_reads read = uqm_cut_reads(&cut, w->rs, tensor);
         for (size_t p = 0; p < pt->n_parts; p++) {
             const struct uqm_plan_part *part = &pt->parts[p];
             uint64_t once = uqm_write_plan_part_bytes(w->rs, part, n_elem);
-            *more += uqm_write_plan_part_bytes(w->rs, part, read);
+            more->likely += uqm_write_plan_part_bytes(w->rs, part, read.likely);
+            more->most += uqm_write_plan_part_bytes(w->rs, part, read.most);
             if (n_elem == 0 || !locate(&v[*n], w, tensor, part))
                 continue;
             v[*n].end = v[*n].begin + once; /* no more than is read of it: vocabularies are cut */
             ++*n;
-            *more -= once;
+            more->likely -= once;
+            more->most -= once;
         }
     }
 }
@@ -91,20 +94,22 @@ static uint64_t bytes_of_union(struct extent *v, size_t n)
     return sum;
 }
 
-int uqm_writers_read_bytes(uint64_t *out, const struct uqm_writer *writers, size_t n,
+int uqm_writers_read_bytes(struct uqm_read_bytes *out, const struct uqm_writer *writers, size_t n,
                            struct uqm_err *err)
 {
-    *out = writers[0].plan.read_bytes;
+    *out = (struct uqm_read_bytes){ writers[0].plan.read_bytes, writers[0].plan.most_read_bytes };
     if (n == 1)
         return UQM_OK;
     struct extent *v = calloc(count_parts(writers, n) + 1, sizeof *v);
     size_t n_extents = 0;
     if (!v)
         return uqm_writer_no_memory(&writers[0], err);
-    *out = 0;
+    *out = (struct uqm_read_bytes){ 0 };
     for (size_t i = 0; i < n; i++)
         add_reads(v, &n_extents, out, &writers[i]);
-    *out += bytes_of_union(v, n_extents);
+    const uint64_t once = bytes_of_union(v, n_extents);
+    out->likely += once;
+    out->most += once;
     free(v);
     return UQM_OK;
 }

@@ -69,8 +69,11 @@ int uqm_writers_divide_memory(struct uqm_writer *writers, size_t n, struct uqm_e
 int uqm_writers_share(struct uqm_share **share, struct uqm_writer *writers, size_t n,
                       struct uqm_err *err);
 /* write_reads.c: what the merges themselves read, tensors and parts of them that several need at
- * one time counted once; the memory is divided. */
-int uqm_writers_read_bytes(uint64_t *out, const struct uqm_writer *writers, size_t n,
+ * one time counted once; the memory is divided. likely: unless a sample misleads. */
+struct uqm_read_bytes {
+    uint64_t likely, most;
+};
+int uqm_writers_read_bytes(struct uqm_read_bytes *out, const struct uqm_writer *writers, size_t n,
                            struct uqm_err *err);
 /* write_weights.c: all shards of all merges. */
 int uqm_writers_weights(struct uqm_writer *writers, size_t n, struct uqm_err *err);
