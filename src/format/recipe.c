@@ -131,11 +131,12 @@ static bool evaluate(double *out, const struct uqm_setting *s, const struct uqm_
 static int missing(const struct uqm_recipe *r, const struct uqm_param_info *param,
                    const struct uqm_recipe_place *place, struct uqm_err *err)
 {
-    struct uqm_printable p;
+    struct uqm_printable p, q;
     const struct uqm_recipe_input *in = place->input;
+    const char *whose = in ? r->models[in->model].path : r->name;
     return uqm_fail(err, UQM_ERR_FORMAT, "%s:%d: Missing required parameter %s for %s, tensor %s",
                     r->where, in ? in->line : place->slice->line, param->name,
-                    in ? r->models[in->model].path : r->name,
+                    uqm_printable(&q, whose, strlen(whose)),
                     uqm_printable(&p, place->tensor, strlen(place->tensor)));
 }
 

@@ -82,10 +82,13 @@ static int check_list(struct uqm_recipe_parse *p, const struct uqm_recipe_slice 
     size_t seen[UQM_RECIPE_MAX_MODELS] = { 0 };
     for (size_t i = 0; i < s->n_inputs; i++) {
         const struct uqm_recipe_input *in = &s->inputs[i], *first = &s->inputs[0];
-        if (seen[in->model])
+        if (seen[in->model]) {
+            const char *path = p->recipe->models[in->model].path;
+            struct uqm_printable shown;
             return uqm_recipe_fail(
                 p, in->line, UQM_ERR_FORMAT, "model %s stands here twice (first in line %d)",
-                p->recipe->models[in->model].path, s->inputs[seen[in->model] - 1].line);
+                uqm_printable(&shown, path, strlen(path)), s->inputs[seen[in->model] - 1].line);
+        }
         seen[in->model] = i + 1;
         if (in->end - in->first != first->end - first->first)
             return uqm_recipe_fail(p, in->line, UQM_ERR_FORMAT,

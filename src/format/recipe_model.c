@@ -36,7 +36,7 @@ static int read_model_string(struct uqm_recipe_model *out, struct uqm_recipe_par
                                "model %s: models are local folders, which have no revisions (@); a "
                                "folder with @ in its name is written {model: {path: NAME}}",
                                shown.text);
-    return uqm_recipe_word(&out->path, p, node, "model");
+    return uqm_recipe_string(&out->path, p, node, "model");
 }
 
 /* {model: PATH or {path, revision}, lora, override_architecture} */
@@ -75,7 +75,7 @@ static int read_model_map(struct uqm_recipe_model *out, struct uqm_recipe_parse 
     const struct uqm_yaml_node *path = uqm_yaml_get(model, "path");
     if (!path || path->kind != UQM_YAML_SCALAR || path->text[0] == '\0')
         return uqm_recipe_fail(p, model->line, UQM_ERR_FORMAT, "model: its path is missing");
-    return uqm_recipe_word(&out->path, p, path, "path");
+    return uqm_recipe_string(&out->path, p, path, "path");
 }
 
 int uqm_recipe_read_model(struct uqm_recipe_model *out, struct uqm_recipe_parse *p,

@@ -25,8 +25,8 @@ int uqm_recipe_no_memory(struct uqm_recipe_parse *p);
 /* A string in the recipe's arena; `what` names the key in the error. */
 int uqm_recipe_string(const char **out, struct uqm_recipe_parse *p,
                       const struct uqm_yaml_node *node, const char *what);
-/* The same for what messages and lists show in one line (paths, names, filters): control
- * characters are refused. */
+/* The same for what messages and lists show in one line (names, filters): control characters are
+ * refused. Paths are folders' names, which may hold any; messages escape them. */
 int uqm_recipe_word(const char **out, struct uqm_recipe_parse *p, const struct uqm_yaml_node *node,
                     const char *what);
 /* Warn about each key of the mapping that is not among the names. */
