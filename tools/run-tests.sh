@@ -15,7 +15,7 @@ broken=0
 logs=
 
 # How long a test program goes on fuzzing under AddressSanitizer, in seconds.
-fuzz_seconds=${UQM_FUZZ_SECONDS:-50}
+fuzz_seconds=${UQM_FUZZ_SECONDS:-60}
 
 # Where it is, it links in a fifth of the time.
 if command -v mold > /dev/null; then
