@@ -1,6 +1,7 @@
 #include "tools/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,14 @@ static void on_signal(int number)
         interrupted = 1;
     } else if (now_ns() - first_ns > SAME_WISH_NS) {
         _exit(EXIT_INTERRUPTED);
+    }
+}
+
+void session_hold_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/", O_PATH) < 0)
+            _exit(EXIT_FAILED);
     }
 }
 

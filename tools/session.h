@@ -44,6 +44,13 @@ int session_refuse(int code, const struct uqm_err *err);
 /* Everything on standard output has reached it; else an error line and EXIT_FAILED. */
 int session_close_stdout(int exit_code);
 
+/*
+ * First of all: where a standard stream was closed by whoever started the program, take its number,
+ * so that no file opened later gets it and, with it, what is meant for people. Reading and writing
+ * such a stream fails with EBADF, as if it were still closed.
+ */
+void session_hold_streams(void);
+
 /* A signal that ends the program asks the running call to wind up; a second one ends it at once. */
 void session_catch_signals(void);
 

@@ -89,6 +89,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct uqm_err err;
+    session_hold_streams();
     session_catch_signals();
     if (argc < 2)
         return session_refuse(

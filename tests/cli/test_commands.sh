@@ -209,6 +209,11 @@ run uq "$base" --data picture.jsonl --repeats 2 --json
 holds '[ $status = 0 ] && [ "$(value models.0.datasets.0.skipped)" = 1 ] &&
     [ "$(value models.0.datasets.0.samples)" = 1 ] && grep -q "cut.png" "$work/stderr"' \
     'a picture that does not decode is skipped, counted and named'
+run uq "$base" --data picture.jsonl --repeats 2 --trace open.trace
+(cd "$work" && "$uqmerge" uq "$base" --data picture.jsonl --repeats 2 --trace closed.trace \
+    > "$work/stdout" 2>&- < /dev/null)
+holds 'cmp -s "$work/open.trace" "$work/closed.trace"' \
+    'what is said on a closed standard error does not go into a file that has got its number'
 refuses 1 cut.png 'with --strict it is an error' uq "$base" --data picture.jsonl --repeats 2 --strict
 
 # --- eval
