@@ -4,7 +4,8 @@ set -u
 . "$UQM_TESTS/cli/lib.sh"
 
 prints help.txt 'the commands are listed' --help
-for command in inspect diff merge verify sign convert ask uq select eval experiment report devices; do
+for command in inspect diff merge verify sign convert pack unpack ask uq select eval experiment report \
+    devices; do
     prints "help-$command.txt" "$command has a help text" "$command" --help
 done
 prints help-merge.txt 'help wins over mistakes beside it' merge --memroy --help
