@@ -111,18 +111,34 @@ static size_t width(const struct progress *p)
     return 79;
 }
 
+/* The bytes of the first `room` characters; a character is never cut. */
+static size_t cut(const char *s, size_t room)
+{
+    size_t n = 0;
+    for (; s[n]; n++) {
+        const bool starts = ((unsigned char) s[n] & 0xc0) != 0x80;
+        if (starts && room-- == 0)
+            break;
+    }
+    return n;
+}
+
 static void draw(struct progress *p, const struct uqm_progress *r, double t)
 {
     char line[400];
-    size_t n = progress_format(line, sizeof line, r, p->done_first, t - p->t_stage);
+    progress_format(line, sizeof line, r, p->done_first, t - p->t_stage);
+    /* A stage may name a model. */
+    char *text = text_printable(line);
+    if (!text)
+        return;
     if (p->live) {
-        size_t room = width(p);
-        fprintf(p->out, "\r%.*s\033[K", (int) (n < room ? n : room), line);
+        fprintf(p->out, "\r%.*s\033[K", (int) cut(text, width(p)), text);
         p->drawn = true;
     } else {
-        fprintf(p->out, "%s\n", line);
+        fprintf(p->out, "%s\n", text);
     }
     fflush(p->out);
+    free(text);
 }
 
 void progress_report(struct progress *p, const struct uqm_progress *r)
@@ -148,7 +164,9 @@ void progress_say(struct progress *p, const char *prefix, const char *line)
 {
     pthread_mutex_lock(&p->lock);
     erase(p);
-    fprintf(p->out, "%s%s\n", prefix, line);
+    fputs(prefix, p->out);
+    text_print(p->out, line);
+    fputc('\n', p->out);
     fflush(p->out);
     pthread_mutex_unlock(&p->lock);
 }

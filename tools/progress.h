@@ -27,7 +27,8 @@ void progress_finish(struct progress *p);
 /* Take the live line away, for good or until the next report. */
 void progress_clear(struct progress *p);
 void progress_report(struct progress *p, const struct uqm_progress *report);
-/* One line of text, newline added. */
+/* One line of text, newline added; control bytes, which a stranger's file may have put into it, as
+ * \xNN. */
 void progress_say(struct progress *p, const char *prefix, const char *line);
 
 /*

@@ -65,8 +65,7 @@ static bool is_control(const unsigned char *s)
     return s[0] < 0x20 || s[0] == 0x7f || (s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0);
 }
 
-/* malloc'ed; NULL: no memory. */
-static char *printable(const char *s)
+char *text_printable(const char *s)
 {
     char *out = malloc(4 * strlen(s) + 1), *to = out;
     if (!out)
@@ -83,7 +82,7 @@ static char *printable(const char *s)
 
 void text_print(FILE *out, const char *s)
 {
-    char *text = printable(s);
+    char *text = text_printable(s);
     fputs(text ? text : "?", out);
     free(text);
 }
@@ -128,7 +127,7 @@ void table_cell(struct table *t, const char *fmt, ...)
 
 void table_name(struct table *t, const char *s)
 {
-    take(t, printable(s));
+    take(t, text_printable(s));
 }
 
 /* Characters, not bytes: continuation bytes take no room. */

@@ -18,7 +18,10 @@ void text_count(char *buf, size_t size, uint64_t count);
 /* "0:41", "2:05:10", "3 d 04 h" */
 void text_seconds(char *buf, size_t size, double seconds);
 
-/* Print a name that may come from a stranger's file: control bytes as \xNN. */
+/* A name that may come from a stranger's file, control bytes as \xNN. The caller's, for free();
+ * NULL: no memory. */
+char *text_printable(const char *s);
+/* Prints it. */
 void text_print(FILE *out, const char *s);
 
 /*

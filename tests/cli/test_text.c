@@ -115,6 +115,47 @@ static void a_long_stage_is_cut_and_not_overrun(void **state)
     assert_int_equal(strlen(line), sizeof line - 1);
 }
 
+/* What a warning and a live line about this stage come to on a screen of 79 characters. */
+static void what_is_said_of(char *out, size_t size, const char *stage)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *stream = open_memstream(&text, &len);
+    struct cli_common options = { .progress = CLI_ALWAYS };
+    struct uqm_progress report = { stage, "bytes", 1, 2 };
+    struct progress p;
+    assert_non_null(stream);
+    progress_init(&p, stream, &options);
+    progress_say(&p, "warning: ", stage);
+    p.live = true;
+    progress_report(&p, &report);
+    p.drawn = false;
+    progress_finish(&p);
+    fclose(stream);
+    snprintf(out, size, "%s", text);
+    free(text);
+}
+
+static void control_bytes_of_names_do_not_reach_the_terminal(void **state)
+{
+    (void) state;
+    char said[1000];
+    what_is_said_of(said, sizeof said, "read a\nb\033[31m");
+    assert_string_equal(said, "warning: read a\\x0ab\\x1b[31m\n"
+                              "\rread a\\x0ab\\x1b[31m   50%  1 B of 2 B\033[K");
+}
+
+static void a_live_line_ends_at_a_whole_character(void **state)
+{
+    (void) state;
+    char stage[200] = "", said[1000], wanted[400];
+    for (int i = 0; i < 90; i++)
+        strcat(stage, "\xc3\xb6");
+    snprintf(wanted, sizeof wanted, "warning: %s\n\r%.*s\033[K", stage, 2 * 79, stage);
+    what_is_said_of(said, sizeof said, stage);
+    assert_string_equal(said, wanted);
+}
+
 static void a_table_is_as_wide_as_its_widest_cells(void **state)
 {
     (void) state;
@@ -146,6 +187,8 @@ int main(void)
         cmocka_unit_test(the_progress_line_tells_share_rate_and_time_left),
         cmocka_unit_test(the_progress_line_does_not_guess),
         cmocka_unit_test(a_long_stage_is_cut_and_not_overrun),
+        cmocka_unit_test(control_bytes_of_names_do_not_reach_the_terminal),
+        cmocka_unit_test(a_live_line_ends_at_a_whole_character),
         cmocka_unit_test(a_table_is_as_wide_as_its_widest_cells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
