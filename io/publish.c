@@ -87,8 +87,9 @@ static int check_absent(const struct uqm_publish_params *p, struct uqm_err *err)
         return errno == ENOENT ? UQM_OK : uqm_fail_errno(err, "%s", p->target);
     if (p->overwrite)
         return check_replaceable(p->target, p, err);
-    return uqm_fail(err, UQM_ERR_ARG, "%s: exists already; give another name or --overwrite",
-                    p->target);
+    /* Folders without a marker are never replaced, nor do their commands have the option. */
+    return uqm_fail(err, UQM_ERR_ARG, "%s: exists already; give another name%s", p->target,
+                    p->is_file || p->marker ? " or --overwrite" : "");
 }
 
 int uqm_publish_check(const struct uqm_publish_params *params, struct uqm_err *err)
