@@ -24,9 +24,10 @@ const struct cli_option cli_run_options[] = {
     { .name = "memory",
       .value = "SIZE",
       .set = cli_set_size,
+      .min = 0x1p26,
       .field = COMMON(uqm.memory),
-      .help = "ceiling for everything the program allocates; default a quarter of the memory "
-              "that is available, within [256M, 4G]" },
+      .help = "ceiling for everything the program allocates, at least 64M; default a quarter of "
+              "the memory that is available, within [256M, 4G]" },
     { .name = "threads",
       .value = "N",
       .letter = 'j',
@@ -72,6 +73,7 @@ const struct cli_option cli_run_options[] = {
     { .name = "sync-every",
       .value = "SIZE",
       .set = cli_set_size,
+      .min = 1,
       .field = COMMON(uqm.sync_bytes),
       .help = "for commands that write: output that an interruption may cost; default 256M" },
     { .name = "strict",

@@ -188,9 +188,11 @@ int cli_set_size(void *field, const char *value, const struct cli_option *option
     int ret = read_size(&bytes, value, err);
     if (ret < 0)
         return ret;
-    if (!in_range(option, (double) bytes))
-        return cli_fail(err, UQM_ERR_ARG, "%.60s is less than %.0f MiB", value,
-                        option->min / 0x1p20);
+    if (!in_range(option, (double) bytes)) {
+        const bool large = option->min >= 0x1p20;
+        return cli_fail(err, UQM_ERR_ARG, "%.60s is less than %.0f%s", value,
+                        large ? option->min / 0x1p20 : option->min, large ? "M" : "");
+    }
     *(uint64_t *) field = bytes;
     return UQM_OK;
 }

@@ -33,24 +33,42 @@ static const struct cli_command *find(const char *name)
     return NULL;
 }
 
-static int no_such_command(const char *name)
+/* One of `names`, or NULL: none is near what was typed. */
+static const char *nearest(const char *typed, const char *const *names, size_t n_names)
 {
-    struct uqm_err err;
-    const char *best = "";
+    const char *best = NULL;
     size_t best_distance = SIZE_MAX;
-    for (int i = 0; i < N_COMMANDS; i++) {
-        size_t d = cli_distance(name, commands[i]->name);
+    for (size_t i = 0; i < n_names; i++) {
+        size_t d = cli_distance(typed, names[i]);
         if (d < best_distance) {
             best_distance = d;
-            best = commands[i]->name;
+            best = names[i];
         }
     }
-    if (cli_is_near(best_distance, name))
-        return session_refuse(
-            cli_fail(&err, UQM_ERR_ARG, "%.60s: no such command; did you mean %s?", name, best),
-            &err);
-    return session_refuse(
-        cli_fail(&err, UQM_ERR_ARG, "%.60s: no such command; see uqmerge --help", name), &err);
+    return best && cli_is_near(best_distance, typed) ? best : NULL;
+}
+
+/* what: what is wrong with it. near: what may have been meant, or NULL. */
+static int refuse(const char *typed, const char *what, const char *near)
+{
+    struct uqm_err err;
+    int ret = near ? cli_fail(&err, UQM_ERR_ARG, "%.60s: %s; did you mean %s?", typed, what, near)
+                   : cli_fail(&err, UQM_ERR_ARG, "%.60s: %s; see uqmerge --help", typed, what);
+    return session_refuse(ret, &err);
+}
+
+static int no_such_command(const char *name)
+{
+    const char *names[N_COMMANDS];
+    for (int i = 0; i < N_COMMANDS; i++)
+        names[i] = commands[i]->name;
+    return refuse(name, "no such command", nearest(name, names, N_COMMANDS));
+}
+
+static int no_command_yet(const char *option)
+{
+    static const char *const names[] = { "--help", "--version" };
+    return refuse(option, "a command comes first", nearest(option, names, 2));
 }
 
 /* mergekit's flags that mean nothing here, each once. */
@@ -98,6 +116,8 @@ int main(int argc, char **argv)
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         const struct cli_command *command = argc > 2 ? find(argv[2]) : NULL;
+        if (argc > 2 && !command)
+            return no_such_command(argv[2]);
         if (command)
             cli_help(stdout, command);
         else
@@ -109,9 +129,7 @@ int main(int argc, char **argv)
         return session_close_stdout(EXIT_DONE);
     }
     if (name[0] == '-')
-        return session_refuse(
-            cli_fail(&err, UQM_ERR_ARG, "%.60s: a command comes first; see uqmerge --help", name),
-            &err);
+        return no_command_yet(name);
 
     const struct cli_command *command = find(name);
     return command ? run(command, argc - 2, argv + 2) : no_such_command(name);

@@ -17,6 +17,9 @@ holds '[ $status = 0 ] && grep -qx "uqmerge [0-9]*\.[0-9]*\.[0-9]*" "$work/stdou
 refuses 2 'no command is given' 'no command is a usage error'
 refuses 2 'mrege: no such command; did you mean merge?' 'a mistyped command names the nearest' mrege
 refuses 2 'frobnicate: no such command; see' 'a command far from all names none' frobnicate
+refuses 2 'mrege: no such command; did you mean merge?' 'so does help for one' help mrege
+refuses 2 '--verison: a command comes first; did you mean --version?' \
+    'a mistyped flag before any command names the nearest' --verison
 refuses 2 'did you mean --memory?' 'a mistyped flag names the nearest' merge --memroy 1G a b
 refuses 2 'did you mean --all-steps?' 'the beginning of a flag names it' select m --all-st
 refuses 2 'no option --frobnicate; see' 'a flag far from all names none' merge --frobnicate a b
@@ -39,6 +42,12 @@ done
 for size in '' 12Q -1 1.5 0x10 1e 1KiBB G 1..5G nan inf ' 1G' 99999999999999999999 9e99G; do
     refuses 2 '--memory: ' "the size \"$size\" is refused" merge --memory "$size" a b
 done
+refuses 2 '--memory: 0 is less than 64M' 'no memory is too little, not the default' \
+    merge --memory 0 a b
+refuses 2 '--memory: 67108863 is less than 64M' 'the least memory is said' \
+    merge --memory 67108863 a b
+refuses 2 '--sync-every: 0 is less than 1' 'syncing every 0 bytes is refused' \
+    merge --sync-every 0 a b
 for number in '' 0 -1 1.5 1e3 x 99999999999; do
     refuses 2 '--threads: ' "$number threads are refused" merge --threads "$number" a b
 done

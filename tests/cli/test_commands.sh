@@ -130,7 +130,7 @@ cp "$base"/*.json "$base/tokenizer.model" "$work/damaged"
 head -c 100000 "$base/model.safetensors" > "$work/damaged/model.safetensors"
 sed "s|$zoo/models/know|$work/damaged|" "$work/two.yml" > "$work/damaged.yml"
 refuses 1 damaged 'a truncated model is named' merge damaged.yml out
-refuses 1 memory 'too little memory is said' merge two.yml out --memory 1M
+refuses 2 'memory: 1M is less than 64M' 'too little memory is said' merge two.yml out --memory 1M
 holds '[ ! -e "$work/out" ]' 'none of these left a folder'
 
 # --- ask
