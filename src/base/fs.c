@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { MOST_DEPTH = 256 }; /* of folders that are removed: each takes a descriptor */
+
 static int read_fully(int fd, char *buf, size_t len, size_t *got)
 {
     *got = 0;
@@ -203,6 +205,39 @@ done:
     return ret;
 }
 
+bool uqm_is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* 1: the file begins with something that holds `mark`, or is empty. */
+static int has_mark(const char *path, const char *mark)
+{
+    char head[4096];
+    size_t got;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int bad = fd < 0 || read_fully(fd, head, sizeof head, &got) != 0 ? errno : 0;
+    if (fd >= 0)
+        close(fd);
+    errno = bad;
+    return bad ? -1 : got == 0 || memmem(head, got, mark, strlen(mark)) != NULL;
+}
+
+int uqm_check_replaceable(const char *path, const char *mark, const char *noun, struct uqm_err *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return errno == ENOENT ? UQM_OK : uqm_fail_errno(err, "%s", path);
+    if (!S_ISREG(st.st_mode))
+        return uqm_fail(err, UQM_ERR_ARG, "%s: not a regular file, so it is not replaced", path);
+    int has = has_mark(path, mark);
+    if (has < 0)
+        return uqm_fail_errno(err, "%s", path);
+    return has ? UQM_OK
+               : uqm_fail(err, UQM_ERR_ARG, "%s: not %s, so it is not replaced", path, noun);
+}
+
 static int remove_at(int dir_fd, const char *name, int depth)
 {
     if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
@@ -231,7 +266,7 @@ static int remove_at(int dir_fd, const char *name, int depth)
 
 int uqm_remove_tree(const char *path, struct uqm_err *err)
 {
-    if (remove_at(AT_FDCWD, path, 16) != 0)
+    if (remove_at(AT_FDCWD, path, MOST_DEPTH) != 0)
         return uqm_fail_errno(err, "%s: cannot remove", path);
     return UQM_OK;
 }

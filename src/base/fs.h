@@ -33,8 +33,18 @@ int uqm_write_file(const char *path, const void *data, size_t len, struct uqm_er
  * single-file outputs (traces, state).
  */
 int uqm_replace_file(const char *path, const void *data, size_t len, struct uqm_err *err);
+/*
+ * What uqm_replace_file() may replace: nothing, an empty file, or one that this program made, which
+ * holds `mark` in its first 4 KiB. Anything else is UQM_ERR_ARG, so that no slip in an option's
+ * value costs a data set, a key or weights: "PATH: not NOUN, so it is not replaced".
+ */
+int uqm_check_replaceable(const char *path, const char *mark, const char *noun,
+                          struct uqm_err *err);
+/* The same file, by whatever names; links are followed. false also where it cannot be told. */
+bool uqm_is_same_file(const char *a, const char *b);
 int uqm_fsync_dir(const char *path, struct uqm_err *err);
-/* Remove a folder of plain files and folders; a missing one is fine. Follows no links. */
+/* Remove a folder of plain files and folders, up to 256 of them in each other; a missing one is
+ * fine. Follows no links. */
 int uqm_remove_tree(const char *path, struct uqm_err *err);
 
 #endif

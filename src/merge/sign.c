@@ -1,4 +1,5 @@
 /* uqm_sign(): list a folder's files, hash them, sign the statement over them. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,22 @@ struct sign {
     struct uqm_err *err;
 };
 
+/* Nothing but a signature is replaced. What a run that was killed left where this one will write is
+ * not to be signed: it is gone before the files are listed. */
+static int clear_place(const struct sign *s)
+{
+    const char *path = s->place.path;
+    char *part = NULL;
+    int ret =
+        uqm_check_replaceable(path, "application/vnd.dev.sigstore.bundle", "a signature", s->err);
+    if (ret == UQM_OK && asprintf(&part, "%s.part", path) < 0)
+        return no_memory(s->params->path, s->err);
+    if (ret == UQM_OK && unlink(part) != 0 && errno != ENOENT)
+        ret = uqm_fail_errno(s->err, "%s", part);
+    free(part);
+    return ret;
+}
+
 /* The bundle's text. */
 static int make_bundle(char **text, struct sign *s, const char *statement)
 {
@@ -115,7 +132,9 @@ static int sign_files(struct sign *s, const char **ignored, size_t n_ignored)
 {
     const char *path = s->params->path;
     char *bundle = NULL;
-    int ret = uqm_signed_files_list(&s->files, path, ignored, n_ignored, s->err);
+    int ret = clear_place(s);
+    if (ret == UQM_OK)
+        ret = uqm_signed_files_list(&s->files, path, ignored, n_ignored, s->err);
     if (ret == UQM_OK)
         ret = uqm_signed_files_hash(s->files.v, s->files.n, &s->env, path, "signing", &s->n_bytes,
                                     s->err);

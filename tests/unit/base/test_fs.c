@@ -93,6 +93,48 @@ static void a_tree_is_removed_but_not_what_its_links_name(void **state)
     assert_ok(uqm_remove_tree(in_dir("tree"), &err), err);
 }
 
+static void a_tree_of_any_depth_that_an_archive_may_have_is_removed(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    char path[1024] = "";
+    strcpy(path, in_dir("deep"));
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (int i = 0; i < 100; i++) {
+        strcat(path, "/d");
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    strcat(path, "/x");
+    assert_ok(uqm_write_file(path, "x", 1, &err), err);
+    assert_ok(uqm_remove_tree(in_dir("deep"), &err), err);
+    assert_false(uqm_is_dir(in_dir("deep")));
+}
+
+static void only_what_bears_the_mark_may_be_replaced(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_check_replaceable(in_dir("absent"), "<mark>", "a page", &err), err);
+    assert_ok(uqm_write_file(in_dir("nothing"), "", 0, &err), err);
+    assert_ok(uqm_check_replaceable(in_dir("nothing"), "<mark>", "a page", &err), err);
+    assert_ok(uqm_write_file(in_dir("page"), "\0 <mark> more", 13, &err), err);
+    assert_ok(uqm_check_replaceable(in_dir("page"), "<mark>", "a page", &err), err);
+    assert_ok(uqm_write_file(in_dir("data"), "<mar", 4, &err), err);
+    assert_fails(uqm_check_replaceable(in_dir("data"), "<mark>", "a page", &err), err, UQM_ERR_ARG,
+                 "data: not a page, so it is not replaced");
+    assert_fails(uqm_check_replaceable(dir, "<mark>", "a page", &err), err, UQM_ERR_ARG,
+                 "not a regular file");
+    assert_int_equal(mkfifo(in_dir("pipe"), 0600), 0);
+    assert_fails(uqm_check_replaceable(in_dir("pipe"), "<mark>", "a page", &err), err, UQM_ERR_ARG,
+                 "not a regular file");
+
+    assert_int_equal(link(in_dir("page"), in_dir("hard")), 0);
+    assert_int_equal(symlink("page", in_dir("soft")), 0);
+    assert_true(uqm_is_same_file(in_dir("hard"), in_dir("soft")));
+    assert_false(uqm_is_same_file(in_dir("page"), in_dir("data")));
+    assert_false(uqm_is_same_file(in_dir("absent"), in_dir("absent")));
+}
+
 static int make_dir(void **state)
 {
     (void) state;
@@ -113,6 +155,8 @@ int main(void)
         cmocka_unit_test(an_existing_file_is_not_written_over),
         cmocka_unit_test(paths_are_cut_and_joined),
         cmocka_unit_test(a_tree_is_removed_but_not_what_its_links_name),
+        cmocka_unit_test(a_tree_of_any_depth_that_an_archive_may_have_is_removed),
+        cmocka_unit_test(only_what_bears_the_mark_may_be_replaced),
     };
     return cmocka_run_group_tests(tests, make_dir, drop_dir);
 }

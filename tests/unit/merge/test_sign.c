@@ -129,6 +129,36 @@ static void assert_list(const json_t *signature, const char *kind, const char *a
         assert_string_equal(json_string_value(json_array_get(list, 1)), b);
 }
 
+/* A run that is killed while it writes leaves model.sig.part. */
+static void what_a_killed_run_left_is_not_signed(void **state)
+{
+    (void) state;
+    char *dir = start();
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_write_file(in_dir(dir, "model/model.sig.part"), "half", 4, &err), err);
+    assert_ok(sign(dir, DATA("keys/p256.pem"), NULL, &err), err);
+    assert_holds(dir, DATA("keys/p256.pub.pem"), NULL);
+    test_rm(dir);
+}
+
+static void nothing_but_a_signature_is_replaced(void **state)
+{
+    (void) state;
+    char *dir = start(), place[512];
+    struct uqm_err err = { 0 };
+    snprintf(place, sizeof place, "%s", in_dir(dir, "model/a.b"));
+    assert_fails(sign(dir, DATA("keys/p256.pem"), place, &err), err, UQM_ERR_ARG,
+                 "a.b: not a signature, so it is not replaced");
+    snprintf(place, sizeof place, "%s", in_dir(dir, "model/sub"));
+    assert_fails(sign(dir, DATA("keys/p256.pem"), place, &err), err, UQM_ERR_ARG,
+                 "not a regular file");
+    snprintf(place, sizeof place, "%s", in_dir(dir, "empty.sig"));
+    assert_ok(uqm_write_file(place, "", 0, &err), err);
+    assert_ok(sign(dir, DATA("keys/p256.pem"), place, &err), err);
+    assert_holds(dir, DATA("keys/p256.pub.pem"), place); /* so a.b is what it was */
+    test_rm(dir);
+}
+
 static void missing_extra_and_changed_files_are_told_apart(void **state)
 {
     (void) state;
@@ -248,6 +278,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signatures_of_both_programs_hold),
         cmocka_unit_test(what_is_signed_here_holds_here_and_can_be_signed_again),
+        cmocka_unit_test(what_a_killed_run_left_is_not_signed),
+        cmocka_unit_test(nothing_but_a_signature_is_replaced),
         cmocka_unit_test(missing_extra_and_changed_files_are_told_apart),
         cmocka_unit_test(a_wrong_key_or_a_changed_signature_does_not_hold),
         cmocka_unit_test(certificates_must_lead_to_a_trusted_one_and_may_sign),
