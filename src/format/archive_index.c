@@ -276,7 +276,7 @@ const struct uqm_archive_tensor *uqm_archive_index_tensor(const struct uqm_archi
 
 bool uqm_archive_path_is_valid(const char *path, size_t len)
 {
-    size_t begin = 0;
+    size_t begin = 0, n_parts = 0;
     if (len == 0 || len > UQM_ARCHIVE_MOST_PATH || memchr(path, '\0', len))
         return false;
     for (size_t i = 0; i <= len; i++) {
@@ -284,7 +284,8 @@ bool uqm_archive_path_is_valid(const char *path, size_t len)
             continue;
         size_t n = i - begin;
         if (n == 0 || n > 255 || (n == 1 && path[begin] == '.') ||
-            (n == 2 && path[begin] == '.' && path[begin + 1] == '.'))
+            (n == 2 && path[begin] == '.' && path[begin + 1] == '.') ||
+            ++n_parts > UQM_ARCHIVE_MOST_FOLDERS + 1)
             return false;
         begin = i + 1;
     }

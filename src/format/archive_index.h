@@ -25,6 +25,7 @@ enum {
     UQM_ARCHIVE_MOST_BLOCK = 4 << 20,
     UQM_ARCHIVE_MOST_INDEX = 256 << 20,
     UQM_ARCHIVE_MOST_PATH = 4095,
+    UQM_ARCHIVE_MOST_FOLDERS = 64, /* that a file lies in */
     UQM_ARCHIVE_MAX_PLANES = 4,
     /* in the index: */
     UQM_ARCHIVE_BLOCK_ENTRY = 16, /* bytes, and 4 for each plane */

@@ -76,6 +76,27 @@ static int check_target(const struct uqm_pack_params *params, struct uqm_err *er
     return UQM_OK;
 }
 
+/* Nor take the place of the base, or of an archive that this one needs: it would be of no use. */
+static int check_base(const struct uqm_pack_params *params, const char *base, struct uqm_env *env,
+                      struct uqm_err *err)
+{
+    struct uqm_archive *archive = NULL;
+    const struct uqm_archive_params open = { .path = base };
+    if (uqm_is_same_file(params->archive, base))
+        return uqm_fail(err, UQM_ERR_ARG,
+                        "%s: is what it would be packed from (--delta-from); write it somewhere "
+                        "else",
+                        params->archive);
+    if (uqm_is_dir(base))
+        return UQM_OK;
+    int ret = uqm_archive_open(&archive, env, &open, err);
+    const char *next = ret == UQM_OK ? uqm_archive_base(archive) : NULL;
+    if (next)
+        ret = check_base(params, next, env, err);
+    uqm_archive_close(&archive);
+    return ret;
+}
+
 static json_t *describe(const struct uqm_pack_params *params, const struct uqm_pack_plan *plan,
                         const struct uqm_pack_result *result, const struct timespec *start)
 {
@@ -178,6 +199,8 @@ UQM_API int uqm_pack(char **json, const struct uqm_pack_params *params, struct u
         ret = check_target(params, err);
     if (ret == UQM_OK)
         ret = uqm_pack_plan_init(&plan, &env, params->dir, params->delta_from, err);
+    if (ret == UQM_OK && plan.index.n_base_files > 0)
+        ret = check_base(params, params->delta_from, &env, err);
     if (ret == UQM_OK)
         ret = write_archive(&result, params, &plan, err);
     if (ret == UQM_OK) {

@@ -6,7 +6,7 @@
 #include "src/base/fs.h"
 #include "src/pack/pack_plan.h"
 
-enum { MOST_DEPTH = 64, MOST_FILES = 1 << 20 };
+enum { MOST_DEPTH = UQM_ARCHIVE_MOST_FOLDERS, MOST_FILES = 1 << 20 };
 
 struct listed {
     char *path; /* from the folder */

@@ -186,6 +186,14 @@ static void every_contradiction_has_its_refusal(void **state)
         m.base[0].path = paths[i];
         refuse(&m, "no path inside the base's folder");
     }
+    char deep[2 * UQM_ARCHIVE_MOST_FOLDERS + 4] = "";
+    for (int i = 0; i <= UQM_ARCHIVE_MOST_FOLDERS; i++)
+        strcat(deep, "a/");
+    strcat(deep, "x");
+    assert_false(uqm_archive_path_is_valid(deep, strlen(deep)));
+    assert_true(uqm_archive_path_is_valid(deep + 2, strlen(deep + 2)));
+    m.files[0].path = deep;
+    refuse(&m, "no path inside a folder");
     m.files[0].path = "b";
     refuse(&m, "out of order");
     m.files[0].path = "a/t.json";

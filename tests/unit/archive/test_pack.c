@@ -324,6 +324,27 @@ static void a_delta_needs_its_base_and_finds_it(void **state)
     assert_same_file(in_dir("tuned-4/model.safetensors"), in_dir("pair-tuned/model.safetensors"));
 }
 
+/* An archive that took the place of what it is packed from could never be read again. */
+static void a_delta_does_not_replace_what_it_needs(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    char base[1024];
+    make_pair(1000);
+    pack(in_dir("pair-base"), in_dir("first.uqz"), &plain);
+    snprintf(base, sizeof base, "%s", in_dir("first.uqz"));
+    const struct pack_options one = { .n_threads = 2, .base = base, .overwrite = true };
+    assert_fails(try_pack(NULL, in_dir("pair-tuned"), base, &one, &err), err, UQM_ERR_ARG,
+                 "is what it would be packed from");
+    pack(in_dir("pair-tuned"), in_dir("next.uqz"), &one);
+    snprintf(base, sizeof base, "%s", in_dir("next.uqz"));
+    assert_int_equal(link(in_dir("first.uqz"), in_dir("alias.uqz")), 0);
+    assert_fails(try_pack(NULL, in_dir("pair-tuned"), in_dir("alias.uqz"), &one, &err), err,
+                 UQM_ERR_ARG, "alias.uqz: is what it would be packed from");
+    unpack(in_dir("next.uqz"), in_dir("as-it-was"), &plain);
+    assert_same_file(in_dir("as-it-was/model.safetensors"), in_dir("pair-tuned/model.safetensors"));
+}
+
 static void another_base_is_noticed_before_a_wrong_byte_is_handed_out(void **state)
 {
     (void) state;
@@ -580,6 +601,7 @@ int main(void)
         cmocka_unit_test(an_archive_cut_anywhere_is_refused),
         cmocka_unit_test(a_flipped_byte_anywhere_is_found_and_never_reaches_a_folder),
         cmocka_unit_test(a_delta_needs_its_base_and_finds_it),
+        cmocka_unit_test(a_delta_does_not_replace_what_it_needs),
         cmocka_unit_test(another_base_is_noticed_before_a_wrong_byte_is_handed_out),
         cmocka_unit_test(an_interrupted_pack_goes_on_and_ends_in_the_same_bytes),
         cmocka_unit_test(an_interrupted_unpack_goes_on_and_ends_in_the_same_bytes),
