@@ -330,8 +330,10 @@ struct uqm_report_params {
     struct uqm_strings files; /* what uq, select, eval, diff, merge and experiment gave as JSON, and
                                  a merge's uqmerge.report.json */
     const char *document;     /* instead of files: one such document as text */
-    const char *out_path;     /* required; replaced as a whole */
+    const char *out_path;     /* required; a page there is replaced as a whole, nothing else is */
     const char *title;        /* NULL: "uqmerge report" */
+    bool check_only; /* say whether out_path can be written, of what is not known yet: *json
+                        is NULL */
 };
 /* One self-contained HTML page. UQM_ERR_FORMAT names a file that is no such document. */
 UQM_API int uqm_write_report(char **json, const struct uqm_report_params *params,

@@ -115,12 +115,12 @@ static int check(const struct options *o, struct uqm_err *err)
     return UQM_OK;
 }
 
-/* The page of a result. */
+/* The page of a result; NULL: whether there can be one is checked, before hours go by. */
 static int write_page(const struct options *o, const char *json, struct uqm_err *err)
 {
-    const struct uqm_report_params params = { .document = json,
-                                              .out_path = o->report,
-                                              .title = "uqmerge select" };
+    const struct uqm_report_params params = {
+        .document = json, .out_path = o->report, .title = "uqmerge select", .check_only = !json
+    };
     char *written = NULL;
     int ret = uqm_write_report(&written, &params, err);
     free(written);
@@ -160,7 +160,10 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
 
     session_init(&s, common);
     params.uq.common = common->uqm;
-    ret = uqm_select(&json, &params, &err);
+    if (o->report && !o->questions.dry_run)
+        ret = write_page(o, NULL, &err);
+    if (ret == UQM_OK)
+        ret = uqm_select(&json, &params, &err);
     if (ret == UQM_OK && o->report && !o->questions.dry_run)
         ret = write_page(o, json, &err);
     return session_finish(&s, ret, &json,

@@ -78,9 +78,9 @@ static int check_params(const struct uqm_report_params *p, struct uqm_err *err)
 {
     if (!p->out_path)
         return uqm_fail(err, UQM_ERR_ARG, "--out FILE.html is needed");
-    if ((p->document != NULL) == (p->files.n > 0))
+    if (!p->check_only && (p->document != NULL) == (p->files.n > 0))
         return uqm_fail(err, UQM_ERR_ARG, "a report is of files or of one document");
-    return UQM_OK;
+    return uqm_check_replaceable(p->out_path, "<!DOCTYPE html>", "a page", err);
 }
 
 static int make(char **json, struct report *r, const struct uqm_report_params *p,
@@ -119,7 +119,7 @@ int uqm_write_report(char **json, const struct uqm_report_params *params, struct
     struct report r = { 0 };
     *json = NULL;
     int ret = check_params(params, err);
-    if (ret == UQM_OK)
+    if (ret == UQM_OK && !params->check_only)
         ret = make(json, &r, params, err);
     for (size_t i = 0; r.documents && i < r.n; i++)
         json_decref((json_t *) (uintptr_t) r.documents[i].root);

@@ -21,6 +21,9 @@ int uqm_trace_create(struct uqm_trace **out, const char *path, struct uqm_err *e
     *out = NULL;
     if (!path)
         return UQM_OK;
+    ret = uqm_check_replaceable(path, "{\"model\":", "a trace", err);
+    if (ret < 0)
+        return ret;
     struct uqm_trace *t = calloc(1, sizeof *t);
     if (!t || !(t->path = strdup(path)) || asprintf(&t->part, "%s.part", path) < 0)
         ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", path);

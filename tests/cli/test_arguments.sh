@@ -74,6 +74,8 @@ echo '{"answer": "B"}' > "$work/answer.json"
 refuses 1 'answer: not a result that a report can show' 'report refuses what it cannot show' \
     report answer.json --out p.html
 holds '[ ! -e "$work/p.html" ]' 'a refused report leaves no page'
+refuses 1 'answer.json: not a page, so it is not replaced' 'report writes over nothing but pages' \
+    report absent.json --out answer.json
 
 refuses 2 'convert: --to: is required' 'convert wants a layout' convert a b
 refuses 1 '--to gguf is not in this version' 'GGUF is known and absent' convert a b --to gguf

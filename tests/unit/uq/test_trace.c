@@ -117,6 +117,27 @@ static char *text_of(const char *name)
     return text;
 }
 
+static void a_data_set_is_not_taken_for_a_trace(void **state)
+{
+    (void) state;
+    struct uqm_trace *t = NULL;
+    struct uqm_err err = { 0 };
+    const char line[] = "{\"id\":\"a\",\"question\":\"?\",\"choices\":[],\"answer\":0}\n";
+    assert_ok(uqm_write_file(in_workdir("set.jsonl"), line, strlen(line), &err), err);
+    assert_fails(uqm_trace_create(&t, in_workdir("set.jsonl"), &err), err, UQM_ERR_ARG,
+                 "set.jsonl: not a trace, so it is not replaced");
+    assert_null(t);
+    assert_false(uqm_is_file(in_workdir("set.jsonl.part")));
+    /* but an earlier one is */
+    float logits[2][2][6] = { 0 };
+    for (int round = 0; round < 2; round++) {
+        assert_ok(uqm_trace_create(&t, in_workdir("again.jsonl"), &err), err);
+        assert_ok(uqm_trace_add(t, &survey, "m", NULL, logits[0][0], &err), err);
+        assert_ok(uqm_trace_commit(t, &err), err);
+        uqm_trace_destroy(&t);
+    }
+}
+
 static void every_allocation_of_json_may_fail_once(void **state)
 {
     (void) state;
@@ -163,6 +184,7 @@ int main(void)
         cmocka_unit_test(a_line_stands_for_every_record_and_pass),
         cmocka_unit_test(a_line_stands_for_every_answer),
         cmocka_unit_test(an_unfinished_trace_leaves_nothing),
+        cmocka_unit_test(a_data_set_is_not_taken_for_a_trace),
         cmocka_unit_test(every_allocation_of_json_may_fail_once),
         cmocka_unit_test(no_trace_takes_every_call),
     };
