@@ -10,9 +10,6 @@
 #include "io/engine_impl.h"
 #include "src/base/checked.h"
 
-/* Bits of env->said_once. */
-enum { SAID_NO_RING = 1u << 0 };
-
 /* Below the kernel's own limit of one transfer (2 GiB less a page), and aligned. */
 #define MAX_TRANSFER_BYTES ((size_t) 1 << 30)
 
@@ -97,7 +94,7 @@ int uqm_io_create_with(struct uqm_io **out, struct uqm_env *env, unsigned n_infl
             goto done;
         if (env->io == UQM_IO_URING)
             return uqm_fail_errno_of(err, e, "--io uring: the system refuses io_uring");
-        if (!(atomic_fetch_or(&env->said_once, SAID_NO_RING) & SAID_NO_RING))
+        if (!(atomic_fetch_or(&env->said_once, UQM_SAID_NO_RING) & UQM_SAID_NO_RING))
             uqm_log(env, UQM_LOG_INFO, "io_uring is refused (%s): using pread and pwrite",
                     strerrordesc_np(e));
     }

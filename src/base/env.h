@@ -20,6 +20,9 @@ struct uqm_budget {
     _Atomic uint64_t peak_bytes;
 };
 
+/* Messages that are said once a run. */
+enum uqm_said { UQM_SAID_NO_RING = 1u << 0, UQM_SAID_CUT = 1u << 1 };
+
 struct uqm_env {
     uqm_log_fn log;
     uqm_progress_fn progress;
@@ -37,7 +40,7 @@ struct uqm_env {
     _Atomic uint64_t bytes_written;
     _Atomic int io_used;        /* enum uqm_io_kind that the last engine turned out to be */
     _Atomic int direct_used;    /* 1 when at least one file was opened with O_DIRECT */
-    _Atomic unsigned said_once; /* bits of messages that are said once a run */
+    _Atomic unsigned said_once; /* bits of enum uqm_said */
 };
 
 /* Fill in the defaults. UQM_ERR_ARG for a memory ceiling under 64 MiB or a silly thread count. */

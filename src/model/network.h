@@ -52,6 +52,10 @@ struct uqm_llm_prompt {
     uint32_t j;
 };
 
+/* Rows that a prompt has, a picture's being its features; those past config max_length are cut. */
+uint64_t uqm_network_prompt_rows(const struct uqm_model_config *config,
+                                 const struct uqm_llm_prompt *prompt);
+
 struct uqm_plan_wish;
 
 struct uqm_llm_job {

@@ -41,6 +41,15 @@ int uqm_sequence_init(struct uqm_sequence *seq, const struct uqm_network *net,
     return UQM_OK;
 }
 
+uint64_t uqm_network_prompt_rows(const struct uqm_model_config *config,
+                                 const struct uqm_llm_prompt *prompt)
+{
+    uint64_t n_rows = 0;
+    for (size_t i = 0; i < prompt->n_ids; i++)
+        n_rows += prompt->ids[i] == UQM_IMAGE_PLACEHOLDER ? uqm_network_feature_rows(config) : 1;
+    return n_rows;
+}
+
 int uqm_row_ref_compare(const void *a, const void *b)
 {
     const struct uqm_row_ref *x = a, *y = b;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/checked.h"
 #include "src/model/image.h"
 #include "src/model/network.h"
 #include "src/model/preprocess.h"
@@ -18,6 +19,7 @@ struct ask {
     struct uqm_candidate candidate;
     struct uqm_network *network;
     struct uqm_ids prompt;
+    uint64_t n_rows;      /* of the prompt, as the network reads it */
     float *features;      /* of the pictures; NULL without one */
     size_t picture_bytes; /* of one picture's features */
     int32_t *ids;         /* the answer */
@@ -94,7 +96,17 @@ static int make_prompt(struct ask *a, struct uqm_err *err)
         return uqm_fail(err, UQM_ERR_NOMEM, "--prompt: no memory");
     int ret = uqm_tokenizer_encode_prompt(&a->prompt, a->candidate.tokenizer, text, err);
     free(text);
-    return ret;
+    if (ret < 0)
+        return ret;
+    const struct uqm_llm_prompt prompt = { .ids = a->prompt.v, .n_ids = a->prompt.n };
+    const uint64_t n_rows = uqm_network_prompt_rows(&a->candidate.config, &prompt);
+    a->n_rows = uqm_min_u64(n_rows, a->candidate.config.max_length);
+    if (a->n_rows == n_rows)
+        return UQM_OK;
+    return uqm_warn(&a->env, err,
+                    "--prompt: of its %" PRIu64 " tokens %s reads the first %" PRIu64
+                    "; the end is cut off, and with it what asks for an answer",
+                    n_rows, p->model, a->n_rows);
 }
 
 static int open_model(struct ask *a, struct uqm_err *err)
@@ -160,7 +172,8 @@ static int generate(struct ask *a, struct uqm_err *err)
     a->first_logits = calloc(a->candidate.config.text.vocab_size, sizeof *a->first_logits);
     if (!a->ids || !a->first_logits)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %u tokens", (unsigned) max_tokens);
-    return uqm_network_generate(a->network, &job, err);
+    int ret = uqm_network_generate(a->network, &job, err);
+    return ret < 0 ? ret : uqm_opened_check_unchanged(a->candidate.source, err);
 }
 
 /* The largest logits among the tokens that can be said, largest first, lowest id on ties. */
@@ -186,17 +199,6 @@ static json_t *top_json(const struct ask *a)
     return top;
 }
 
-/* Tokens as the network sees them: a picture is its rows. */
-static size_t count_prompt(const struct ask *a)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < a->prompt.n; i++)
-        n += a->prompt.v[i] == UQM_IMAGE_PLACEHOLDER
-                 ? uqm_network_feature_rows(&a->candidate.config)
-                 : 1;
-    return n;
-}
-
 static int plan(char **json, struct ask *a, struct uqm_err *err)
 {
     a->machine.plan_only = true;
@@ -204,7 +206,7 @@ static int plan(char **json, struct ask *a, struct uqm_err *err)
     return ret < 0 ? ret
                    : uqm_call_result(json,
                                      json_pack("{s:b, s:I}", "dry_run", 1, "prompt_tokens",
-                                               (json_int_t) count_prompt(a)),
+                                               (json_int_t) a->n_rows),
                                      err);
 }
 
@@ -216,7 +218,7 @@ static int result(char **json, const struct ask *a, double seconds, struct uqm_e
         return ret;
     json_t *root =
         json_pack("{s:s, s:I, s:I, s:f}", "answer", answer, "tokens", (json_int_t) a->n_ids,
-                  "prompt_tokens", (json_int_t) count_prompt(a), "seconds", seconds);
+                  "prompt_tokens", (json_int_t) a->n_rows, "seconds", seconds);
     if (root && a->params->logits)
         json_object_set_new(root, "top", top_json(a));
     free(answer);

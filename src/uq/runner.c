@@ -1,6 +1,7 @@
 #include "src/uq/runner.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,6 +127,35 @@ static int make_prompts(struct asking *a, struct uqm_err *err)
     return UQM_OK;
 }
 
+/* An answer to a prompt without its end is about something else: said of the first such record. */
+static int warn_of_cuts(const struct asking *a, struct uqm_err *err)
+{
+    const struct uqm_survey *s = a->runner->survey;
+    const struct uqm_model_config *config = &a->candidate->config;
+    struct uqm_record_where where;
+    uint64_t n_cut = 0, longest = 0;
+    for (size_t i = 0; i < a->prompts.n; i++) {
+        const uint64_t n_rows = uqm_network_prompt_rows(config, &a->prompts.v[i]);
+        if (n_rows <= config->max_length)
+            continue;
+        if (n_cut++ == 0) {
+            const size_t record = a->prompts.pass[i] / s->n_passes;
+            size_t k = 0;
+            while (record >= s->first_record[k + 1])
+                k++;
+            uqm_record_where(&where, &s->sets[k], &s->sets[k].records[record - s->first_record[k]]);
+        }
+        longest = uqm_max_u64(longest, n_rows);
+    }
+    if (n_cut == 0 || atomic_fetch_or(&s->env->said_once, UQM_SAID_CUT) & UQM_SAID_CUT)
+        return UQM_OK;
+    return uqm_warn(s->env, err,
+                    "%s: its prompt is cut off at its end, as %" PRIu64 " of %zu are: %s reads %u "
+                    "tokens, the longest has %" PRIu64,
+                    where.text, n_cut, a->prompts.n, a->candidate->source->name,
+                    (unsigned) config->max_length, longest);
+}
+
 static int give_features(void *ctx, size_t prompt, size_t k, float *dst, struct uqm_err *err)
 {
     const struct asking *a = ctx;
@@ -238,6 +268,8 @@ static int ask(struct asking *a, struct uqm_err *err)
         ret = uqm_features_prepare(runner->features, a->candidate, &runner->machine, memory, err);
     if (ret == UQM_OK)
         ret = make_prompts(a, err);
+    if (ret == UQM_OK)
+        ret = warn_of_cuts(a, err);
     if (ret == UQM_OK)
         ret = network_memory(&memory, runner, &a->prompts, err);
     if (ret == UQM_OK && a->prompts.n > 0)

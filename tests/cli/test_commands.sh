@@ -191,6 +191,20 @@ for command in uq eval 'select --no-write'; do
         grep -q "weights being read.*--memory is 256.0 MiB" "$work/stderr"' \
         "$command --dry-run -v says what lies where in memory"
 done
+long=$(yes 'word and more' | head -n 400 | tr '\n' ' ')
+run ask "$base" --prompt "$long" --json
+holds '[ $status = 0 ] && [ "$("$json_get" "$work/stdout" prompt_tokens)" = 512 ] &&
+    grep -q "warning: --prompt: of its .* reads the first 512" "$work/stderr"' \
+    'ask warns of a prompt that the model reads a part of'
+{
+    printf '{"id": "a", "image": null, "question": "%s", "choices": ["a", "b"], "answer": 0}\n' short "$long"
+} > "$work/long.jsonl"
+run eval "$base" "$base" --data long.jsonl
+holds '[ $status = 0 ] && [ "$(grep -c "long.jsonl:2: record a: its prompt is cut off" "$work/stderr")" = 1 ]' \
+    'eval warns of the first record that is not read to its end, once'
+refuses 1 'long.jsonl:2: record a: its prompt is cut' 'with --strict that is an error' \
+    eval "$base" --data long.jsonl --strict
+
 run ask "$base" --prompt x --dry-run -v --device cpu
 holds '[ $status = 0 ] && grep -q "keys and values" "$work/stderr" &&
     grep -q "nothing was asked" "$work/stdout"' 'ask --dry-run -v says what its cache takes'

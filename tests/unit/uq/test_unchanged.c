@@ -33,7 +33,8 @@ static void touch(void)
 static void take_progress(void *ctx, const struct uqm_progress *progress)
 {
     (void) ctx;
-    if (strncmp(progress->stage, "uncertainty", strlen("uncertainty")) != 0 ||
+    if ((strncmp(progress->stage, "uncertainty", strlen("uncertainty")) != 0 &&
+         strcmp(progress->stage, "answering") != 0) ||
         !strcmp(progress->stage, spoil.last))
         return;
     snprintf(spoil.last, sizeof spoil.last, "%s", progress->stage);
@@ -114,6 +115,20 @@ static void select_notices_step_by_step_and_in_a_sweep(void **state)
     }
 }
 
+static void ask_notices(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    char *text;
+    struct uqm_ask_params p = {
+        .common = params_for(1).common,
+        .model = models[1],
+        .prompt = "What is this?",
+        .max_tokens = 2,
+    };
+    assert_noticed(uqm_ask(&text, &p, &err), &err, &text);
+}
+
 static void copy_model(const char *from, const char *name)
 {
     char path[1024];
@@ -160,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(uq_notices_one_model_at_a_time_and_in_a_sweep),
         cmocka_unit_test(select_notices_step_by_step_and_in_a_sweep),
+        cmocka_unit_test(ask_notices),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
