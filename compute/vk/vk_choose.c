@@ -39,6 +39,17 @@ static int driver_score(VkDriverId id)
     }
 }
 
+/* MoltenVK gives different GPUs one UUID; one of zeros is none. */
+static bool one_gpu(const struct uqm_vk_info *a, const struct uqm_vk_info *b)
+{
+    static const uint8_t none[VK_UUID_SIZE];
+    if (a->driver_id == VK_DRIVER_ID_MOLTENVK || b->driver_id == VK_DRIVER_ID_MOLTENVK)
+        return false;
+    return (memcmp(a->uuid, b->uuid, sizeof none) == 0 &&
+            memcmp(a->uuid, none, sizeof none) != 0) ||
+           (a->has_luid && b->has_luid && memcmp(a->luid, b->luid, sizeof a->luid) == 0);
+}
+
 /* Whether a is to be preferred; the earlier in the loader's order when nothing else decides. */
 static bool better(const struct uqm_vk_info *a, const struct uqm_vk_info *b)
 {
@@ -46,20 +57,11 @@ static bool better(const struct uqm_vk_info *a, const struct uqm_vk_info *b)
         return !a->unusable[0];
     if (type_score(a->type) != type_score(b->type))
         return type_score(a->type) > type_score(b->type);
-    if (driver_score(a->driver_id) != driver_score(b->driver_id))
+    if (one_gpu(a, b) && driver_score(a->driver_id) != driver_score(b->driver_id))
         return driver_score(a->driver_id) > driver_score(b->driver_id);
-    if (a->local_bytes != b->local_bytes)
-        return a->local_bytes > b->local_bytes;
+    if (a->free_bytes != b->free_bytes)
+        return a->free_bytes > b->free_bytes;
     return a->n < b->n;
-}
-
-/* MoltenVK gives different GPUs one UUID. */
-static bool one_gpu(const struct uqm_vk_info *a, const struct uqm_vk_info *b)
-{
-    if (a->driver_id == VK_DRIVER_ID_MOLTENVK || b->driver_id == VK_DRIVER_ID_MOLTENVK)
-        return false;
-    return memcmp(a->uuid, b->uuid, sizeof a->uuid) == 0 ||
-           (a->has_luid && b->has_luid && memcmp(a->luid, b->luid, sizeof a->luid) == 0);
 }
 
 void uqm_vk_info_rank(struct uqm_vk_info *infos, size_t n_infos)
@@ -142,8 +144,8 @@ static int unknown(const struct uqm_vk_info *infos, size_t n, const char *spec, 
     struct uqm_printable p;
     char list[300];
     name_candidates(list, sizeof list, infos, n, NULL);
-    return uqm_fail(err, UQM_ERR_ARG, "--device %s: no such device; there %s",
-                    uqm_printable(&p, spec, strlen(spec)), n ? list : "is none");
+    return uqm_fail(err, UQM_ERR_ARG, "--device %s: no such device; there is %s",
+                    uqm_printable(&p, spec, strlen(spec)), n ? list : "none");
 }
 
 /* By N, else UUID, else a part of the name; a GPU's second driver only when nothing else fits. */

@@ -246,8 +246,12 @@ static void take_memory(struct uqm_vk_info *info, const struct uqm_vk_api *api)
 {
     const VkMemoryPropertyFlags shared =
         VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT;
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT,
+    };
     VkPhysicalDeviceMemoryProperties2 m = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+        .pNext = info->memory_budget ? &budget : NULL,
     };
     uint32_t largest = 0;
     bool visible = false;
@@ -259,6 +263,7 @@ static void take_memory(struct uqm_vk_info *info, const struct uqm_vk_api *api)
             info->local_bytes = info->memory.memoryHeaps[i].size;
             largest = i;
         }
+    info->free_bytes = budget.heapBudget[largest] ? budget.heapBudget[largest] : info->local_bytes;
     for (uint32_t i = 0; i < info->memory.memoryTypeCount; i++)
         visible |= (info->memory.memoryTypes[i].propertyFlags & shared) == shared &&
                    info->memory.memoryTypes[i].heapIndex == largest;
@@ -267,9 +272,12 @@ static void take_memory(struct uqm_vk_info *info, const struct uqm_vk_api *api)
     info->limits.unified = visible;
 }
 
-/* A family for compute, graphics-free where there is one; one for copies, free of both. */
+/* A family for compute, graphics-free where there is one; one for copies and nothing else: those of
+ * video engines can copy, too, but are not made for it. */
 static void take_queues(struct uqm_vk_info *info, const struct uqm_vk_api *api)
 {
+    const VkQueueFlags for_copies =
+        VK_QUEUE_TRANSFER_BIT | VK_QUEUE_SPARSE_BINDING_BIT | VK_QUEUE_PROTECTED_BIT;
     VkQueueFamilyProperties f[32];
     uint32_t n = 32, copies = UQM_VK_NO_FAMILY;
     info->compute_family = UQM_VK_NO_FAMILY;
@@ -283,8 +291,7 @@ static void take_queues(struct uqm_vk_info *info, const struct uqm_vk_api *api)
              (!(flags & VK_QUEUE_GRAPHICS_BIT) &&
               (f[info->compute_family].queueFlags & VK_QUEUE_GRAPHICS_BIT))))
             info->compute_family = i;
-        if ((flags & VK_QUEUE_TRANSFER_BIT) &&
-            !(flags & (VK_QUEUE_COMPUTE_BIT | VK_QUEUE_GRAPHICS_BIT)) && copies == UQM_VK_NO_FAMILY)
+        if ((flags & VK_QUEUE_TRANSFER_BIT) && !(flags & ~for_copies) && copies == UQM_VK_NO_FAMILY)
             copies = i;
     }
     if (info->compute_family == UQM_VK_NO_FAMILY)

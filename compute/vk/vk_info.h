@@ -23,6 +23,7 @@ struct uqm_vk_info {
     struct uqm_vk_limits limits;
     VkPhysicalDeviceMemoryProperties memory;
     uint64_t local_bytes;                     /* of the largest device-local heap */
+    uint64_t free_bytes;                      /* what may be had of it now, where that is known */
     uint64_t max_allocation;                  /* bytes: memory and buffer alike */
     uint64_t non_coherent_atom;               /* bytes */
     bool device_fault;                        /* it can say why it was lost */

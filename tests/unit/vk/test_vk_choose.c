@@ -7,8 +7,9 @@ enum { INTEGRATED, DISCRETE, OTHER_DRIVER, SOFTWARE, OLD, N_DEVICES };
 static void make(struct uqm_vk_info *info, uint32_t n, const char *name, VkPhysicalDeviceType type,
                  VkDriverId driver, uint64_t gib, uint8_t uuid)
 {
-    *info =
-        (struct uqm_vk_info){ .n = n, .type = type, .driver_id = driver, .local_bytes = gib << 30 };
+    *info = (struct uqm_vk_info){
+        .n = n, .type = type, .driver_id = driver, .local_bytes = gib << 30, .free_bytes = gib << 30
+    };
     snprintf(info->name, sizeof info->name, "%s", name);
     memset(info->uuid, uuid, sizeof info->uuid);
 }
@@ -55,6 +56,9 @@ static void of_equal_types_more_memory_comes_first(void **state)
     infos[OTHER_DRIVER].uuid[0] = 9; /* another card now */
     infos[OTHER_DRIVER].driver_id = VK_DRIVER_ID_NVIDIA_PROPRIETARY;
     uqm_vk_info_rank(infos, N_DEVICES);
+    assert_int_equal(chosen(infos, N_DEVICES, "auto"), OTHER_DRIVER);
+    infos[OTHER_DRIVER].driver_id =
+        VK_DRIVER_ID_AMD_PROPRIETARY; /* of another card it says little */
     assert_int_equal(chosen(infos, N_DEVICES, "auto"), OTHER_DRIVER);
 }
 
@@ -203,6 +207,238 @@ static void quirks_follow_driver_and_vendor_and_can_be_switched(void **state)
     assert_int_equal(info.host_import_align, 4096);
 }
 
+/* ---- what is made of a driver's answers ---- */
+
+/* A driver that answers as it is told here. */
+static struct {
+    VkPhysicalDeviceType type;
+    uint32_t api_version, max_push, max_shared;
+    VkBool32 timeline;
+    VkQueueFamilyProperties families[4];
+    uint32_t n_families;
+    VkPhysicalDeviceMemoryProperties memory;
+    uint64_t heap_budget[VK_MAX_MEMORY_HEAPS];
+    bool tells_budget;
+} driver;
+
+static void *chained(void *first, VkStructureType type)
+{
+    VkBaseOutStructure *s = first;
+    while (s && s->sType != type)
+        s = s->pNext;
+    return s;
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL list_extensions(VkPhysicalDevice handle, const char *layer,
+                                                      uint32_t *n, VkExtensionProperties *list)
+{
+    (void) handle;
+    (void) layer;
+    *n = driver.tells_budget;
+    if (list && *n)
+        snprintf(list[0].extensionName, sizeof list[0].extensionName, "%s",
+                 VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    return VK_SUCCESS;
+}
+
+static VKAPI_ATTR void VKAPI_CALL tell_properties(VkPhysicalDevice handle,
+                                                  VkPhysicalDeviceProperties2 *p)
+{
+    (void) handle;
+    p->properties.apiVersion = driver.api_version;
+    p->properties.deviceType = driver.type;
+    p->properties.limits = (VkPhysicalDeviceLimits){
+        .maxStorageBufferRange = 1 << 27,
+        .minStorageBufferOffsetAlignment = 64,
+        .minTexelBufferOffsetAlignment = 256,
+        .maxPerStageDescriptorStorageBuffers = 4,
+        .maxPerStageResources = 128,
+        .maxPushConstantsSize = driver.max_push,
+        .maxComputeWorkGroupInvocations = 128,
+        .maxComputeSharedMemorySize = driver.max_shared,
+    };
+}
+
+static VKAPI_ATTR void VKAPI_CALL tell_features(VkPhysicalDevice handle,
+                                                VkPhysicalDeviceFeatures2 *f)
+{
+    VkPhysicalDeviceTimelineSemaphoreFeatures *timeline =
+        chained(f, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES);
+    (void) handle;
+    if (timeline)
+        timeline->timelineSemaphore = driver.timeline;
+}
+
+static VKAPI_ATTR void VKAPI_CALL tell_format(VkPhysicalDevice handle, VkFormat format,
+                                              VkFormatProperties *p)
+{
+    (void) handle;
+    (void) format;
+    *p = (VkFormatProperties){ 0 };
+}
+
+static VKAPI_ATTR void VKAPI_CALL tell_memory(VkPhysicalDevice handle,
+                                              VkPhysicalDeviceMemoryProperties2 *m)
+{
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT *budget =
+        chained(m, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT);
+    (void) handle;
+    m->memoryProperties = driver.memory;
+    assert_true(!budget || driver.tells_budget);
+    if (budget)
+        memcpy(budget->heapBudget, driver.heap_budget, sizeof driver.heap_budget);
+}
+
+static VKAPI_ATTR void VKAPI_CALL tell_families(VkPhysicalDevice handle, uint32_t *n,
+                                                VkQueueFamilyProperties *list)
+{
+    (void) handle;
+    *n = driver.n_families;
+    memcpy(list, driver.families, driver.n_families * sizeof *list);
+}
+
+static struct uqm_vk_info asked(void)
+{
+    const struct uqm_vk_api api = {
+        .EnumerateDeviceExtensionProperties = list_extensions,
+        .GetPhysicalDeviceProperties2 = tell_properties,
+        .GetPhysicalDeviceFeatures2 = tell_features,
+        .GetPhysicalDeviceFormatProperties = tell_format,
+        .GetPhysicalDeviceMemoryProperties2 = tell_memory,
+        .GetPhysicalDeviceQueueFamilyProperties = tell_families,
+    };
+    struct uqm_vk_info info;
+    uqm_vk_info_query(&info, &api, VK_NULL_HANDLE, 0);
+    return info;
+}
+
+static void add_family(VkQueueFlags flags, uint32_t n_queues)
+{
+    driver.families[driver.n_families++] =
+        (VkQueueFamilyProperties){ .queueFlags = flags, .queueCount = n_queues };
+}
+
+static void add_heap(uint64_t mib, VkMemoryHeapFlags flags)
+{
+    VkPhysicalDeviceMemoryProperties *m = &driver.memory;
+    m->memoryHeaps[m->memoryHeapCount++] = (VkMemoryHeap){ mib << 20, flags };
+}
+
+static void add_type(uint32_t heap, VkMemoryPropertyFlags flags)
+{
+    VkPhysicalDeviceMemoryProperties *m = &driver.memory;
+    m->memoryTypes[m->memoryTypeCount++] = (VkMemoryType){ flags, heap };
+}
+
+enum {
+    GRAPHICS = VK_QUEUE_GRAPHICS_BIT,
+    COMPUTE = VK_QUEUE_COMPUTE_BIT,
+    COPIES = VK_QUEUE_TRANSFER_BIT,
+    SPARSE = VK_QUEUE_SPARSE_BINDING_BIT,
+    VIDEO = 0x20,
+    LOCAL = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT,
+    VISIBLE = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+};
+
+/* A card of 8 GiB with one family of queues. */
+static void make_driver(void)
+{
+    memset(&driver, 0, sizeof driver);
+    driver.type = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+    driver.api_version = VK_API_VERSION_1_2;
+    driver.max_push = 128;
+    driver.max_shared = 16384;
+    driver.timeline = VK_TRUE;
+    add_family(GRAPHICS | COMPUTE | COPIES, 1);
+    add_heap(8192, VK_MEMORY_HEAP_DEVICE_LOCAL_BIT);
+    add_heap(16384, 0);
+    add_type(0, LOCAL);
+    add_type(1, VISIBLE);
+}
+
+static void copies_get_a_queue_that_is_made_for_them(void **state)
+{
+    (void) state;
+    make_driver();
+    struct uqm_vk_info info = asked();
+    assert_string_equal(info.unusable, "");
+    assert_false(info.own_transfer);
+
+    add_family(VIDEO | COPIES | SPARSE, 1); /* a decoder's */
+    info = asked();
+    assert_int_equal(info.compute_family, 0);
+    assert_false(info.own_transfer);
+
+    add_family(COMPUTE | COPIES, 2);
+    info = asked();
+    assert_int_equal(info.compute_family, 2);
+    assert_true(info.own_transfer); /* the family's second */
+    assert_int_equal(info.transfer_family, 2);
+    assert_int_equal(info.transfer_queue, 1);
+
+    add_family(COPIES | SPARSE, 2);
+    info = asked();
+    assert_int_equal(info.compute_family, 2);
+    assert_int_equal(info.transfer_family, 3);
+    assert_int_equal(info.transfer_queue, 0);
+}
+
+/* Resizable BAR is; the window of 256 MiB is not. */
+static void weights_are_written_in_place_where_all_of_the_memory_is_seen(void **state)
+{
+    (void) state;
+    make_driver();
+    assert_false(asked().limits.unified);
+    add_heap(256, VK_MEMORY_HEAP_DEVICE_LOCAL_BIT);
+    add_type(2, LOCAL | VISIBLE);
+    assert_false(asked().limits.unified);
+    add_type(0, LOCAL | VISIBLE);
+    assert_true(asked().limits.unified);
+    assert_false(asked().on_host);
+    driver.type = VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
+    assert_true(asked().on_host);
+}
+
+static void of_two_cards_the_one_with_more_memory_left_comes_first(void **state)
+{
+    struct uqm_vk_info infos[2];
+    (void) state;
+    make_driver();
+    infos[1] = asked();
+    driver.tells_budget = true;
+    driver.heap_budget[0] = UINT64_C(3) << 30;
+    infos[0] = asked(); /* somebody else uses most of it */
+    infos[1].n = 1;
+    assert_int_equal(infos[0].local_bytes >> 20, 8192);
+    assert_int_equal(infos[0].free_bytes >> 20, 3072);
+    uqm_vk_info_rank(infos, 2); /* neither tells a UUID: they are two */
+    assert_string_equal(infos[0].passed_over, "");
+    assert_int_equal(chosen(infos, 2, "auto"), 1);
+}
+
+static void what_a_device_lacks_is_said(void **state)
+{
+    (void) state;
+    make_driver();
+    driver.timeline = VK_FALSE;
+    assert_non_null(strstr(asked().unusable, "no timeline semaphores"));
+    make_driver();
+    driver.api_version = VK_API_VERSION_1_1;
+    assert_non_null(strstr(asked().unusable, "older than Vulkan 1.2"));
+    make_driver();
+    driver.max_push = 124;
+    assert_non_null(strstr(asked().unusable, "124 bytes of push constants"));
+    make_driver();
+    driver.max_shared = 8192;
+    assert_non_null(strstr(asked().unusable, "8192 bytes of shared memory"));
+    make_driver();
+    driver.families[0].queueFlags = GRAPHICS;
+    assert_non_null(strstr(asked().unusable, "no compute queue"));
+    make_driver();
+    driver.memory.memoryHeaps[0].flags = 0;
+    assert_non_null(strstr(asked().unusable, "no memory of its own"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +452,10 @@ int main(void)
         cmocka_unit_test(an_unknown_name_lists_what_there_is),
         cmocka_unit_test(a_device_that_cannot_be_used_is_refused_with_the_reason),
         cmocka_unit_test(quirks_follow_driver_and_vendor_and_can_be_switched),
+        cmocka_unit_test(copies_get_a_queue_that_is_made_for_them),
+        cmocka_unit_test(weights_are_written_in_place_where_all_of_the_memory_is_seen),
+        cmocka_unit_test(of_two_cards_the_one_with_more_memory_left_comes_first),
+        cmocka_unit_test(what_a_device_lacks_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
