@@ -109,7 +109,7 @@ struct uqm_gather {
 struct uqm_device_limits {
     bool on_host;           /* memory is the host's and counts against --memory: activations here
                                need no second copy to be spilled */
-    uint64_t memory_bytes;  /* what one run may allocate in all; reserve() brings it up to date */
+    uint64_t memory_bytes;  /* what alloc() may take in all; reserve() brings it up to date */
     uint64_t largest_bytes; /* of one allocation */
     bool mixes;             /* linear() takes mixtures */
 };

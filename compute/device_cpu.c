@@ -385,7 +385,7 @@ int uqm_device_cpu_create(struct uqm_device **out, struct uqm_env *env, struct u
         .ops = &ops,
         .env = env,
         .limits = { .on_host = true,
-                    .memory_bytes = uqm_budget_left(env),
+                    .memory_bytes = env->budget.limit_bytes,
                     .largest_bytes = uqm_budget_left(env) },
         .id = "cpu",
     };

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "compute/vk/vk_core.h"
+#include "src/base/checked.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -102,36 +103,42 @@ int uqm_vk_memory_init(struct uqm_vk *vk, struct uqm_err *err)
     return UQM_OK;
 }
 
-uint64_t uqm_vk_memory_left(const struct uqm_vk *vk)
+/* As the driver sees it. A software device's heap is a figure that it does not keep to. */
+static uint64_t heap_left(const struct uqm_vk *vk)
 {
     const struct uqm_vk_core *core = vk->core;
-    uint64_t left = UINT64_MAX;
-    if (vk->device.limits.on_host)
-        left = uqm_budget_left(vk->device.env);
-    else {
-        VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
-            .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT,
-        };
-        VkPhysicalDeviceMemoryProperties2 m = {
-            .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
-            .pNext = core->info.memory_budget ? &budget : NULL,
-        };
-        uint32_t heap = core->info.memory.memoryTypes[core->type_of[UQM_VK_ROLE_DEVICE]].heapIndex;
-        core->api.GetPhysicalDeviceMemoryProperties2(core->info.handle, &m);
-        uint64_t total = m.memoryProperties.memoryHeaps[heap].size / 10 * 8;
-        uint64_t used = core->device_bytes;
-        if (core->info.memory_budget && budget.heapBudget[heap]) {
-            total = budget.heapBudget[heap];
-            used = budget.heapUsage[heap];
-        }
-        left = used < total ? total - used : 0;
+    if (core->info.type == VK_PHYSICAL_DEVICE_TYPE_CPU)
+        return UINT64_MAX;
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT,
+    };
+    VkPhysicalDeviceMemoryProperties2 m = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+        .pNext = core->info.memory_budget ? &budget : NULL,
+    };
+    uint32_t heap = core->info.memory.memoryTypes[core->type_of[UQM_VK_ROLE_DEVICE]].heapIndex;
+    core->api.GetPhysicalDeviceMemoryProperties2(core->info.handle, &m);
+    uint64_t total = m.memoryProperties.memoryHeaps[heap].size / 10 * 8;
+    uint64_t used = core->device_bytes;
+    if (core->info.memory_budget && budget.heapBudget[heap]) {
+        total = budget.heapBudget[heap];
+        used = budget.heapUsage[heap];
     }
-    if (core->info.budget_bytes) {
-        uint64_t used = core->device_bytes;
-        uint64_t rest = used < core->info.budget_bytes ? core->info.budget_bytes - used : 0;
-        left = left < rest ? left : rest;
-    }
-    return left;
+    return used < total ? total - used : 0;
+}
+
+/* Whatever --memory says. */
+static uint64_t device_left(const struct uqm_vk *vk)
+{
+    const uint64_t left = heap_left(vk), fake = vk->core->info.budget_bytes;
+    const uint64_t used = vk->core->device_bytes;
+    return fake ? uqm_min_u64(left, used < fake ? fake - used : 0) : left;
+}
+
+uint64_t uqm_vk_memory_left(const struct uqm_vk *vk)
+{
+    const uint64_t left = device_left(vk);
+    return vk->device.limits.on_host ? uqm_min_u64(left, uqm_budget_left(vk->device.env)) : left;
 }
 
 /* ---- blocks ---- */
@@ -324,11 +331,11 @@ static int create_block(struct uqm_vk_block **out, struct uqm_vk *vk, enum uqm_v
 {
     struct uqm_vk_core *core = vk->core;
     struct uqm_vk_block *block;
-    uint64_t left = uqm_vk_memory_left(vk);
+    uint64_t left = device_left(vk);
     int ret;
 
     bool counted = role != UQM_VK_ROLE_DEVICE || vk->device.limits.on_host;
-    if (role == UQM_VK_ROLE_DEVICE && (!counted || core->info.budget_bytes) && bytes > left)
+    if (role == UQM_VK_ROLE_DEVICE && bytes > left)
         return uqm_fail(err, UQM_ERR_NOMEM, "%s (%s): %s need %.1f MiB, %.1f MiB are left",
                         vk->device.id, vk->device.name, what, (double) bytes / (double) MIB,
                         (double) left / (double) MIB);

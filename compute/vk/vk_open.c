@@ -61,6 +61,8 @@ static int op_reserve(struct uqm_device *device, const struct uqm_device_needs *
         ret = uqm_vk_ops_reserve(vk, needs, err);
     if (ret < 0)
         op_release(device);
+    else
+        vk->device.limits.memory_bytes = uqm_vk_memory_left(vk);
     return ret;
 }
 

@@ -158,9 +158,9 @@ uint64_t uqm_run_host_room(const struct uqm_run *run)
 uint64_t uqm_run_device_room(const struct uqm_run *run)
 {
     const struct uqm_device_limits *limits = &run->device->limits;
-    if (limits->on_host)
-        return uqm_run_host_room(run);
-    return limits->memory_bytes > run->device_bytes ? limits->memory_bytes - run->device_bytes : 0;
+    const uint64_t room =
+        limits->memory_bytes > run->device_bytes ? limits->memory_bytes - run->device_bytes : 0;
+    return limits->on_host ? uqm_min_u64(room, uqm_run_host_room(run)) : room;
 }
 
 uint64_t uqm_run_arena_room(const struct uqm_run *run)
