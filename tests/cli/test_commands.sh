@@ -193,16 +193,17 @@ for command in uq eval 'select --no-write'; do
 done
 long=$(yes 'word and more' | head -n 400 | tr '\n' ' ')
 run ask "$base" --prompt "$long" --json
-holds '[ $status = 0 ] && [ "$("$json_get" "$work/stdout" prompt_tokens)" = 512 ] &&
+holds '[ $status = 0 ] && [ "$(value prompt_tokens)" = 512 ] &&
     grep -q "warning: --prompt: of its .* reads the first 512" "$work/stderr"' \
     'ask warns of a prompt that the model reads a part of'
 {
-    printf '{"id": "a", "image": null, "question": "%s", "choices": ["a", "b"], "answer": 0}\n' short "$long"
+    printf '{"id": "%s", "image": null, "question": "%s", "choices": ["a", "b"], "answer": 0}\n' \
+        a short b "$long"
 } > "$work/long.jsonl"
 run eval "$base" "$base" --data long.jsonl
-holds '[ $status = 0 ] && [ "$(grep -c "long.jsonl:2: record a: its prompt is cut off" "$work/stderr")" = 1 ]' \
+holds '[ $status = 0 ] && [ "$(grep -c "long.jsonl:2: record b: its prompt is cut off" "$work/stderr")" = 1 ]' \
     'eval warns of the first record that is not read to its end, once'
-refuses 1 'long.jsonl:2: record a: its prompt is cut' 'with --strict that is an error' \
+refuses 1 'long.jsonl:2: record b: its prompt is cut' 'with --strict that is an error' \
     eval "$base" --data long.jsonl --strict
 
 run ask "$base" --prompt x --dry-run -v --device cpu
