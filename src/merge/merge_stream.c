@@ -104,7 +104,8 @@ static size_t count_buffers(const struct uqm_recipe_source *rs, const struct uqm
             if (n + UQM_TILES_AHEAD * n_parts <= rest)
                 keep = uqm_max_u64(keep, n);
         }
-    return (size_t) uqm_min_u64(rest, keep + useful);
+    /* behind a tensor that is kept: as its buffers come free others are read into them */
+    return (size_t) uqm_min_u64(rest, uqm_max_u64(useful, keep + MOST_AHEAD * n_parts));
 }
 
 /* For what methods may note of a tensor: of what is left when the buffers have theirs, and only
