@@ -90,6 +90,7 @@ struct look {
     size_t block_elem;
     long base;
     bool spreads; /* what is not finite in a part is not finite in the output */
+    bool finite;  /* all elements of all parts are, it is known */
 };
 
 /* Elements as they are, and as floats, if that was asked for and they are not F64. */
@@ -198,14 +199,14 @@ static void cast_vote(struct uqm_report_sums *out, const struct look *l, const s
     out->n_same = votes.n_same;
 }
 
-/* The output's block, and of what is reported the parts', unless the output's tells that they have
- * none. */
+/* The output's block, and of what is reported the parts', unless the output's, or the passes over
+ * the tensor, tell that they have none. */
 static void count_block(struct uqm_report_sums *out, const struct look *l, size_t first, size_t n)
 {
     struct uqm_merge_report *r = l->report;
     struct run x = take(l->out, l->out_dtype, first);
     count_specials(&out[0], l, &x, n);
-    if (l->spreads && out[0].n_nan + out[0].n_inf == 0)
+    if (l->finite || (l->spreads && out[0].n_nan + out[0].n_inf == 0))
         return;
     for (size_t p = 0; p < l->pt->n_parts && r->kind != UQM_REPORT_OFF; p++) {
         x = take(l->parts[p].data, part_dtype(r->rs, &l->pt->parts[p]), first);
@@ -285,6 +286,8 @@ static void look_at_blocks(struct uqm_merge_report *r, const struct uqm_range *r
     l.base = uqm_report_base_part(l.pt);
     const struct uqm_job *job = l.pt->job;
     l.spreads = job && job->ops->spreads_specials && job->ops->spreads_specials(job);
+    l.finite = job && l.pt->ready && job->ops->found_finite && l.pt->state.result &&
+               job->ops->found_finite(job, &l.pt->state);
     size_t n_blocks = (range->n_elem + l.block_elem - 1) / l.block_elem;
     size_t n_records = l.pt->n_parts + 1;
     struct uqm_report_sums *sums = r->tensors[range->tensor];

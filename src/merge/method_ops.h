@@ -195,6 +195,10 @@ struct uqm_method_ops {
      * infinite or NaN is never dropped, nor outweighed. NULL: it may be. */
     bool (*spreads_specials)(const struct uqm_job *job);
 
+    /* Whether the passes, which are over, have found no element of any input that is infinite or
+     * NaN. NULL: they do not tell. */
+    bool (*found_finite)(const struct uqm_job *job, const struct uqm_job_state *state);
+
     /* Whether input i draws n_elem numbers of the mergekit stream in this tensor (merge.md 2.1),
      * which span->draws then holds, as 24 bits each, in UQM_NUMERICS_MERGEKIT. NULL: never. */
     bool (*draws)(const struct uqm_job *job, size_t input);

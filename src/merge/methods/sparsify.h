@@ -28,6 +28,7 @@ struct uqm_task_kind uqm_task_kind_of(enum uqm_method_id id);
  * says; times `ratio` then. */
 struct uqm_sparse {
     struct uqm_key_limit keep, drop;
+    bool all_finite; /* known: no element of the input is NaN or infinite, nor any of the base */
     bool has_ratio;
     double ratio;
 };

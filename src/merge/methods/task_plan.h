@@ -98,7 +98,7 @@ size_t uqm_task_keep_bytes(const struct uqm_job *job);
 struct uqm_task_work uqm_task_work_of(const struct uqm_job *job, const struct uqm_job_state *state);
 struct uqm_task_scratch uqm_task_cut(const struct uqm_job *job, void *block);
 
-/* --- task_search.c: for struct uqm_method_ops, but for the last three --- */
+/* --- task_search.c: for struct uqm_method_ops, but for the last four --- */
 
 void uqm_task_pass_blocks(const struct uqm_job *job, const struct uqm_job_state *state,
                           unsigned pass, uint64_t *first, uint64_t *n);
@@ -113,6 +113,9 @@ void uqm_task_settle(const struct uqm_job *job, struct uqm_job_state *state, uns
 /* The counters of a search's window, in the segment of the block that `element` is in. */
 uint32_t *uqm_task_foreseen_at(const struct uqm_job *job, const struct uqm_task_work *w, size_t k,
                                uint64_t element);
+/* The coarse pass has ended: which inputs have no key of an infinite or NaN magnitude. */
+void uqm_task_find_finite(const struct uqm_job *job, struct uqm_job_state *state,
+                          const struct uqm_task_work *w);
 /* A pass that counts has ended: what it says of every search, counters zeroed; and the limits as
  * far as they are known. */
 void uqm_task_search_counts(const struct uqm_job *job, struct uqm_task_work *w, unsigned pass);

@@ -1,5 +1,6 @@
 /* The thresholds of task vectors: which passes still have to look for them, and what their counts
  * say. What is counted is task_vectors.c's. */
+#include <math.h>
 #include <string.h>
 
 #include "src/merge/methods/task_plan.h"
@@ -112,6 +113,25 @@ static void search_foreseen(const struct uqm_job *job, const struct uqm_task_wor
                             uqm_task_foreseen_at(job, w, k, 0) +
                                 (s->coarse - window->first) * (size_t) UQM_FINE_BINS,
                             window->n_bins * (size_t) UQM_FINE_BINS, window->n_segments);
+}
+
+void uqm_task_find_finite(const struct uqm_job *job, struct uqm_job_state *state,
+                          const struct uqm_task_work *w)
+{
+    struct uqm_sparse *sparse = state->result;
+    const unsigned n = uqm_task_segments(job, UQM_TASK_COARSE);
+    const size_t row = uqm_task_row(job, UQM_TASK_COARSE);
+    const uint32_t infinity =
+        uqm_key_bin(uqm_task_key_kind(job), uqm_bits_of_f32((float) INFINITY));
+    for (size_t k = 0; k < w->n_searches; k++) {
+        const size_t i = w->searches[k].channel;
+        const uint32_t *counts = w->counts + i * n * row;
+        bool none = true;
+        for (size_t segment = 0; segment < n; segment++)
+            for (size_t bin = infinity; bin < UQM_COARSE_BINS; bin++)
+                none = none && counts[segment * row + bin] == 0;
+        sparse[i].all_finite = none;
+    }
 }
 
 void uqm_task_search_counts(const struct uqm_job *job, struct uqm_task_work *w, unsigned pass)

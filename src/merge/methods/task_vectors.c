@@ -489,6 +489,7 @@ static void take_ratios(const struct uqm_job *job, struct uqm_job_state *state,
             after = (double) (float) after;
             least = (double) 1e-7F;
         }
+        sparse[i].all_finite = uqm_sparse_is_active(job, i) && isfinite(w->before[i]);
         sparse[i].has_ratio = !(before < least || after < least);
         double ratio = sparse[i].has_ratio ? uqm_arith_rd(&a, before / after) : 1;
         sparse[i].ratio = as_f32 ? (double) (float) ratio : ratio;
@@ -504,6 +505,8 @@ static int end_pass(const struct uqm_job *job, struct uqm_job_state *state, unsi
         take_ratios(job, state, &w);
         return 0;
     }
+    if (pass == UQM_TASK_COARSE)
+        uqm_task_find_finite(job, state, &w);
     if (pass <= UQM_TASK_FINE)
         uqm_task_search_counts(job, &w, pass);
     uqm_task_take_limits(job, state, &w);
@@ -627,6 +630,15 @@ static bool spreads_specials(const struct uqm_job *job)
     return kind.sparsifier == UQM_SPARSE_NONE && !kind.consensus;
 }
 
+static bool found_finite(const struct uqm_job *job, const struct uqm_job_state *state)
+{
+    const struct uqm_sparse *sparse = state->result;
+    for (size_t i = 0; i < job->n_inputs; i++)
+        if ((long) i != job->base && !sparse[i].all_finite)
+            return false;
+    return job->n_others > 0;
+}
+
 /* --- the ops --- */
 
 static int refuse(const struct uqm_job *job, struct uqm_err *err, const char *what)
@@ -698,7 +710,7 @@ static bool draws_ranked(const struct uqm_job *job, size_t input)
     .most_blocks = uqm_task_most_blocks, .scan = scan, .fold = fold, .gather = uqm_task_gather,    \
     .late_passes = uqm_task_late_passes, .settle = uqm_task_settle, .end_pass = end_pass,          \
     .merge = merge, .mixes = uqm_task_mixes, .as_mix = uqm_task_as_mix,                            \
-    .spreads_specials = spreads_specials
+    .spreads_specials = spreads_specials, .found_finite = found_finite
 
 const struct uqm_method_ops uqm_task_ops = { COMMON };
 const struct uqm_method_ops uqm_random_task_ops = { COMMON, .draws = draws_uniform };
