@@ -6,14 +6,20 @@
  *
  *     bench_merge [--methods linear,task_arithmetic,...] [--models 3] [--mib 256] [--rounds 3]
  *                 [--dtype bf16|f16|f32] [--tensor-mib 32] [--memory-mib 2048] [--threads 0]
- *                 [--cache cold|warm|both] [--dir .]
+ *                 [--cache cold|warm|both] [--touch-mib 512] [--dir .]
  *
  * --mib is the size of one model; methods with a base read one more, slerp only one beside it.
  * "cold" finds nothing in the page cache and reads as the program would by itself; "warm" finds
  * everything there and reads without O_DIRECT. *_cpu_s: of all threads, the kernel's part too.
+ *
+ * Before each turn --touch-mib of memory are taken, touched and given back. A virtual machine may
+ * get memory from its host page by page when it is first touched, at a fraction of a gigabyte a
+ * second, and give it back when it lies idle: without this whoever comes second finds what the
+ * other has paid for. 0: as it is.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -28,6 +34,7 @@ struct setup {
     char dir[512];
     int n_rounds, n_threads;
     uint64_t memory_bytes;
+    size_t touch_bytes;
     struct merge_models models;
 };
 
@@ -163,6 +170,21 @@ static void floor_of(const struct setup *s, const struct method *m, bool warm)
     check(io_copy_run(&copy, &env, &err), &err);
 }
 
+/* In huge pages, as the buffers of streams and sinks. */
+static void touch_memory(const struct setup *s)
+{
+    if (s->touch_bytes == 0)
+        return;
+    char *p =
+        mmap(NULL, s->touch_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        die("memory to touch");
+    madvise(p, s->touch_bytes, MADV_HUGEPAGE);
+    for (size_t at = 0; at < s->touch_bytes; at += 4096)
+        ((volatile char *) p)[at] = 1;
+    munmap(p, s->touch_bytes);
+}
+
 /* Into the page cache, or out of it. */
 static void prepare(const struct setup *s, bool warm)
 {
@@ -179,6 +201,7 @@ static void prepare(const struct setup *s, bool warm)
             ;
         close(fd);
     }
+    touch_memory(s);
 }
 
 static void clean_up(const struct setup *s)
@@ -204,6 +227,7 @@ static void print_case(const struct setup *s, const struct method *m, bool warm,
     bench_number("mib_read", (double) s->models.file_bytes * n_inputs / (1 << 20));
     bench_number("mib_written", (double) s->models.file_bytes / (1 << 20));
     bench_number("memory_mib", (double) s->memory_bytes / (1 << 20));
+    bench_number("touch_mib", (double) s->touch_bytes / (1 << 20));
     bench_number("rounds", s->n_rounds);
     bench_number("ours_s", seconds);
     bench_number("ours_min_s", bench_min(&us->wall));
@@ -263,6 +287,7 @@ int main(int argc, char **argv)
         .n_rounds = (int) bench_option(argc, argv, "--rounds", 3),
         .n_threads = (int) bench_option(argc, argv, "--threads", 0),
         .memory_bytes = (uint64_t) bench_option(argc, argv, "--memory-mib", 2048) << 20,
+        .touch_bytes = (size_t) bench_option(argc, argv, "--touch-mib", 512) << 20,
         .models = {
             .dir = s.dir,
             .n_models = (int) bench_option(argc, argv, "--models", 3),
