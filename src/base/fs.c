@@ -122,8 +122,15 @@ bool uqm_is_file(const char *path)
 static int find(mode_t kind, const char *path, struct uqm_err *err)
 {
     struct stat st;
-    if (stat(path, &st) == 0)
-        return (st.st_mode & S_IFMT) == kind;
+    if (stat(path, &st) == 0) {
+        if ((st.st_mode & S_IFMT) == kind)
+            return 1;
+        return kind == S_IFDIR ? 0 : uqm_fail(err, UQM_ERR_FORMAT, "%s: not a regular file", path);
+    }
+    if (errno != ENOENT && errno != ENOTDIR)
+        return uqm_fail_errno(err, "%s", path);
+    if (lstat(path, &st) == 0)
+        return uqm_fail(err, UQM_ERR_IO, "%s: a symbolic link that leads nowhere", path);
     return errno == ENOENT || errno == ENOTDIR ? 0 : uqm_fail_errno(err, "%s", path);
 }
 

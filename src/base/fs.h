@@ -21,8 +21,9 @@ char *uqm_path_base(const char *path);
 /* false also where it cannot be told: for messages and wishes. */
 bool uqm_is_dir(const char *path);
 bool uqm_is_file(const char *path);
-/* 1: a folder, a regular file, links followed; 0: nothing is there, or something else; a failure:
- * the system would not say. For what decides about an output. */
+/* 1: a folder, a regular file, links followed; 0: nothing is there, or no folder; a failure: the
+ * system would not say, a link leads nowhere, or what bears a file's name is none. For what decides
+ * about an output. */
 int uqm_find_dir(const char *path, struct uqm_err *err);
 int uqm_find_file(const char *path, struct uqm_err *err);
 

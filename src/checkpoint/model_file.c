@@ -7,6 +7,7 @@
 
 #include "src/archive/archive.h"
 #include "src/base/fs.h"
+#include "src/checkpoint/checkpoint.h"
 
 /* A path through an archive: the archive's, and the rest. archive NULL: there is none in it. */
 struct split {
@@ -78,6 +79,21 @@ int uqm_find_model_file(const char *path, uint64_t *bytes, struct uqm_err *err)
             *bytes = stat(path, &st) == 0 ? (uint64_t) st.st_size : 0;
     }
     free(s.archive);
+    return ret;
+}
+
+int uqm_find_own_file(const char *home, const char *name, struct uqm_err *err)
+{
+    struct stat st;
+    char *path = uqm_path_join(home, name);
+    if (!path)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s/%s: no memory", home, name);
+    int ret = uqm_find_model_file(path, NULL, err);
+    if (ret > 0 && lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
+        int bad = uqm_checkpoint_check_link(home, path, err);
+        ret = bad < 0 ? bad : ret;
+    }
+    free(path);
     return ret;
 }
 

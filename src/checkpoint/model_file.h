@@ -10,6 +10,9 @@
 
 /* As uqm_find_file(); *bytes, unless NULL, is the size of one that is there. */
 int uqm_find_model_file(const char *path, uint64_t *bytes, struct uqm_err *err);
+/* Of a model's file whose content goes into an output: a link that leaves the folder is a failure,
+ * or a stranger's model would carry off files of this machine. */
+int uqm_find_own_file(const char *home, const char *name, struct uqm_err *err);
 /* As uqm_read_file(). */
 int uqm_read_model_file(char **out, size_t *len, const char *path, size_t max_bytes,
                         struct uqm_err *err);

@@ -122,9 +122,9 @@ static int read_template(char **out, const char *dir, struct uqm_err *err)
     *out = NULL;
     if (!jinja || !config)
         ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", dir);
-    else if ((ret = uqm_find_model_file(jinja, NULL, err)) > 0)
+    else if ((ret = uqm_find_own_file(dir, "chat_template.jinja", err)) > 0)
         ret = uqm_read_model_file(out, &len, jinja, MOST_TEMPLATE_BYTES, err);
-    else if (ret == 0 && (ret = uqm_find_model_file(config, NULL, err)) > 0)
+    else if (ret == 0 && (ret = uqm_find_own_file(dir, "tokenizer_config.json", err)) > 0)
         ret = read_config(out, config, err);
     if (*out)
         strip(*out);

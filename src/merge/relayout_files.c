@@ -13,7 +13,7 @@ int uqm_relayout_read(char **text, const char *home, const char *name, struct uq
 {
     char *path = uqm_path_join(home, name), *read = NULL;
     size_t len;
-    int ret = path ? uqm_find_model_file(path, NULL, err)
+    int ret = path ? uqm_find_own_file(home, name, err)
                    : uqm_fail(err, UQM_ERR_NOMEM, "%s/%s: no memory", home, name);
     if (ret > 0)
         ret = uqm_read_model_file(&read, &len, path, UQM_VOCABULARY_MOST_FILE, err);

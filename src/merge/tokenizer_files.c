@@ -55,7 +55,7 @@ static int open_edit(struct edit *e, const struct uqm_recipe_source *rs, const c
     *e = (struct edit){ .rs = rs, .plan = rs->vocab, .path = uqm_path_join(home, name) };
     int ret = e->path ? UQM_OK : no_memory(e, err);
     if (ret == UQM_OK)
-        ret = uqm_find_model_file(e->path, NULL, err);
+        ret = uqm_find_own_file(home, name, err);
     if (ret > 0)
         ret = uqm_read_model_file(&e->text, &e->len, e->path, UQM_VOCABULARY_MOST_FILE, err);
     if (ret == UQM_OK && !(e->f = open_memstream(&e->made, &e->made_len)))

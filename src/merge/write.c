@@ -104,6 +104,8 @@ static int begin(struct uqm_writer *w, struct uqm_err *err)
     const struct uqm_publish_params publish = uqm_writer_publish_params(w->params, &job);
     int ret = uqm_writer_check_target(w->rs, w->params->out_dir, err);
     if (ret == UQM_OK)
+        ret = uqm_writer_check_files(w, err);
+    if (ret == UQM_OK)
         ret = uqm_writer_job(&job, w, err);
     if (ret == UQM_OK)
         ret = uqm_publish_begin(&w->publish, w->env, &publish, err);

@@ -98,16 +98,6 @@ static int copy(struct uqm_writer *w, const char *home, const char *name, struct
 
 /* --- which files --- */
 
-/* 1, 0, or a failure. */
-static int home_has(const char *home, const char *name, struct uqm_err *err)
-{
-    char *path = uqm_path_join(home, name);
-    int ret = path ? uqm_find_model_file(path, NULL, err)
-                   : uqm_fail(err, UQM_ERR_NOMEM, "%s/%s: no memory", home, name);
-    free(path);
-    return ret;
-}
-
 static uint64_t size_of(const char *home, const char *name)
 {
     char *path = uqm_path_join(home, name);
@@ -146,7 +136,7 @@ static int each_tokenizer_file(struct uqm_writer *w, companion_fn fn, void *ctx,
             c.text = f->text;
             c.text_len = f->len;
         }
-        ret = f ? 1 : home_has(made.home, c.name, err);
+        ret = f ? 1 : uqm_find_own_file(made.home, c.name, err);
         if (ret > 0)
             ret = fn(w, &c, ctx, err);
     }
@@ -161,7 +151,7 @@ static int one_companion(struct uqm_writer *w, const char *name, companion_fn fn
     char *made = NULL;
     int ret = w->rs->relayout ? uqm_relayout_file(&made, w->rs, name, err) : UQM_RELAYOUT_AS_IT_IS;
     if (ret == UQM_RELAYOUT_AS_IT_IS)
-        ret = home_has(c.home, name, err);
+        ret = uqm_find_own_file(c.home, name, err);
     c.text = made;
     c.text_len = made ? strlen(made) : 0;
     if (ret > 0)
@@ -204,6 +194,19 @@ static int write_one(struct uqm_writer *w, const struct companion *c, void *ctx,
 {
     (void) ctx;
     return c->text ? put(w, c->name, c->text, c->text_len, err) : copy(w, c->home, c->name, err);
+}
+
+static int pass_over(struct uqm_writer *w, const struct companion *c, void *ctx,
+                     struct uqm_err *err)
+{
+    (void) w, (void) c, (void) ctx, (void) err;
+    return UQM_OK;
+}
+
+int uqm_writer_check_files(struct uqm_writer *w, struct uqm_err *err)
+{
+    int ret = uqm_find_own_file(w->rs->source.home, "config.json", err);
+    return ret < 0 ? ret : each_companion(w, pass_over, NULL, err);
 }
 
 uint64_t uqm_writer_copied_bytes(const struct uqm_writer *w)

@@ -79,6 +79,9 @@ int uqm_writers_read_bytes(struct uqm_read_bytes *out, const struct uqm_writer *
 int uqm_writers_weights(struct uqm_writer *writers, size_t n, struct uqm_err *err);
 /* write_files.c: index, config.json, tokenizer and its companions, recipe, model card, report. */
 int uqm_writer_small_files(struct uqm_writer *w, struct uqm_err *err);
+/* What small_files() would stumble over, known before hours of weights: files of a model that are
+ * none, or links that leave its folder. */
+int uqm_writer_check_files(struct uqm_writer *w, struct uqm_err *err);
 /* Bytes that the copied files take, for the check of free space. */
 uint64_t uqm_writer_copied_bytes(const struct uqm_writer *w);
 int uqm_writer_manifest(struct uqm_writer *w, struct uqm_err *err);

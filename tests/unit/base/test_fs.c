@@ -41,6 +41,22 @@ static void what_is_no_file_is_an_error_not_a_hang(void **state)
     assert_fails(uqm_read_file(&text, &len, in_dir("none"), 9, &err), err, UQM_ERR_IO, "none");
 }
 
+static void what_is_no_file_or_leads_nowhere_is_not_taken_for_absent(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    assert_int_equal(symlink("nowhere", in_dir("dangling")), 0);
+    assert_int_equal(symlink(dir, in_dir("folder")), 0);
+    assert_int_equal(uqm_find_file(in_dir("absent"), &err), 0);
+    assert_int_equal(uqm_find_dir(in_dir("absent"), &err), 0);
+    assert_int_equal(uqm_find_dir(in_dir("folder"), &err), 1);
+    assert_fails(uqm_find_file(in_dir("dangling"), &err), err, UQM_ERR_IO, "leads nowhere");
+    assert_fails(uqm_find_dir(in_dir("dangling"), &err), err, UQM_ERR_IO, "leads nowhere");
+    assert_fails(uqm_find_file(in_dir("folder"), &err), err, UQM_ERR_FORMAT, "not a regular file");
+    assert_fails(uqm_find_file(in_dir("fifo"), &err), err, UQM_ERR_FORMAT, "not a regular file");
+    assert_int_equal(uqm_find_dir(in_dir("fifo"), &err), 0);
+}
+
 static void an_existing_file_is_not_written_over(void **state)
 {
     (void) state;
@@ -152,6 +168,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_larger_than_allowed_is_refused_by_name),
         cmocka_unit_test(what_is_no_file_is_an_error_not_a_hang),
+        cmocka_unit_test(what_is_no_file_or_leads_nowhere_is_not_taken_for_absent),
         cmocka_unit_test(an_existing_file_is_not_written_over),
         cmocka_unit_test(paths_are_cut_and_joined),
         cmocka_unit_test(a_tree_is_removed_but_not_what_its_links_name),

@@ -379,6 +379,43 @@ static void an_output_over_an_input_is_refused(void **state)
     test_rm(dir);
 }
 
+/* A stranger's model must not carry off other files, nor lose its own in silence. */
+static void companions_that_are_elsewhere_or_nowhere_are_refused_at_once(void **state)
+{
+    (void) state;
+    static const char *const names[] = { "tokenizer.model", "preprocessor_config.json",
+                                         "config.json" };
+    static const struct {
+        const char *to, *why;
+    } links[] = { { "../secret", "a symbolic link that leaves the model's folder" },
+                  { "none", "a symbolic link that leads nowhere" },
+                  { "/dev/zero", "not a regular file" },
+                  { ".", "not a regular file" } };
+    char *dir = start(), *json;
+    struct heard h = { 0 };
+    struct uqm_err err = { 0 };
+    write_text(in_dir(dir, "secret"), "{\"a\":1}");
+    for (size_t i = 0; i < 3; i++) {
+        rename(in_dir(dir, "a/%s", names[i]), in_dir(dir, "kept"));
+        for (size_t k = 0; k < sizeof links / sizeof *links; k++) {
+            assert_int_equal(symlink(links[k].to, in_dir(dir, "a/%s", names[i])), 0);
+            int code = merge(&json, dir, "r.yml", "out", (struct uqm_merge_params){ 0 }, &h, &err);
+            assert_true(code == UQM_ERR_FORMAT || code == UQM_ERR_IO);
+            if (!strstr(err.msg, links[k].why) || !strstr(err.msg, names[i]))
+                fail_msg("%s -> %s: %s", names[i], links[k].to, err.msg);
+            assert_false(exists(in_dir(dir, "out")) || exists(in_dir(dir, ".out.part")));
+            assert_int_equal(unlink(in_dir(dir, "a/%s", names[i])), 0);
+        }
+        /* within the folder a link is as good as the file */
+        rename(in_dir(dir, "kept"), in_dir(dir, "a/kept"));
+        assert_int_equal(symlink("kept", in_dir(dir, "a/%s", names[i])), 0);
+        merge_ok(dir, "fine", (struct uqm_merge_params){ .overwrite = true });
+        unlink(in_dir(dir, "a/%s", names[i]));
+        rename(in_dir(dir, "a/kept"), in_dir(dir, "a/%s", names[i]));
+    }
+    test_rm(dir);
+}
+
 static void weight_files_equal_mergekits_to_the_byte(void **state)
 {
     (void) state;
@@ -477,6 +514,7 @@ int main(void)
         cmocka_unit_test(a_second_run_into_the_same_folder_is_refused),
         cmocka_unit_test(a_target_that_exists_needs_overwrite_and_a_manifest),
         cmocka_unit_test(an_output_over_an_input_is_refused),
+        cmocka_unit_test(companions_that_are_elsewhere_or_nowhere_are_refused_at_once),
         cmocka_unit_test(weight_files_equal_mergekits_to_the_byte),
         cmocka_unit_test(a_dry_run_writes_nothing_and_tells_all),
         cmocka_unit_test(strict_makes_a_warning_an_error_and_leaves_nothing),
