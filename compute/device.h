@@ -179,6 +179,9 @@ struct uqm_device {
     struct uqm_device_limits limits;
     char id[32];    /* "cpu", "vulkan:0" */
     char name[256]; /* as drivers call it */
+    /* An operation has ended with UQM_ERR_UNSUPPORTED: the driver refuses its kernel, or a shape is
+     * beyond the limits. Another device may do it. */
+    bool refuses;
 };
 
 /* The CPU does not: what it needs is known before. */

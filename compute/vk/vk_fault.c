@@ -194,6 +194,15 @@ static void share_one_queue(struct uqm_vk_info *info, bool two)
     info->transfer_queue = 0;
 }
 
+/* Memory of its own, what only GPUs do, and `auto` takes it. */
+static void be_a_card(struct uqm_vk_info *info)
+{
+    info->type = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+    info->on_host = false;
+    info->limits.unified = false;
+    info->limits.discrete = true;
+}
+
 static void apply_word(struct uqm_vk_info *info, const char *word, uint64_t value)
 {
     struct uqm_vk_limits *l = &info->limits;
@@ -223,6 +232,10 @@ static void apply_word(struct uqm_vk_info *info, const char *word, uint64_t valu
         l->unpack_half = false;
     else if (strcmp(word, "staged") == 0)
         l->unified = false;
+    else if (strcmp(word, "discrete") == 0)
+        be_a_card(info);
+    else if (strcmp(word, "integrated") == 0)
+        info->type = VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
     else
         assert(false && "a word of a profile that is known");
 }

@@ -6,7 +6,8 @@
  * from the environment:
  *
  *   UQMERGE_VK_FAKE=range=1048576,shared=4096,align=256,budget=67108864,invocations=128,groups=4,
- *                   one-queue,two-queues,non-coherent,no-subgroups,no-texels,no-unpack,staged
+ *                   one-queue,two-queues,non-coherent,no-subgroups,no-texels,no-unpack,staged,
+ *                   discrete,integrated
  *   UQMERGE_VK_FAULT=alloc:N[:COUNT],submit-oom:N[:COUNT],submit-lost:N[:COUNT],pipeline:N[:COUNT],
  *                    pipeline-refused:N[:COUNT]
  *
@@ -19,7 +20,7 @@
 #include "compute/vk/vk_core.h"
 
 /* "two-queues" are two timelines that share one VkQueue; "staged": the host cannot see the device's
- * memory. Unknown words assert. */
+ * memory; "discrete" is staged in a card of its own, which `auto` takes. Unknown words assert. */
 void uqm_vk_fake_apply(struct uqm_vk_info *info, const char *profile);
 
 /* Start anew with this plan; NULL or "": nothing fails. Counts calls either way. */

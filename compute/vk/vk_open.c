@@ -27,6 +27,13 @@ static int begin(struct uqm_device *device, struct uqm_err *err)
     return ret;
 }
 
+/* So ends every one that needs a kernel. */
+static int end(struct uqm_device *device, int ret)
+{
+    device->refuses |= ret == UQM_ERR_UNSUPPORTED;
+    return ret;
+}
+
 /* ---- the table ---- */
 
 static uint64_t op_reserve_bytes(const struct uqm_device *device,
@@ -63,7 +70,7 @@ static int op_reserve(struct uqm_device *device, const struct uqm_device_needs *
         op_release(device);
     else
         vk->device.limits.memory_bytes = uqm_vk_memory_left(vk);
-    return ret;
+    return end(device, ret);
 }
 
 static int op_alloc(struct uqm_memory **out, struct uqm_device *device, uint64_t n_words,
@@ -102,7 +109,7 @@ static int op_copy(struct uqm_device *device, struct uqm_place dst, struct uqm_p
 static int op_linear(struct uqm_device *device, const struct uqm_linear *args, struct uqm_err *err)
 {
     int ret = begin(device, err);
-    return ret == UQM_OK ? uqm_vk_linear(vk_of(device), args, err) : ret;
+    return ret == UQM_OK ? end(device, uqm_vk_linear(vk_of(device), args, err)) : ret;
 }
 
 static int op_hold(struct uqm_device *device, size_t n_tiles, struct uqm_err *err)
@@ -120,33 +127,33 @@ static void op_forget(struct uqm_device *device, uint64_t first, uint64_t last)
 static int op_norm(struct uqm_device *device, const struct uqm_norm *args, struct uqm_err *err)
 {
     int ret = begin(device, err);
-    return ret == UQM_OK ? uqm_vk_norm(vk_of(device), args, err) : ret;
+    return ret == UQM_OK ? end(device, uqm_vk_norm(vk_of(device), args, err)) : ret;
 }
 
 static int op_rotate(struct uqm_device *device, const struct uqm_rotate *args, struct uqm_err *err)
 {
     int ret = begin(device, err);
-    return ret == UQM_OK ? uqm_vk_rotate(vk_of(device), args, err) : ret;
+    return ret == UQM_OK ? end(device, uqm_vk_rotate(vk_of(device), args, err)) : ret;
 }
 
 static int op_attend(struct uqm_device *device, const struct uqm_attend *prompts, size_t n_prompts,
                      struct uqm_err *err)
 {
     int ret = begin(device, err);
-    return ret == UQM_OK ? uqm_vk_attend(vk_of(device), prompts, n_prompts, err) : ret;
+    return ret == UQM_OK ? end(device, uqm_vk_attend(vk_of(device), prompts, n_prompts, err)) : ret;
 }
 
 static int op_gather(struct uqm_device *device, const struct uqm_gather *args, struct uqm_err *err)
 {
     int ret = begin(device, err);
-    return ret == UQM_OK ? uqm_vk_gather(vk_of(device), args, err) : ret;
+    return ret == UQM_OK ? end(device, uqm_vk_gather(vk_of(device), args, err)) : ret;
 }
 
 static int op_narrow(struct uqm_device *device, struct uqm_place dst, struct uqm_place src,
                      size_t n_elem, struct uqm_err *err)
 {
     int ret = begin(device, err);
-    return ret == UQM_OK ? uqm_vk_narrow(vk_of(device), dst, src, n_elem, err) : ret;
+    return ret == UQM_OK ? end(device, uqm_vk_narrow(vk_of(device), dst, src, n_elem, err)) : ret;
 }
 
 static int op_finish(struct uqm_device *device, struct uqm_err *err)
@@ -275,10 +282,10 @@ static int op_renew(struct uqm_device *device, struct uqm_err *err)
 }
 
 /* "auto" takes the CPU instead: quietly where there is no GPU, with a warning where one is but
- * cannot be opened. */
+ * cannot be opened, be it that others have taken its memory. */
 static int give_up(struct uqm_env *env, const char *spec, bool found, int ret, struct uqm_err *err)
 {
-    if (strcmp(spec, "auto") != 0 || ret == UQM_ERR_NOMEM)
+    if (strcmp(spec, "auto") != 0)
         return ret;
     uqm_log(env, found ? UQM_LOG_WARN : UQM_LOG_DEBUG, "the CPU is used: %s", err->msg);
     return UQM_OK;

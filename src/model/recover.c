@@ -34,6 +34,8 @@ bool uqm_recover(struct uqm_recovery *recovery, struct uqm_machine *machine, int
         return false;
     if (ret == UQM_ERR_DEVICE)
         return renew(recovery, machine, err);
+    if (ret == UQM_ERR_UNSUPPORTED && machine->device->refuses)
+        return fall_back(recovery, machine, err);
     if (ret != UQM_ERR_NOMEM)
         return false;
     if (recovery->halvings == UQM_MOST_HALVINGS)

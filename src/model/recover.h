@@ -1,6 +1,6 @@
 /*
- * What to do when a device fails (spec vulkan.md 9): with too little memory, less at a time; lost,
- * anew, once; then the CPU, or an error where the device was named.
+ * What to do when a device fails: with too little memory, less at a time; lost, anew, once; then,
+ * or when it refuses a kernel, the CPU, or an error where the device was named.
  */
 #ifndef UQM_MODEL_RECOVER_H
 #define UQM_MODEL_RECOVER_H

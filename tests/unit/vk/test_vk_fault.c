@@ -395,6 +395,42 @@ static void a_device_that_computes_wrongly_is_not_used(void **state)
     assert_int_equal(atomic_load(&f.env.budget.used_bytes), 0);
 }
 
+/* Others may have taken all of a card's memory, or it breaks down at once. */
+static void auto_takes_the_cpu_where_a_card_cannot_be_opened(void **state)
+{
+    static const struct {
+        const char *plan, *warning;
+    } cases[] = {
+        { NULL, "" },
+        { "alloc:1:1000", "the CPU is used: vulkan:0" },
+        { "submit-oom:1:1000", "submitting: VK_ERROR_OUT_OF_DEVICE_MEMORY" },
+        { "pipeline:1:1000", "VK_ERROR_OUT_OF_HOST_MEMORY" },
+        { "submit-lost:1", "submitting: VK_ERROR_DEVICE_LOST" },
+    };
+    struct fixture f;
+    (void) state;
+    open_or_skip(&f, NULL);
+    fixture_close(&f);
+    setenv("UQMERGE_VK_SELFTEST", "1", 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct uqm_err err = { 0 };
+        f = (struct fixture){ .profile = "discrete" };
+        const struct uqm_vk_hooks hooks = { .api = uqm_vk_fault_install,
+                                            .info = fixture_info,
+                                            .ctx = &f };
+        const struct uqm_common common = { .memory = 1 << 30, .log = fixture_log, .ctx = &f };
+        assert_ok(uqm_env_init(&f.env, &common, &err), err);
+        uqm_vk_fault_plan(cases[i].plan);
+        assert_ok(uqm_vk_open_hooked(&f.device, &f.env, NULL, "auto", &hooks, &err), err);
+        assert_int_equal(f.device == NULL, cases[i].plan != NULL);
+        assert_non_null(strstr(f.warnings, cases[i].warning));
+        uqm_device_destroy(&f.device);
+        assert_int_equal(atomic_load(&f.env.budget.used_bytes), 0);
+    }
+    uqm_vk_fault_plan(NULL);
+    setenv("UQMERGE_VK_SELFTEST", "0", 1);
+}
+
 /* A driver whose subgroup kernels do not compile. */
 static PFN_vkCreateShaderModule create_module;
 static VKAPI_ATTR VkResult VKAPI_CALL no_subgroup_modules(VkDevice device,
@@ -463,6 +499,7 @@ int main(void)
         cmocka_unit_test(pipelines_that_memory_is_short_for_are_made_later),
         cmocka_unit_test(a_kernel_that_the_driver_refuses_is_named),
         cmocka_unit_test(a_device_that_computes_wrongly_is_not_used),
+        cmocka_unit_test(auto_takes_the_cpu_where_a_card_cannot_be_opened),
         cmocka_unit_test(a_feature_that_fails_is_switched_off),
     };
     return cmocka_run_group_tests(tests, fill, NULL);

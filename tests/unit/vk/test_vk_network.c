@@ -119,7 +119,7 @@ static void devices_with_memory_of_their_own_spill_to_the_host(void **state)
     (void) state;
     struct fixture *f = small();
     float cpu[MAX_PROMPTS][VOCAB];
-    char profile[] = "staged,range=1048576,budget=33554432";
+    char profile[] = "discrete,range=1048576,budget=33554432";
     const struct uqm_vk_hooks hooks = { .info = with_profile, .ctx = profile };
     run(f);
     memcpy(cpu, f->logits, sizeof cpu);
@@ -477,6 +477,7 @@ static void a_device_that_fails_for_good_is_an_error_or_the_cpu_goes_on(void **s
     fail_for_good("submit-lost:1:1000000", UQM_ERR_DEVICE, "vulkan:0");
     fail_for_good("submit-lost:3:1000000", UQM_ERR_DEVICE, "vulkan:0");
     fail_for_good("submit-oom:2:1000000", UQM_ERR_NOMEM, "");
+    fail_for_good("pipeline-refused:1:1000000", UQM_ERR_UNSUPPORTED, "the driver refuses");
 }
 
 int main(void)
