@@ -99,7 +99,7 @@ struct uqm_diff_params {
 };
 UQM_API int uqm_diff(char **json, const struct uqm_diff_params *params, struct uqm_err *err);
 
-/* How merges compute (docs/formats.md). Random methods draw different numbers in the two. */
+/* How merges compute (docs/cli.md, merge). Random methods draw different numbers in the two. */
 enum uqm_numerics {
     UQM_NUMERICS_ACCURATE, /* widen once, f32 and f64 inside, round once */
     UQM_NUMERICS_MERGEKIT, /* mergekit 0.1.5's roundings and random stream, operation by operation
