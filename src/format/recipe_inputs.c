@@ -208,6 +208,22 @@ static int read_whole(struct uqm_recipe_module *out, struct uqm_recipe_parse *p,
 
 /* --- modules --- */
 
+/* What may be merged: a recipe has one of the three, a module one of the first two. */
+static const char *const one_of[] = { "models", "slices", "modules" };
+
+/* What stands under one_of[which]; NULL too if that is empty and another of the first n is there.
+ */
+static const struct uqm_yaml_node *filled(const struct uqm_yaml_node *mapping, size_t which,
+                                          size_t n)
+{
+    const struct uqm_yaml_node *node = uqm_yaml_get(mapping, one_of[which]);
+    bool empty = node && node->kind != UQM_YAML_SCALAR && node->n == 0;
+    for (size_t i = 0; empty && i < n; i++)
+        if (i != which && uqm_yaml_get(mapping, one_of[i]))
+            return NULL;
+    return node;
+}
+
 static int read_module(struct uqm_recipe_module *out, struct uqm_recipe_parse *p,
                        const struct uqm_yaml_node *key, const struct uqm_yaml_node *node)
 {
@@ -226,8 +242,8 @@ static int read_module(struct uqm_recipe_module *out, struct uqm_recipe_parse *p
     int ret = uqm_recipe_check_keys(p, node, keys, COUNT(keys));
     if (ret < 0)
         return ret;
-    const struct uqm_yaml_node *models = uqm_yaml_get(node, "models");
-    const struct uqm_yaml_node *slices = uqm_yaml_get(node, "slices");
+    const struct uqm_yaml_node *models = filled(node, 0, 2);
+    const struct uqm_yaml_node *slices = filled(node, 1, 2);
     if (!models == !slices)
         return uqm_recipe_fail(p, slices ? slices->line : key->line, UQM_ERR_FORMAT,
                                "module %s: exactly one of models, slices must be there",
@@ -264,17 +280,16 @@ static int read_modules(struct uqm_recipe_parse *p, const struct uqm_yaml_node *
 
 static int read_one_of_three(struct uqm_recipe_parse *p, const struct uqm_yaml_node *root)
 {
-    static const char *const keys[] = { "models", "slices", "modules" };
     const struct uqm_yaml_node *found = NULL;
     size_t which = 0;
-    for (size_t i = 0; i < COUNT(keys); i++) {
-        const struct uqm_yaml_node *node = uqm_yaml_get(root, keys[i]);
+    for (size_t i = 0; i < COUNT(one_of); i++) {
+        const struct uqm_yaml_node *node = filled(root, i, COUNT(one_of));
         if (node && found)
             return uqm_recipe_fail(p, node->line > found->line ? node->line : found->line,
                                    UQM_ERR_FORMAT,
                                    "exactly one of models, slices, modules must be there, but "
                                    "here are %s and %s",
-                                   keys[which], keys[i]);
+                                   one_of[which], one_of[i]);
         if (node) {
             found = node;
             which = i;

@@ -62,12 +62,20 @@ static struct fy_event *next_event(struct builder *b)
     return event;
 }
 
-static int new_node(struct uqm_yaml_node **out, struct builder *b, enum uqm_yaml_kind kind,
-                    int line)
+static int count_node(struct builder *b, int line)
 {
     if (++b->n_nodes > UQM_YAML_MAX_NODES)
         return uqm_fail(b->err, UQM_ERR_FORMAT, "%s:%d: more than %d values", b->where, line,
                         UQM_YAML_MAX_NODES);
+    return UQM_OK;
+}
+
+static int new_node(struct uqm_yaml_node **out, struct builder *b, enum uqm_yaml_kind kind,
+                    int line)
+{
+    int ret = count_node(b, line);
+    if (ret < 0)
+        return ret;
     *out = uqm_arena_alloc(b->arena, 1, sizeof **out);
     if (!*out)
         return no_memory(b);
@@ -231,29 +239,81 @@ static int build_sequence(struct uqm_yaml_node *node, struct builder *b, int dep
     return ret;
 }
 
+static bool has_key(const struct children *keys, const struct uqm_yaml_node *key)
+{
+    for (size_t i = 0; i < keys->n; i++)
+        if (strcmp(keys->v[i]->text, key->text) == 0)
+            return true;
+    return false;
+}
+
+static bool is_merge_key(const struct uqm_yaml_node *key)
+{
+    return key->kind == UQM_YAML_SCALAR && key->plain && strcmp(key->text, "<<") == 0;
+}
+
+static int too_many_keys(struct builder *b, int line)
+{
+    return uqm_fail(b->err, UQM_ERR_FORMAT, "%s:%d: more than %d keys in one mapping", b->where,
+                    line, UQM_YAML_MAX_KEYS);
+}
+
 static int check_key(struct builder *b, const struct children *keys,
                      const struct uqm_yaml_node *key)
 {
     struct uqm_printable p;
     if (key->kind != UQM_YAML_SCALAR)
         return uqm_fail(b->err, UQM_ERR_FORMAT, "%s:%d: a key must be a word", b->where, key->line);
-    if (key->plain && strcmp(key->text, "<<") == 0)
-        return uqm_fail(b->err, UQM_ERR_UNSUPPORTED,
-                        "%s:%d: merge keys (<<) are not read; write the keys out", b->where,
-                        key->line);
     if (keys->n == UQM_YAML_MAX_KEYS)
-        return uqm_fail(b->err, UQM_ERR_FORMAT, "%s:%d: more than %d keys in one mapping", b->where,
-                        key->line, UQM_YAML_MAX_KEYS);
-    for (size_t i = 0; i < keys->n; i++)
-        if (strcmp(keys->v[i]->text, key->text) == 0)
-            return uqm_fail(b->err, UQM_ERR_FORMAT, "%s:%d: key %s stands here twice", b->where,
-                            key->line, uqm_printable(&p, key->text, strlen(key->text)));
+        return too_many_keys(b, key->line);
+    if (has_key(keys, key) || is_merge_key(key))
+        return uqm_fail(b->err, UQM_ERR_FORMAT, "%s:%d: key %s stands here twice", b->where,
+                        key->line, uqm_printable(&p, key->text, strlen(key->text)));
     return UQM_OK;
+}
+
+/* --- merge keys: `<<: *a`, `<<: [*a, *b]` --- */
+
+/* The pairs of `from` whose keys are not there yet. Each counts as a value of the document: aliases
+ * would else make a few lines as large as they like. */
+static int take_pairs(struct children *keys, struct children *values, struct builder *b,
+                      const struct uqm_yaml_node *from, int line)
+{
+    if (from->kind != UQM_YAML_MAPPING)
+        return uqm_fail(b->err, UQM_ERR_FORMAT, "%s:%d: << takes a mapping, or a list of mappings",
+                        b->where, line);
+    int ret = UQM_OK;
+    for (size_t i = 0; i < from->n && ret == UQM_OK; i++) {
+        if (has_key(keys, from->keys[i]))
+            continue;
+        if (keys->n == UQM_YAML_MAX_KEYS)
+            return too_many_keys(b, line);
+        ret = count_node(b, line);
+        if (ret == UQM_OK)
+            ret = push(b, keys, from->keys[i]);
+        if (ret == UQM_OK)
+            ret = push(b, values, from->items[i]);
+    }
+    return ret;
+}
+
+/* What stands in the mapping itself goes before what `<<` brings, an earlier one of a list before
+ * a later one. */
+static int merge_pairs(struct children *keys, struct children *values, struct builder *b,
+                       const struct uqm_yaml_node *merged, int line)
+{
+    if (merged->kind != UQM_YAML_SEQUENCE)
+        return take_pairs(keys, values, b, merged, line);
+    int ret = UQM_OK;
+    for (size_t i = 0; i < merged->n && ret == UQM_OK; i++)
+        ret = take_pairs(keys, values, b, merged->items[i], line);
+    return ret;
 }
 
 static int build_mapping(struct uqm_yaml_node *node, struct builder *b, int depth)
 {
     struct children keys = { 0 }, values = { 0 };
+    const struct uqm_yaml_node *merge_key = NULL, *merged = NULL;
     int ret = UQM_OK;
     for (bool is_key = true; ret == UQM_OK; is_key = !is_key) {
         const struct uqm_yaml_node *child;
@@ -268,11 +328,21 @@ static int build_mapping(struct uqm_yaml_node *node, struct builder *b, int dept
         fy_parser_event_free(b->parser, event);
         if (end)
             break;
+        if (ret == UQM_OK && is_key && !merge_key && is_merge_key(child)) {
+            merge_key = child;
+            continue;
+        }
+        if (ret == UQM_OK && merge_key && !merged) {
+            merged = child;
+            continue;
+        }
         if (ret == UQM_OK && is_key)
             ret = check_key(b, &keys, child);
         if (ret == UQM_OK)
             ret = push(b, is_key ? &keys : &values, child);
     }
+    if (ret == UQM_OK && merged)
+        ret = merge_pairs(&keys, &values, b, merged, merge_key->line);
     if (ret == UQM_OK)
         ret = settle(&node->keys, b, &keys);
     if (ret == UQM_OK)

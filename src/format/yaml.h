@@ -1,7 +1,7 @@
 /*
  * YAML text to a small tree, for recipes: mappings with scalar keys, sequences, scalars, one
- * document. Anchors and aliases are followed (a shared node is shared, never copied); tags, merge
- * keys and further documents are refused. Errors are "where:LINE: WHAT".
+ * document. Anchors and aliases are followed (a shared node is shared, never copied), merge keys
+ * (`<<: *a`) as PyYAML does; tags and further documents are refused. Errors are "where:LINE: WHAT".
  */
 #ifndef UQM_FORMAT_YAML_H
 #define UQM_FORMAT_YAML_H
@@ -43,7 +43,7 @@ enum uqm_yaml_type uqm_yaml_type_of(const struct uqm_yaml_node *scalar);
 
 /* Numbers, and strings that spell one ("1e-5"), as Python's float() reads them. */
 bool uqm_yaml_double(double *out, const struct uqm_yaml_node *scalar);
-/* true/false, yes/no, on/off, 1/0, quoted or not; 1.0 and 0.0. */
+/* true/false, yes/no, on/off, y/n, t/f, 1/0, quoted or not; 1.0 and 0.0. */
 bool uqm_yaml_bool(bool *out, const struct uqm_yaml_node *scalar);
 
 /* `text` as a double-quoted scalar; failures are the stream's. */

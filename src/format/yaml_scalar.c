@@ -172,11 +172,11 @@ bool uqm_yaml_double(double *out, const struct uqm_yaml_node *scalar)
 
 bool uqm_yaml_bool(bool *out, const struct uqm_yaml_node *scalar)
 {
-    static const char *const yes[] = { "true", "yes", "on", "1" };
-    static const char *const no[] = { "false", "no", "off", "0" };
+    static const char *const yes[] = { "true", "yes", "on", "1", "y", "t" };
+    static const char *const no[] = { "false", "no", "off", "0", "n", "f" };
     if (scalar->kind != UQM_YAML_SCALAR)
         return false;
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
         if (strcasecmp(scalar->text, yes[i]) == 0) {
             *out = true;
             return true;

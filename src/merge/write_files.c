@@ -346,11 +346,13 @@ static void print_card(FILE *f, const struct uqm_writer *w, const char *title)
     else
         fputs(r->method->pretty, f);
     fputs(" merge method", f);
-    if (r->base >= 0 && r->method->id != UQM_METHOD_SLERP)
+    /* slerp's base is one of its two ends, and is listed with the other */
+    bool apart = r->base >= 0 && r->method->id != UQM_METHOD_SLERP;
+    if (apart)
         fprintf(f, " using %s as a base", r->models[r->base].path);
     fprintf(f, ".\n\n### Models Merged\n\nThe following models were included in the merge:\n");
     for (size_t k = 0; k < w->rs->n_inputs; k++)
-        if (r->base < 0 || k != w->rs->home)
+        if (!apart || k != w->rs->home)
             fprintf(f, "* %s\n", w->rs->inputs[k].model->path);
     fprintf(f,
             "\n### Configuration\n\nThe following YAML configuration was used to produce this "

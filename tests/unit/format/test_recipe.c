@@ -243,6 +243,81 @@ static void a_folded_text_is_joined_to_lines(void **state)
     uqm_recipe_free(&r);
 }
 
+static void every_word_for_true_and_false_is_read(void **state)
+{
+    (void) state;
+    static const char *const words[][2] = { { "yes", "no" },        { "On", "OFF" }, { "1", "0" },
+                                            { "1.0", "0.0" },       { "y", "n" },    { "T", "F" },
+                                            { "'true'", "'false'" } };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        for (int no = 0; no < 2; no++) {
+            char text[128];
+            double v;
+            struct uqm_err err = { 0 };
+            snprintf(text, sizeof text, HEAD "parameters: {normalize: %s}\n", words[i][no]);
+            struct uqm_recipe *r = good(text);
+            assert_ok(resolve(&v, r, "normalize", -1, "x", 0, &err), err);
+            assert_true(v == !no);
+            uqm_recipe_free(&r);
+        }
+}
+
+/* As PyYAML reads them: what stands in the mapping itself goes first, then the list's order. */
+static void merge_keys_bring_what_is_not_there(void **state)
+{
+    (void) state;
+    struct uqm_recipe *r =
+        good("merge_method: breadcrumbs\nbase_model: o\nmodels:\n"
+             "  - model: a\n    parameters: &a {weight: 1, density: 2}\n"
+             "  - model: b\n    parameters: &b\n      gamma: 3\n      <<: *a\n      weight: 4\n"
+             "  - model: c\n    parameters: {<<: [{gamma: 5}, *b, {density: 6}]}\n");
+    static const double want[3][3] = { { 1, 2, -1 }, { 4, 2, 3 }, { 4, 2, 5 } };
+    static const char *const names[] = { "weight", "density", "gamma" };
+    for (size_t i = 0; i < 3; i++) {
+        const struct uqm_settings *s = &r->modules[0].slices[0].inputs[i].settings;
+        size_t n_known = 0;
+        for (size_t k = 0; k < 3; k++)
+            for (size_t j = 0; j < s->n; j++)
+                if (strcmp(s->v[j].param->name, names[k]) == 0) {
+                    assert_true(s->v[j].entries[0].values[0].number == want[i][k]);
+                    n_known++;
+                }
+        assert_int_equal(n_known, i == 0 ? 2 : 3);
+    }
+    uqm_recipe_free(&r);
+}
+
+/* 300 mappings of 300 keys that nobody wrote. */
+static void merge_keys_do_not_make_a_document_larger_than_it_may_be(void **state)
+{
+    (void) state;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    assert_non_null(f);
+    fputs(HEAD "x: &x {", f);
+    for (int i = 0; i < 300; i++)
+        fprintf(f, "k%d: 1, ", i);
+    fputs("}\ny:\n", f);
+    for (int i = 0; i < 300; i++)
+        fputs("  - {<<: *x}\n", f);
+    assert_int_equal(fclose(f), 0);
+    struct uqm_recipe *r;
+    struct heard h = { 0 };
+    struct uqm_err err = { 0 };
+    assert_int_equal(parse(&r, text, &h, &err), UQM_ERR_FORMAT);
+    assert_non_null(strstr(err.msg, "more than 65536 values"));
+    free(text);
+}
+
+static void an_empty_list_beside_another_counts_as_absent(void **state)
+{
+    (void) state;
+    struct uqm_recipe *r = good(HEAD "slices: []\nmodules: {}\n");
+    assert_int_equal(r->modules[0].slices[0].n_inputs, 1);
+    uqm_recipe_free(&r);
+}
+
 static void an_explicit_null_counts_as_absent(void **state)
 {
     (void) state;
@@ -322,12 +397,17 @@ static void every_error_names_its_line(void **state)
           UQM_ERR_FORMAT, ":3: max_iter: 1.5 is not a whole number" },
         { "merge_method: karcher\nmodels: [{model: a}]\nparameters: {max_iter: .nan}\n",
           UQM_ERR_FORMAT, ":3: max_iter: .nan is not a whole number" },
+        { HEAD "parameters: {normalize: x}\n", UQM_ERR_FORMAT, ":4: normalize: \"x\" is" },
         { HEAD "parameters: {normalize: 0.5}\n", UQM_ERR_FORMAT, ":4: normalize: \"0.5\" is" },
         { HEAD "parameters: {normalize: maybe}\n", UQM_ERR_FORMAT,
           ":4: normalize: \"maybe\" is neither true nor" },
         { HEAD "dtype: float16\ndtype: float32\n", UQM_ERR_FORMAT, ":5: key dtype stands here" },
         { HEAD "parameters: !!float 3\n", UQM_ERR_UNSUPPORTED, ":4: tags" },
-        { HEAD "parameters: {<<: {weight: 1}}\n", UQM_ERR_UNSUPPORTED, ":4: merge keys" },
+        { HEAD "parameters: {<<: 3}\n", UQM_ERR_FORMAT, ":4: << takes a mapping, or a list of" },
+        { HEAD "parameters:\n  <<: [{weight: 1}, x]\n", UQM_ERR_FORMAT, ":5: << takes a mapping" },
+        { HEAD "parameters: {<<: {weight: 1}, <<: {weight: 2}}\n", UQM_ERR_FORMAT,
+          ":4: key << stands here twice" },
+        { HEAD "parameters: {<<: *p}\n", UQM_ERR_FORMAT, ":4: alias *p" },
         { HEAD "base_model: *nobody\n", UQM_ERR_FORMAT, ":4: alias *nobody" },
         { HEAD "---\nmerge_method: linear\n", UQM_ERR_UNSUPPORTED, ":4: a second document" },
     };
@@ -490,6 +570,10 @@ int main(void)
         cmocka_unit_test(a_model_can_be_a_mapping_with_any_path),
         cmocka_unit_test(vision_towers_may_be_merged_or_copied_on_request),
         cmocka_unit_test(a_folded_text_is_joined_to_lines),
+        cmocka_unit_test(every_word_for_true_and_false_is_read),
+        cmocka_unit_test(merge_keys_bring_what_is_not_there),
+        cmocka_unit_test(merge_keys_do_not_make_a_document_larger_than_it_may_be),
+        cmocka_unit_test(an_empty_list_beside_another_counts_as_absent),
         cmocka_unit_test(an_explicit_null_counts_as_absent),
         cmocka_unit_test(every_error_names_its_line),
         cmocka_unit_test(unknown_names_warn_with_the_nearest_right_one),

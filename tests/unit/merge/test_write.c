@@ -155,6 +155,45 @@ static void a_merge_holds_what_it_should(void **state)
     test_rm(dir);
 }
 
+static bool card_says(const char *path, const char *what)
+{
+    char *text;
+    size_t len;
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_read_file(&text, &len, path, 1 << 16, &err), err);
+    bool says = strstr(text, what);
+    free(text);
+    return says;
+}
+
+/* What slerp calls its base is one of its two ends. */
+static void a_card_lists_a_base_among_the_models_of_slerp_alone(void **state)
+{
+    (void) state;
+    static const struct {
+        const char *method, *parameters, *text;
+    } cases[] = {
+        { "slerp", "t: 0.5",
+          "Slerp) merge method.\n\n### Models Merged\n\nThe following models were "
+          "included in the merge:\n* b\n* a\n\n" },
+        { "ties", "weight: 1",
+          "merge method using a as a base.\n\n### Models Merged\n\nThe "
+          "following models were included in the merge:\n* b\n\n" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *dir = start();
+        char recipe[256];
+        snprintf(recipe, sizeof recipe,
+                 "merge_method: %s\nbase_model: a\nmodels:\n  - model: b\nparameters: {%s}\n",
+                 cases[i].method, cases[i].parameters);
+        write_text(in_dir(dir, "r.yml"), recipe);
+        merge_ok(dir, "out", (struct uqm_merge_params){ 0 });
+        if (!card_says(in_dir(dir, "out/README.md"), cases[i].text))
+            fail_msg("the card of %s", cases[i].method);
+        test_rm(dir);
+    }
+}
+
 static void the_written_tensors_are_the_sources(void **state)
 {
     (void) state;
@@ -505,6 +544,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_merge_holds_what_it_should),
+        cmocka_unit_test(a_card_lists_a_base_among_the_models_of_slerp_alone),
         cmocka_unit_test(the_written_tensors_are_the_sources),
         cmocka_unit_test(shards_fill_in_the_order_of_names_up_to_the_limit),
         cmocka_unit_test(threads_memory_and_io_change_no_byte),
