@@ -336,6 +336,7 @@ int cli_parse(struct cli_parsed *out, struct cli_common *options, const struct c
     int ret;
 
     memset(out, 0, sizeof *out);
+    options->command = command->name;
     if (wants_help(argc, argv)) {
         options->help = true;
         return UQM_OK;

@@ -20,6 +20,7 @@ enum cli_when { CLI_AUTO, CLI_ALWAYS, CLI_NEVER };
 /* What every command takes. First member of every command's options. */
 struct cli_common {
     struct uqm_common uqm;
+    const char *command; /* its name */
     bool json, quiet, help;
     int verbose; /* how many -v */
     enum cli_when progress;

@@ -112,6 +112,16 @@ static int print_result(const struct session *s, const char *json, print_fn prin
     return EXIT_DONE;
 }
 
+/* where: before the message, or NULL: the message says it. */
+static void print_error(const char *where, const struct uqm_err *err)
+{
+    /* What is printed so far comes first, also where both streams are one file. */
+    fflush(stdout);
+    fprintf(stderr, "uqmerge: error: %s%s", where ? where : "", where ? ": " : "");
+    text_print(stderr, err->msg[0] ? err->msg : "failed without saying why");
+    fputc('\n', stderr);
+}
+
 int session_finish(struct session *s, int ret, char **json, print_fn print, unsigned flags,
                    const struct uqm_err *err)
 {
@@ -121,8 +131,9 @@ int session_finish(struct session *s, int ret, char **json, print_fn print, unsi
         int printed = print_result(s, *json, print, flags);
         code = printed == EXIT_DONE ? code : printed;
     }
+    /* An interruption has no place but the command's. */
     if (ret < 0)
-        session_refuse(ret, err);
+        print_error(ret == UQM_ERR_INTERRUPTED ? s->options->command : NULL, err);
     free(*json);
     *json = NULL;
     return session_close_stdout(code);
@@ -130,11 +141,7 @@ int session_finish(struct session *s, int ret, char **json, print_fn print, unsi
 
 int session_refuse(int code, const struct uqm_err *err)
 {
-    /* What is printed so far comes first, also where both streams are one file. */
-    fflush(stdout);
-    fputs("uqmerge: error: ", stderr);
-    text_print(stderr, err->msg[0] ? err->msg : "failed without saying why");
-    fputc('\n', stderr);
+    print_error(NULL, err);
     return code == UQM_ERR_ARG ? EXIT_USAGE : exit_code(code);
 }
 
