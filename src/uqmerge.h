@@ -175,15 +175,18 @@ struct uqm_convert_params {
     const char *in, *out; /* as in a merge; OUT must not exist, unless overwrite */
     enum uqm_convert_to to;
     const char *vision_tower; /* of a LLaVA in its own layout; NULL: its own, or beside it */
-    const char *dtype;        /* NULL: as stored; "float16", "bfloat16", "float32", "float64" */
+    /* NULL: as stored; "float16", "bfloat16", "float32", "float64", or "f16" and so on; to GGUF
+     * also "q8_0" and "q4_k_m", and not "float64" */
+    const char *dtype;
     uint64_t out_shard_bytes; /* as in a merge */
     bool overwrite;
 };
 /*
  * Write a checkpoint anew as safetensors: files of PyTorch, or in other shards, or of another type,
  * or of LLaVA's own layout in Hugging Face's and back: names, vocabulary, configs, processor and
- * tokenizer, with the vision tower in the checkpoint. To GGUF it is UQM_ERR_UNSUPPORTED. All that
- * uqm_merge() promises holds; *json is as there.
+ * tokenizer, with the vision tower in the checkpoint. Or as GGUF, of a LLaMA or LLaVA 1.5: OUT gets
+ * NAME-TYPE.gguf, and mmproj-NAME-TYPE.gguf of a model with a vision tower; IN may be a recipe, and
+ * out_shard_bytes is 0. All that uqm_merge() promises holds; *json is as there.
  */
 UQM_API int uqm_convert(char **json, const struct uqm_convert_params *params, struct uqm_err *err);
 

@@ -11,7 +11,8 @@ struct options {
 #define FIELD(member) offsetof(struct options, member)
 
 static const char *const layouts[] = { "hf", "llava", "gguf", NULL };
-static const char *const dtypes[] = { "stored", "float16", "bfloat16", "float32", "float64", NULL };
+static const char *const dtypes[] = { "stored", "f16",     "bf16",     "f32",     "f64",     "q8_0",
+                                      "q4_k_m", "float16", "bfloat16", "float32", "float64", NULL };
 
 static int set_to(void *field, const char *value, const struct cli_option *option,
                   struct uqm_err *err)
@@ -28,8 +29,9 @@ static const struct cli_option table[] = {
       .field = 0,
       .choices = layouts,
       .help = "the layout that OUT is to have: hf, as transformers has it, or LLaVA's own. A LLaVA "
-              "goes from one to the other, other models stay in theirs. gguf is not in this "
-              "version" },
+              "goes from one to the other, other models stay in theirs. gguf: the files of "
+              "llama.cpp, NAME-TYPE.gguf and mmproj-NAME-TYPE.gguf in OUT, NAME being that of IN, "
+              "which may be a recipe then" },
     { .name = "vision-tower",
       .value = "DIR",
       .set = cli_set_text,
@@ -40,8 +42,8 @@ static const struct cli_option table[] = {
       .set = cli_set_choice,
       .field = FIELD(dtype),
       .choices = dtypes,
-      .help = "what the weights are rounded to: float16, bfloat16, float32, float64; default as "
-              "they are stored" },
+      .help = "what the weights are rounded to: float16, bfloat16, float32, float64, or f16, bf16, "
+              "f32, f64; of GGUF also q8_0 and q4_k_m, but not f64; default as they are stored" },
     { .name = "out-shard-size",
       .value = "SIZE",
       .set = cli_set_shard_size,
@@ -81,10 +83,12 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
 const struct cli_command cmd_convert = {
     .name = "convert",
     .args = "IN OUT",
-    .summary = "Write a checkpoint anew as safetensors.",
+    .summary = "Write a checkpoint anew, as safetensors or GGUF.",
     .details =
-        "IN is a folder, an archive or a weight file, of PyTorch or safetensors. OUT gets the "
-        "weights as safetensors, with config, tokenizer and a manifest that `verify` checks.",
+        "IN is a folder, an archive or a weight file, of PyTorch or safetensors. OUT, a folder, "
+        "gets "
+        "the weights as safetensors, with config and tokenizer, or as GGUF; and a manifest that "
+        "`verify` checks.",
     .options = table,
     .runs = true,
     .options_bytes = sizeof(struct options),

@@ -9,6 +9,7 @@
 
 #include "src/base/checked.h"
 #include "src/merge/share.h"
+#include "src/merge/write_form.h"
 #include "src/merge/writer.h"
 
 int uqm_writer_no_memory(const struct uqm_writer *w, struct uqm_err *err)
@@ -83,16 +84,19 @@ static int check_disk(const struct uqm_writer *w, size_t n, struct uqm_err *err)
                     w->params->out_dir, (double) needed / 1e6, (double) available / 1e6);
 }
 
-static int check_inputs_unchanged(const struct uqm_recipe_source *rs, struct uqm_err *err)
+/* with_towers: those beside the models are read too. */
+static int check_inputs_unchanged(const struct uqm_recipe_source *rs, bool with_towers,
+                                  struct uqm_err *err)
 {
     int ret = UQM_OK;
     for (size_t k = 0; k < rs->n_inputs && ret == UQM_OK; k++) {
         const struct uqm_checkpoint *cp = rs->inputs[k].checkpoint;
-        size_t n = rs->relayout ? cp->n_files : cp->n_own_files; /* the tower comes along */
+        size_t n = rs->relayout || with_towers ? cp->n_files : cp->n_own_files;
         for (size_t f = 0; f < n && ret == UQM_OK; f++)
             ret = uqm_file_check_unchanged(cp->files[f], err);
         if (ret == UQM_OK && rs->inputs[k].inner)
-            ret = check_inputs_unchanged(uqm_recipe_source_of(rs->inputs[k].inner), err);
+            ret =
+                check_inputs_unchanged(uqm_recipe_source_of(rs->inputs[k].inner), with_towers, err);
     }
     return ret;
 }
@@ -139,9 +143,9 @@ static int finish(struct uqm_writer *w, struct uqm_err *err)
     if (ret == UQM_OK)
         ret = said;
     if (ret == UQM_OK)
-        ret = uqm_writer_small_files(w, err);
+        ret = w->params->form ? UQM_OK : uqm_writer_small_files(w, err);
     if (ret == UQM_OK) {
-        ret = check_inputs_unchanged(w->rs, err);
+        ret = check_inputs_unchanged(w->rs, w->params->form != NULL, err);
         if (ret < 0) /* it was made of two versions of them */
             uqm_journal_spoil(uqm_publish_journal(w->publish));
     }
@@ -156,7 +160,9 @@ static int plan_all(struct uqm_writer *w, size_t n, struct uqm_err *err)
 {
     int ret = UQM_OK;
     for (size_t i = 0; i < n && ret == UQM_OK; i++)
-        ret = uqm_write_plan_layout(&w[i].plan, w[i].rs, w[i].params, err);
+        ret = w[i].params->form
+                  ? w[i].params->form->layout(w[i].params->form, &w[i].plan, w[i].rs, err)
+                  : uqm_write_plan_layout(&w[i].plan, w[i].rs, w[i].params, err);
     return ret == UQM_OK ? uqm_writers_divide_memory(w, n, err) : ret;
 }
 

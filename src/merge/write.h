@@ -10,6 +10,8 @@
 #include "src/format/recipe.h"
 #include "src/uqmerge.h"
 
+struct uqm_write_form;
+
 struct uqm_write_params {
     const char *out_dir;
     bool overwrite;
@@ -17,6 +19,8 @@ struct uqm_write_params {
     bool no_copy_tokenizer, no_model_card;
     bool allow_nan; /* write elements that became NaN, and are it in no input */
     enum uqm_report_kind report;
+    struct uqm_write_form *form; /* of the weights' files; no other files but the manifest are
+                                    written then. NULL: safetensors, with all that goes along */
 };
 
 /* source: from uqm_recipe_open() on the same recipe. *result: the JSON of `merge`, the caller's. */

@@ -84,8 +84,8 @@ static uint64_t reserved_bytes(const struct uqm_writer *w, const struct uqm_shar
 
 static uint64_t needed_bytes(const struct uqm_writer *w)
 {
-    uint64_t n = SPARE_BYTES + uqm_writer_copied_bytes(w) + 2 * w->recipe->text_len +
-                 w->plan.n_order * (uint64_t) MANIFEST_ENTRY_BYTES;
+    uint64_t n = SPARE_BYTES + (w->params->form ? 0 : uqm_writer_copied_bytes(w)) +
+                 2 * w->recipe->text_len + w->plan.n_order * (uint64_t) MANIFEST_ENTRY_BYTES;
     for (size_t s = 0; s < w->plan.n_shards; s++)
         n += w->plan.shards[s].n_bytes - reserved_bytes(w, &w->plan.shards[s]);
     return n;

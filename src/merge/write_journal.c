@@ -91,12 +91,13 @@ int uqm_writer_note_tensor(struct uqm_writer *w, const char *digest, struct uqm_
     uint32_t shard, place;
     const struct uqm_tensor *t =
         &w->rs->source.tensors[tensor_number(w, w->n_tensors, &shard, &place)];
+    const struct uqm_shard_plan *s = &w->plan.shards[shard];
     struct uqm_manifest_tensor *m = &w->tensors[w->n_tensors];
     *m = (struct uqm_manifest_tensor){
-        .name = t->name,
+        .name = s->names ? s->names[place] : t->name,
         .file = shard,
-        .offset = w->plan.shards[shard].offsets[place],
-        .bytes = t->n_bytes,
+        .offset = s->offsets[place],
+        .bytes = uqm_shard_tensor_bytes(s, place, &w->rs->source),
         .digest = uqm_arena_strndup(&w->arena, digest, DIGEST_CHARS),
     };
     if (!m->digest)
@@ -113,10 +114,11 @@ static int take_tensor(struct uqm_writer *w, const struct uqm_record *r, struct 
         return 0;
     size_t index = tensor_number(w, w->n_tensors, &shard, &place), n_sums = 0;
     struct uqm_report_sums *sums = uqm_merge_report_sums(w->report, index, &n_sums);
-    uint64_t begin = w->plan.shards[shard].offsets[place];
+    const struct uqm_shard_plan *s = &w->plan.shards[shard];
+    uint64_t begin = s->offsets[place];
     const uint8_t *p = r->payload;
     if (uqm_get_u32(p) != shard || uqm_get_u32(p + 4) != place || uqm_get_u64(p + 8) != begin ||
-        uqm_get_u64(p + 16) != begin + w->rs->source.tensors[index].n_bytes ||
+        uqm_get_u64(p + 16) != begin + uqm_shard_tensor_bytes(s, place, &w->rs->source) ||
         uqm_get_u32(p + 24 + DIGEST_CHARS) != n_sums ||
         r->n_bytes != TENSOR_BYTES + n_sums * SUM_BYTES)
         return 0;

@@ -25,7 +25,8 @@ static uint64_t least_memory(struct uqm_write_plan *w, const struct uqm_recipe_s
                              size_t tile)
 {
     w->report_bytes = uqm_merge_report_memory(rs, tile, (size_t) rs->source.env->n_threads);
-    return uqm_source_min_memory(&rs->source, tile) + w->report_bytes;
+    w->form_bytes = (uint64_t) w->growth * tile;
+    return uqm_source_min_memory(&rs->source, tile) + w->report_bytes + w->form_bytes;
 }
 
 static int too_little(size_t n_models, uint64_t needs, uint64_t left, struct uqm_err *err)
@@ -44,6 +45,15 @@ static size_t largest_tile(uint64_t largest)
     return tile;
 }
 
+/* A power of two. */
+static size_t least_tile(const struct uqm_write_plan *w)
+{
+    size_t tile = LEAST_TILE_BYTES;
+    while (tile < w->least_tile_bytes)
+        tile *= 2;
+    return tile;
+}
+
 /* The largest tiles of which enough fit; a stream gains nothing from more than a few of each, nor
  * from more than there is to read. */
 static int divide_for_one(struct uqm_write_plan *w, struct uqm_recipe_source *rs,
@@ -52,14 +62,17 @@ static int divide_for_one(struct uqm_write_plan *w, struct uqm_recipe_source *rs
     uint64_t left = uqm_budget_left(rs->source.env);
     w->sink_bytes = uqm_min_u64(uqm_max_u64(left / 8, LEAST_SINK_BYTES), MOST_SINK_BYTES);
     uint64_t rest = left > w->sink_bytes ? left - w->sink_bytes : 0;
+    const size_t floor = least_tile(w);
     size_t tile = largest_tile(largest_tensor(rs));
-    while (tile > LEAST_TILE_BYTES && least_memory(w, rs, tile) > rest)
+    tile = tile > floor ? tile : floor;
+    while (tile > floor && least_memory(w, rs, tile) > rest)
         tile /= 2;
     uint64_t least = least_memory(w, rs, tile);
     if (least > rest)
         return too_little(rs->n_inputs, least + w->sink_bytes, left, err);
     w->tile_bytes = tile;
-    w->stream_bytes = uqm_merge_stream_useful_memory(rs, tile, rest - w->report_bytes);
+    w->stream_bytes =
+        uqm_merge_stream_useful_memory(rs, tile, rest - w->report_bytes - w->form_bytes);
     return UQM_OK;
 }
 

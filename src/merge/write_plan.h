@@ -16,7 +16,18 @@ struct uqm_shard_plan {
     const uint64_t *offsets;     /* from the start of the file, beside tensors */
     struct uqm_st_header header; /* its bytes */
     uint64_t n_bytes;            /* of the whole file */
+    /* Of a form (write_form.h), beside tensors; NULL: the source's, and 8. What lies between two
+     * tensors, or behind the last, is zeros. */
+    const char *const *names;
+    const uint64_t *sizes; /* bytes in the file */
+    const uint64_t *units; /* elements that a tile has a whole number of, but for the last */
 };
+
+static inline uint64_t uqm_shard_tensor_bytes(const struct uqm_shard_plan *shard, size_t place,
+                                              const struct uqm_source *source)
+{
+    return shard->sizes ? shard->sizes[place] : source->tensors[shard->tensors[place]].n_bytes;
+}
 
 struct uqm_write_plan {
     struct uqm_arena arena;
@@ -29,7 +40,9 @@ struct uqm_write_plan {
     uint64_t most_read_bytes; /* ... and if every one does */
     uint64_t n_passes; /* how often the tensor that is read most is read, samples not counted */
     size_t tile_bytes;
-    uint64_t stream_bytes, sink_bytes, report_bytes; /* memory */
+    size_t least_tile_bytes; /* what a form cannot do with less than; 0: any */
+    unsigned growth;         /* a tile's bytes at most become this many times as many; 0: no form */
+    uint64_t stream_bytes, sink_bytes, report_bytes, form_bytes; /* memory */
     uint64_t share_bytes; /* ... of the buffers shared with other merges, in the first one's plan */
 };
 

@@ -36,18 +36,29 @@ static int end_tensors(struct reading *r, struct uqm_err *err)
     return UQM_OK;
 }
 
+static bool is_zeros(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != 0)
+            return false;
+    return true;
+}
+
 static int check(void *ctx, const void *data, size_t n_bytes, struct uqm_err *err)
 {
     struct reading *r = ctx;
     const uint8_t *p = data;
     const uint64_t header = r->shard->header.n_bytes;
     while (n_bytes > 0) {
-        bool in_header = r->at < header;
-        uint64_t end = in_header ? header : r->noted[r->tensor].offset + r->noted[r->tensor].bytes;
+        const struct uqm_manifest_tensor *m = &r->noted[r->tensor];
+        bool in_header = r->at < header, in_gap = !in_header && r->at < m->offset;
+        uint64_t end = in_header ? header : in_gap ? m->offset : m->offset + m->bytes;
         size_t n = (size_t) uqm_min_u64(n_bytes, end - r->at);
-        if (!in_header)
+        if (in_gap && !is_zeros(p, n))
+            return differs(r, "what lies between two tensors", err);
+        if (!in_header && !in_gap)
             uqm_xxh3_update(r->xxh3, p, n);
-        else if (memcmp(p, (const char *) r->shard->header.bytes + r->at, n) != 0)
+        if (in_header && memcmp(p, (const char *) r->shard->header.bytes + r->at, n) != 0)
             return differs(r, "the header", err);
         p += n;
         n_bytes -= n;

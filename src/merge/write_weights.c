@@ -6,6 +6,7 @@
 #include "io/sink.h"
 #include "src/base/checked.h"
 #include "src/merge/share.h"
+#include "src/merge/write_form.h"
 #include "src/merge/writer.h"
 
 /* A place in the output: tiles go in the order of its bytes, shard by shard, tensor by tensor. */
@@ -22,6 +23,7 @@ struct run {
     struct place at;     /* ... what is written */
     struct uqm_sink *sink;
     struct uqm_xxh3 *xxh3;
+    void *encoded; /* plan.form_bytes, of a form */
 };
 
 /* The tensor there, or NULL at the end; steps over the end of a shard. */
@@ -57,7 +59,9 @@ static int next_range(void *ctx, struct uqm_range *range)
         return 0;
     unsigned bits = r->w->widest ? r->w->widest[index] : uqm_dtype_bits(t->dtype);
     /* a multiple of 8 elements is a whole number of bytes in every type */
-    uint64_t most = (uint64_t) r->w->plan.tile_bytes * 8 / bits & ~UINT64_C(7);
+    const struct uqm_shard_plan *shard = &r->w->plan.shards[r->asking.shard];
+    uint64_t unit = shard->units ? shard->units[r->asking.tensor] : 8;
+    uint64_t most = (uint64_t) r->w->plan.tile_bytes * 8 / bits / unit * unit;
     *range = (struct uqm_range){
         .tensor = index,
         .first_elem = r->asking.elem,
@@ -116,6 +120,34 @@ static int tell(struct run *r, bool all, struct uqm_err *err)
     return ret == UQM_OK ? uqm_writer_say(r->w, r->n_ended, n_bytes, err) : ret;
 }
 
+static int write_bytes(struct run *r, const struct uqm_tile *tile, struct uqm_err *err)
+{
+    const struct uqm_writer *w = r->w;
+    struct uqm_write_form *form = w->params->form;
+    const void *data = form ? r->encoded : tile->data;
+    size_t n_bytes = tile->n_bytes;
+    int ret = form ? form->encode(form, r->encoded, &n_bytes, &w->plan.shards[r->at.shard],
+                                  r->at.tensor, tile, w->threads, err)
+                   : UQM_OK;
+    if (ret < 0)
+        return ret;
+    uqm_xxh3_update(r->xxh3, data, n_bytes);
+    return uqm_sink_write(r->sink, data, n_bytes, err);
+}
+
+/* What lies between a tensor's end and the next one's begin, or the file's end. */
+static int write_gap(struct run *r, const struct uqm_shard_plan *shard, size_t place,
+                     struct uqm_err *err)
+{
+    static const uint8_t zeros[256];
+    uint64_t at = shard->offsets[place] + uqm_shard_tensor_bytes(shard, place, &r->w->rs->source);
+    uint64_t end = place + 1 < shard->n_tensors ? shard->offsets[place + 1] : shard->n_bytes;
+    int ret = UQM_OK;
+    for (; at < end && ret == UQM_OK; at += sizeof zeros)
+        ret = uqm_sink_write(r->sink, zeros, (size_t) uqm_min_u64(sizeof zeros, end - at), err);
+    return ret;
+}
+
 static int write_tile(struct run *r, size_t index, size_t *n_elem, struct uqm_err *err)
 {
     struct uqm_tile tile;
@@ -126,8 +158,7 @@ static int write_tile(struct run *r, size_t index, size_t *n_elem, struct uqm_er
         return ret;
     assert(ret == 1 && tile.range.tensor == index && tile.range.first_elem == r->at.elem);
     (void) index;
-    uqm_xxh3_update(r->xxh3, tile.data, tile.n_bytes);
-    ret = uqm_sink_write(r->sink, tile.data, tile.n_bytes, err);
+    ret = write_bytes(r, &tile, err);
     *n_elem = tile.range.n_elem;
     uqm_tile_release(r->tiles, &tile);
     return ret;
@@ -155,7 +186,9 @@ static int step(struct run *r, uint64_t *n_read, struct uqm_err *err)
     if (r->at.tensor == k)
         return UQM_OK;
     ret = uqm_writer_note_tensor(r->w, uqm_xxh3_hex(r->xxh3).text, err);
-    r->w->unsaid_bytes += t->n_bytes;
+    r->w->unsaid_bytes += uqm_shard_tensor_bytes(shard, k, &r->w->rs->source);
+    if (ret == UQM_OK && shard->sizes)
+        ret = write_gap(r, shard, k, err);
     if (ret == UQM_OK && r->at.tensor == shard->n_tensors)
         ret = end_shard(r, shard, err);
     return ret == UQM_OK && uqm_writer_is_due(r->w) ? tell(r, false, err) : ret;
@@ -238,6 +271,8 @@ static int reopen_shards(struct run *r, struct uqm_err *err)
         left -= n;
         if (n > 0)
             ret = uqm_writer_reopen(&r->sink, w, s, n, err);
+        if (ret == UQM_OK && n > 0 && shard->sizes)
+            ret = write_gap(r, shard, n - 1, err);
         if (ret == UQM_OK && n > 0 && n == shard->n_tensors)
             ret = end_shard(r, shard, err);
     }
@@ -268,6 +303,9 @@ static int begin(struct run *r, struct uqm_writer *w, struct uqm_err *err)
     r->xxh3 = uqm_xxh3_create();
     int ret = r->xxh3 ? go_on(r, err) : uqm_writer_no_memory(w, err);
     r->asking = r->at;
+    if (ret == UQM_OK && w->params->form)
+        ret = uqm_budget_alloc(&r->encoded, w->env, (size_t) w->plan.form_bytes, 64,
+                               "the encoded tiles", err);
     if (ret < 0)
         return ret;
     return uqm_source_open(&r->tiles, &w->rs->source, w->threads, w->plan.tile_bytes,
@@ -302,6 +340,8 @@ int uqm_writers_weights(struct uqm_writer *writers, size_t n, struct uqm_err *er
     for (size_t i = 0; i < n && runs; i++) {
         ret = end(&runs[i], ret, err);
         uqm_sink_destroy(&runs[i].sink);
+        if (runs[i].w)
+            uqm_budget_free(&runs[i].encoded, runs[i].w->env, (size_t) runs[i].w->plan.form_bytes);
         uqm_xxh3_destroy(&runs[i].xxh3);
     }
     free(runs);

@@ -78,7 +78,8 @@ refuses 1 'answer.json: not a page, so it is not replaced' 'report writes over n
     report absent.json --out answer.json
 
 refuses 2 'convert: --to: is required' 'convert wants a layout' convert a b
-refuses 1 '--to gguf is not in this version' 'GGUF is known and absent' convert a b --to gguf
+refuses 1 'OUT is a folder' 'GGUF goes into a folder' convert a b.gguf --to gguf
+refuses 1 '--dtype q8_0: is for --to gguf' 'blocks are for GGUF' convert a b --to hf --dtype q8_0
 refuses 1 'did you mean ties' 'an unknown merge method is refused' \
     select m --data d --no-write --merge tiez
 refuses 2 '--guard: 2 is not within' 'a guard above one is refused' \

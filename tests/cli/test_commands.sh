@@ -76,8 +76,12 @@ run convert own-base hf-base --to hf -q
 holds '[ $status = 0 ] && [ ! -s "$work/stderr" ]' 'and back'
 refuses 1 '--vision-tower: within a layout' 'a tower is of no use within a layout' \
     convert "$base" other --to hf --vision-tower "$zoo/models-original/clip-mini"
-refuses 1 'gguf is not in this version' 'convert names what it does not write' convert "$base" other --to gguf
-holds '[ ! -e "$work/other" ]' 'and leaves nothing'
+run convert "$base" gguf --to gguf --dtype q8_0 -q
+holds '[ $status = 0 ] && [ "$(head -c 4 "$work/gguf/base-Q8_0.gguf")" = GGUF ]' \
+    'convert writes a model and ...'
+holds '[ "$(head -c 4 "$work/gguf/mmproj-base-F16.gguf")" = GGUF ]' '... its mmproj as GGUF'
+run verify gguf --inputs
+holds '[ $status = 0 ]' 'which verify accepts'
 run verify two --tensor language_model.lm_head.weight
 holds '[ $status = 0 ] && grep -q "1 tensors" "$work/stdout"' 'verify --tensor checks one'
 refuses 1 'has no tensor' 'verify --tensor names one that is not there' verify two --tensor x

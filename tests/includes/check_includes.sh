@@ -14,9 +14,10 @@ src/checkpoint: src/archive src/format src/base io compute
 src/pack: src/checkpoint src/archive src/format src/base io compute
 src/model: src/checkpoint src/archive src/format src/base io compute
 src/merge: src/model src/checkpoint src/archive src/format src/base io compute
+src/convert: src/merge src/model src/checkpoint src/archive src/format src/base io compute
 src/uq: src/merge src/model src/checkpoint src/archive src/format src/base io compute
 src/study: src/uq src/merge src/model src/checkpoint src/archive src/format src/base io compute
-src: src/pack src/study src/uq src/merge src/model src/checkpoint src/archive src/format src/base io compute
+src: src/convert src/pack src/study src/uq src/merge src/model src/checkpoint src/archive src/format src/base io compute
 tools:
 '
 
