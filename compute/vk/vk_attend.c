@@ -313,7 +313,9 @@ static int attend_few(struct uqm_vk *vk, const struct uqm_attend *a, uint32_t sp
     if (ops->parts_next + words > ops->parts_words)
         ops->parts_next = 0;
     const struct uqm_place parts = { ops->parts, ops->parts_next };
-    ops->parts_next += words;
+    /* The next prompt's are bound apart from these, so that none waits for the other's. */
+    const uint64_t align = vk->limits.offset_align / sizeof(float);
+    ops->parts_next += (words + align - 1) / align * align;
     return run_parts(vk, &p, split_keys, parts, words, err);
 }
 

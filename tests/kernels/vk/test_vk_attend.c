@@ -290,6 +290,36 @@ static void batches_change_no_bit(void **state)
     vk_fixture_close(&f);
 }
 
+/* Where slices are bound from multiples of 256 bytes on, one prompt's partial sums would be bound
+ * with another's that are being read: validation tells. */
+static void prompts_of_a_batch_are_bound_apart(void **state)
+{
+    (void) state;
+    enum { N_BATCH = 3 };
+    const struct shape s = {
+        .n_q = 1, .n_kv = 110, .n_heads = 4, .n_kv_heads = 4, .head_dim = 32, .causal = true
+    };
+    struct vk_fixture f;
+    struct prompt p[N_BATCH];
+    struct uqm_attend batch[N_BATCH];
+    struct uqm_err err = { 0 };
+    if (!vk_fixture_open(&f, NULL))
+        test_skip("no Vulkan device");
+    f.vk->limits.offset_align = 256;
+    vk_fixture_reserve(&f, &needs);
+    for (size_t i = 0; i < N_BATCH; i++) {
+        p[i] = prompt_make(&f, &s, i);
+        batch[i] = p[i].a;
+    }
+    assert_ok(f.ops->attend(f.device, batch, N_BATCH, &err), err);
+    assert_ok(f.ops->finish(f.device, &err), err);
+    for (size_t i = 0; i < N_BATCH; i++) {
+        check_prompt(&f, &p[i], i);
+        prompt_finish(&f, &p[i]);
+    }
+    vk_fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +328,7 @@ int main(void)
         cmocka_unit_test(four_kibibytes_of_shared_memory_are_enough),
         cmocka_unit_test(the_dropout_mask_is_philox_to_the_bit),
         cmocka_unit_test(batches_change_no_bit),
+        cmocka_unit_test(prompts_of_a_batch_are_bound_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
