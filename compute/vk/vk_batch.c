@@ -8,18 +8,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "compute/vk/vk_core.h"
+#include "src/base/clock.h"
 
 enum { FIRST_QUERY = 0, LAST_QUERY = 1, QUERIES = 2 + 2 * UQM_VK_BATCH_DISPATCHES };
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t) t.tv_sec * 1000000000u + (uint64_t) t.tv_nsec;
-}
 
 /* ---- queues ---- */
 
@@ -209,6 +202,19 @@ bool uqm_vk_reached(struct uqm_vk *vk, enum uqm_vk_queue_id id, uint64_t value)
     return value <= queue->done;
 }
 
+/* Submissions of both queues that are done. */
+static uint64_t progress(struct uqm_vk *vk)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < UQM_VK_N_QUEUES; i++) {
+        struct uqm_vk_queue *queue = &vk->core->queues[i];
+        if (queue->timeline)
+            uqm_vk_reached(vk, (enum uqm_vk_queue_id) i, queue->submitted);
+        n += queue->done;
+    }
+    return n;
+}
+
 static void complain(struct uqm_vk *vk, enum uqm_vk_queue_id id, uint64_t value, uint64_t since)
 {
     struct uqm_vk_core *core = vk->core;
@@ -217,13 +223,10 @@ static void complain(struct uqm_vk *vk, enum uqm_vk_queue_id id, uint64_t value,
     for (unsigned i = 0; i < UQM_VK_N_BATCHES; i++)
         if (q[id].batches[i].value == q[id].done + 1)
             next = &q[id].batches[i];
-    for (int i = 0; i < UQM_VK_N_QUEUES; i++)
-        if (q[i].timeline)
-            uqm_vk_reached(vk, (enum uqm_vk_queue_id) i, q[i].submitted);
     uqm_log(vk->device.env, UQM_LOG_WARN,
             "%s (%s): no progress for %.1f s: waiting for %s %" PRIu64 "; compute is at %" PRIu64
             " of %" PRIu64 ", transfer at %" PRIu64 " of %" PRIu64 "%s%s",
-            vk->device.id, vk->device.name, (double) (now_ns() - since) * 1e-9,
+            vk->device.id, vk->device.name, (double) (uqm_clock_ns() - since) * 1e-9,
             id == UQM_VK_COMPUTE ? "compute" : "transfer", value, q[UQM_VK_COMPUTE].done,
             q[UQM_VK_COMPUTE].submitted, q[UQM_VK_TRANSFER].done, q[UQM_VK_TRANSFER].submitted,
             next ? "; pending: " : "", next ? next->first : "");
@@ -235,7 +238,7 @@ static int wait_value(struct uqm_vk *vk, enum uqm_vk_queue_id id, uint64_t value
 {
     struct uqm_vk_core *core = vk->core;
     struct uqm_vk_queue *queue = &core->queues[id];
-    uint64_t since = now_ns();
+    uint64_t since = uqm_clock_ns(), seen = progress(vk);
     while (!uqm_vk_reached(vk, id, value)) {
         VkSemaphoreWaitInfo wait = {
             .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
@@ -244,7 +247,10 @@ static int wait_value(struct uqm_vk *vk, enum uqm_vk_queue_id id, uint64_t value
             .pValues = &value,
         };
         VkResult result = core->api.WaitSemaphores(core->device, &wait, core->watch_ns);
-        if (result == VK_TIMEOUT)
+        if (result == VK_TIMEOUT && progress(vk) != seen) {
+            seen = progress(vk);
+            since = uqm_clock_ns();
+        } else if (result == VK_TIMEOUT)
             complain(vk, id, value, since);
         else if (result == VK_SUCCESS)
             queue->done = queue->done < value ? value : queue->done;
@@ -371,9 +377,11 @@ int uqm_vk_submit(struct uqm_vk *vk, enum uqm_vk_queue_id id, struct uqm_err *er
                                     batch->times, LAST_QUERY);
     queue->recording = false;
     VkResult result = core->api.EndCommandBuffer(batch->commands);
-    if (result == VK_SUCCESS)
+    const bool whole = result == VK_SUCCESS; /* or what was recorded is lost */
+    if (whole)
         result = queue_submit(vk, id, batch);
-    if (result == VK_ERROR_OUT_OF_HOST_MEMORY || result == VK_ERROR_OUT_OF_DEVICE_MEMORY) {
+    if (whole &&
+        (result == VK_ERROR_OUT_OF_HOST_MEMORY || result == VK_ERROR_OUT_OF_DEVICE_MEMORY)) {
         /* What runs may be holding what is missing: once more when all of it is done. */
         ret = wait_value(vk, id, queue->submitted, err);
         if (ret == UQM_OK)

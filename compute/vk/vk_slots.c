@@ -1,9 +1,9 @@
 /* The ring of weight slots: the host fills one while kernels read the others. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "compute/vk/vk_core.h"
+#include "src/base/clock.h"
 
 static unsigned count_slots(void)
 {
@@ -60,13 +60,6 @@ void uqm_vk_slots_finish(struct uqm_vk *vk)
     *slots = (struct uqm_vk_slots){ .waited_ns = slots->waited_ns, .n_filled = slots->n_filled };
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t) t.tv_sec * 1000000000u + (uint64_t) t.tv_nsec;
-}
-
 /* Until the host may write to it. */
 static int await_slot(struct uqm_vk *vk, struct uqm_memory *filled, struct uqm_err *err)
 {
@@ -77,9 +70,9 @@ static int await_slot(struct uqm_vk *vk, struct uqm_memory *filled, struct uqm_e
     if (queue->recording && uqm_vk_reached(vk, UQM_VK_COMPUTE, queue->submitted))
         ret = uqm_vk_submit(vk, UQM_VK_COMPUTE, err);
     if (ret == UQM_OK && !uqm_vk_memory_idle(vk, filled)) {
-        uint64_t since = now_ns();
+        uint64_t since = uqm_clock_ns();
         ret = uqm_vk_wait_memory(vk, filled, err);
-        core->slots.waited_ns += now_ns() - since;
+        core->slots.waited_ns += uqm_clock_ns() - since;
     }
     return ret;
 }

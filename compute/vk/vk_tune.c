@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "compute/vk/vk_core.h"
 #include "src/base/checked.h"
+#include "src/base/clock.h"
 
 enum {
     LEAST_ROWS = 64,   /* fewer are not worth a choice */
@@ -42,13 +42,6 @@ static uint32_t mark_of(const struct uqm_vk_gemm *g)
 {
     return (uint32_t) g->path << 28 | (uint32_t) g->tm << 23 | (uint32_t) g->tn << 18 |
            (uint32_t) (g->bm / 8) << 10 | (uint32_t) (g->bn / 8) << 2 | (uint32_t) (g->bk == 16);
-}
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
 }
 
 /* The product's first rows and columns, its weights in a slot, results into memory of its own. */
@@ -108,9 +101,9 @@ static int time_one(double *best, struct piece *p, struct uqm_vk *vk, const stru
     if (ret == UQM_OK && memcmp(to, p->first, p->n_words * sizeof *to) != 0)
         return UQM_OK;
     for (int run = 0; ret == UQM_OK && run < N_RUNS; run++) {
-        const double start = seconds_now();
+        const double start = uqm_clock_s();
         ret = run_some(p, vk, g, IN_A_ROW, err);
-        const double seconds = seconds_now() - start;
+        const double seconds = uqm_clock_s() - start;
         if (run == 0 || seconds < *best)
             *best = seconds;
     }
@@ -122,12 +115,12 @@ static int time_all(struct uqm_vk_gemm *gemm, struct piece *p, struct uqm_vk *vk
 {
     struct uqm_vk_gemm all[UQM_VK_MAX_GEMMS];
     const size_t n = uqm_vk_gemm_candidates(all, vk, shape);
-    const double start = seconds_now();
+    const double start = uqm_clock_s();
     double best = 0;
     int ret = UQM_OK;
     for (size_t i = 0; ret == UQM_OK && i < n; i++) {
         double seconds = 0;
-        if (i > 0 && ((seconds_now() - start) * 1e3 > MOST_MS || mark_of(&all[i]) == mark_of(all) ||
+        if (i > 0 && ((uqm_clock_s() - start) * 1e3 > MOST_MS || mark_of(&all[i]) == mark_of(all) ||
                       uqm_vk_linear_cols(vk, &p->args, &all[i]) < p->args.n))
             continue;
         ret = time_one(&seconds, p, vk, &all[i], i == 0, err);

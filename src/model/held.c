@@ -10,9 +10,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "src/base/checked.h"
+#include "src/base/clock.h"
 
 enum { LOAD_ALIGN = 64 };
 
@@ -33,13 +33,6 @@ struct uqm_held {
     struct uqm_err failure;
     struct uqm_held_times times;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
-}
 
 /* ---- sizes ---- */
 
@@ -121,12 +114,12 @@ static bool find_room(const struct uqm_held *h, uint64_t bytes, uint64_t *at)
 static bool place_group(struct uqm_held *h)
 {
     const uint64_t bytes = group_bytes(h->of.schedule, h->of.group_ends, h->placed);
-    const double start = now();
+    const double start = uqm_clock_s();
     uint64_t at = 0;
     pthread_mutex_lock(&h->lock);
     while (!h->stop && !find_room(h, bytes, &at))
         pthread_cond_wait(&h->changed, &h->lock);
-    h->times.reader_s += now() - start;
+    h->times.reader_s += uqm_clock_s() - start;
     const bool go_on = !h->stop;
     if (go_on)
         h->group_at[h->placed++] = at;
@@ -266,12 +259,12 @@ void uqm_held_close(struct uqm_held **held)
 
 int uqm_held_take(struct uqm_held *held, struct uqm_err *err)
 {
-    const double start = now();
+    const double start = uqm_clock_s();
     pthread_mutex_lock(&held->lock);
     assert(held->given < held->of.n_groups);
     while (held->loaded == held->given && held->failure.code == UQM_OK)
         pthread_cond_wait(&held->changed, &held->lock);
-    held->times.taker_s += now() - start;
+    held->times.taker_s += uqm_clock_s() - start;
     const bool whole = held->loaded > held->given;
     if (!whole && err)
         *err = held->failure;

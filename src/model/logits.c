@@ -4,9 +4,9 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "src/base/checked.h"
+#include "src/base/clock.h"
 #include "src/model/held.h"
 #include "src/model/memory_plan.h"
 #include "src/model/pass.h"
@@ -17,13 +17,6 @@
 enum { ENOUGH_TIMES = 8, ENOUGH_BYTES = 16 << 20 };
 
 /* ---- shared by both kinds of passes ---- */
-
-double uqm_asking_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
-}
 
 void uqm_asking_place(struct uqm_sequence *seqs, size_t n_seqs)
 {
@@ -246,10 +239,10 @@ static int run_passes(struct uqm_asking *a, struct uqm_err *err)
     int ret = UQM_OK;
     for (size_t pass = 1; ret == UQM_OK && a->n_done < n; pass++) {
         const size_t first = a->n_done;
-        const double start = uqm_asking_now();
+        const double start = uqm_clock_s();
         a->waited_s = 0;
         ret = a->plan.kind == UQM_PLAN_LAYERS ? uqm_layers_pass(a, err) : uqm_tiles_pass(a, err);
-        const double seconds = uqm_asking_now() - start;
+        const double seconds = uqm_clock_s() - start;
         if (ret == UQM_OK)
             uqm_log(a->net->env, UQM_LOG_DEBUG,
                     "pass %zu: %zu prompts in %.2f s, of which computing waited %.2f s for weights",

@@ -40,6 +40,5 @@ int uqm_asking_observe(const struct uqm_asking *asking, const struct uqm_sequenc
 void uqm_asking_place(struct uqm_sequence *seqs, size_t n_seqs);
 /* done of total steps of a pass over n_seqs prompts. */
 void uqm_asking_report(const struct uqm_asking *asking, size_t n_seqs, size_t done, size_t total);
-double uqm_asking_now(void);
 
 #endif

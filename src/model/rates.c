@@ -1,9 +1,9 @@
 #include "src/model/rates.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "src/base/checked.h"
+#include "src/base/clock.h"
 
 enum {
     READ_BYTES = 64 << 20, /* some 30 ms of a fast drive */
@@ -12,13 +12,6 @@ enum {
     MOST_TIMES = 16,
 };
 static const double ENOUGH_S = 0.02;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
-}
 
 /* ---- reading ---- */
 
@@ -57,9 +50,9 @@ static int time_reading(double *rate, struct uqm_run *run, const struct uqm_sche
         if (start > 0)
             bytes += n_bytes;
         else
-            start = now();
+            start = uqm_clock_s();
     }
-    const double seconds = now() - start;
+    const double seconds = uqm_clock_s() - start;
     uqm_weights_close(&weights);
     atomic_fetch_sub(&env->bytes_read, atomic_load(&env->bytes_read) - before);
     if (ret == UQM_OK && bytes > 0 && seconds > 0)
@@ -96,14 +89,14 @@ static int time_products(double *rate, struct uqm_run *run, const struct uqm_lin
     int ret = device->ops->linear(device, product, err); /* makes what the first one needs */
     if (ret == UQM_OK)
         ret = device->ops->finish(device, err);
-    const double start = now();
+    const double start = uqm_clock_s();
     double seconds = 0;
     size_t n = 0;
     for (; ret == UQM_OK && n < MOST_TIMES && seconds < ENOUGH_S; n++) {
         ret = device->ops->linear(device, product, err);
         if (ret == UQM_OK)
             ret = device->ops->finish(device, err);
-        seconds = now() - start;
+        seconds = uqm_clock_s() - start;
     }
     if (ret == UQM_OK && seconds > 0)
         *rate = 2.0 * (double) (product->m * product->n * product->k) * (double) n / seconds;
@@ -118,12 +111,12 @@ static int time_copies(double *rate, struct uqm_run *run, float *rows, struct uq
     double start = 0;
     int ret = UQM_OK;
     for (int i = 0; ret == UQM_OK && i < 2; i++) { /* the first one touches memory */
-        start = now();
+        start = uqm_clock_s();
         ret = device->ops->upload(device, x, rows, n_words, err);
         if (ret == UQM_OK)
             ret = device->ops->download(device, rows, x, n_words, err);
     }
-    const double seconds = now() - start;
+    const double seconds = uqm_clock_s() - start;
     if (ret == UQM_OK && seconds > 0)
         *rate = 2.0 * (double) n_words * sizeof *rows / seconds;
     return ret;

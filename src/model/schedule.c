@@ -5,9 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "src/base/checked.h"
+#include "src/base/clock.h"
 #include "src/model/held.h"
 
 /* ---- the schedule ---- */
@@ -202,13 +202,6 @@ uint64_t uqm_schedule_max_tile_elem(const struct uqm_schedule *schedule, size_t 
 
 /* ---- the pass ---- */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
-}
-
 static int next_range(void *ctx, struct uqm_range *range)
 {
     struct uqm_weights *w = ctx;
@@ -292,9 +285,9 @@ static int next_tile(struct uqm_weights *w, struct uqm_tile *tile, struct uqm_er
         cut_tile(w, tile);
         return UQM_OK;
     }
-    const double start = now();
+    const double start = uqm_clock_s();
     ret = uqm_tile_next(w->stream, tile, err);
-    w->waited_s += now() - start;
+    w->waited_s += uqm_clock_s() - start;
     if (ret < 0)
         return ret;
     assert(ret == 1);

@@ -3,10 +3,10 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "io/engine.h"
 #include "src/base/checked.h"
+#include "src/base/clock.h"
 
 /* Where a batch lies: in one of the device's allocations, or `at` words into the host's block or
  * the file. */
@@ -47,13 +47,6 @@ const char *uqm_states_kind_name(enum uqm_states_kind kind)
     static const char *const names[UQM_N_STATES_KINDS] = { "on the device", "in the host's memory",
                                                            "in a scratch file" };
     return names[kind];
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
 }
 
 /* ---- create ---- */
@@ -193,7 +186,7 @@ static int check_op(const struct uqm_states *s, const struct uqm_op *op, struct 
 /* Until this transfer is over. */
 static int wait_for(struct uqm_states *s, struct transfer *t, struct uqm_err *err)
 {
-    const double start = now();
+    const double start = uqm_clock_s();
     int ret = UQM_OK;
     while (ret == UQM_OK && t->busy) {
         struct uqm_op *op = uqm_io_wait(s->io);
@@ -202,7 +195,7 @@ static int wait_for(struct uqm_states *s, struct transfer *t, struct uqm_err *er
         done->busy = false;
         ret = check_op(s, op, err);
     }
-    s->use.waited_s += now() - start;
+    s->use.waited_s += uqm_clock_s() - start;
     return ret;
 }
 

@@ -2,8 +2,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "src/base/clock.h"
 #include "src/format/json.h"
 
 /* One clean pass of the records that have a label. */
@@ -204,7 +204,5 @@ int uqm_call_result(char **json, json_t *root, struct uqm_err *err)
 
 double uqm_call_now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+    return uqm_clock_s();
 }
