@@ -264,8 +264,11 @@ int uqm_verify_sums(struct uqm_verify *v)
     char *path = uqm_path_join(v->path, UQM_SUMS_NAME), *text = NULL;
     char *want = path ? expected_sums(v) : NULL;
     size_t len = 0;
-    int ret = want ? UQM_OK : uqm_verify_no_memory(v);
-    if (ret == UQM_OK && uqm_is_file(path)) {
+    int there = want ? uqm_find_file(path, v->err) : uqm_verify_no_memory(v);
+    int ret = there < 0 ? there : UQM_OK;
+    if (there == 0 && v->m.leaves_name) { /* whoever writes trees writes it too */
+        ret = uqm_verify_differs(v, UQM_SUMS_NAME, NULL, 0, strlen(want), "the file is missing");
+    } else if (there > 0) {
         ret = uqm_read_file(&text, &len, path, MAX_SUMS_BYTES, v->err);
         v->n_bytes += len;
         if (ret == UQM_OK && (len != strlen(want) || memcmp(text, want, len) != 0))

@@ -154,7 +154,7 @@ static int open_state(struct uqm_select *s, struct uqm_err *err)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for the run's state");
     for (size_t k = 0; k < survey->n_sets; k++)
         n_records[k] = survey->sets[k].n_records;
-    const char *own = s->params->state_path;
+    const char *own = s->state_path;
     int ret = own ? uqm_check_replaceable(own, "\"entries\":", "a run's state", err) : UQM_OK;
     if (ret == UQM_OK)
         ret = make_digests(s, err);

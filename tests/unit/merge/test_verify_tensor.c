@@ -199,7 +199,7 @@ static void sums_must_say_what_the_manifest_says(void **state)
     flip(in_dir(dir, "out/" UQM_SUMS_NAME), 3);
     assert_one(dir, NULL, NULL, UQM_SUMS_NAME, NULL, "does not say of the files");
     assert_int_equal(unlink(in_dir(dir, "out/" UQM_SUMS_NAME)), 0);
-    assert_good(dir, NULL, NULL);
+    assert_one(dir, NULL, NULL, UQM_SUMS_NAME, NULL, "missing");
     test_rm(dir);
 }
 
