@@ -5,7 +5,7 @@
 #   kill.sh UQMERGE UQM-MAKE-CHECKPOINT KILLS MEGABYTES [SEED [COMMAND...]]
 #
 # KILLS: of every command. MEGABYTES: of all inputs together. COMMAND: merge, many, overwrite, select,
-# pack, unpack; the default is what this program knows of them. In $TMPDIR, which needs five times the
+# pack, unpack, convert, sign; the default is what this program knows of them. In $TMPDIR, which needs five times the
 # inputs' room; that of a memory disk is quickest.
 set -u
 uqmerge=$(realpath "$1")
@@ -13,6 +13,7 @@ make=$(realpath "$2")
 kills=$3 megabytes=$4 seed=${5:-1} signal=${UQM_SIGNAL:-KILL}
 [ $# -gt 5 ] && shift 5 || set --
 zoo=$UQM_ZOO
+keys=$UQM_ZOO/../data/signature/keys
 work=$(mktemp -d "${TMPDIR:-/tmp}/uqm-kill.XXXXXX")
 pid=
 trap '[ "$pid" ] && kill -KILL "$pid" 2> /dev/null; rm -rf "$work"' EXIT
@@ -72,6 +73,8 @@ arguments() { # command folder
         --out $2/out" ;;
     pack) echo "pack m1 $2/out.uqz" ;;
     unpack) echo "unpack packed.uqz $2/out" ;;
+    convert) echo "convert m1 $2/out --to llava --out-shard-size 20M" ;;
+    sign) echo "sign $2/out --key $keys/p256.pem" ;;
     esac
 }
 
@@ -94,6 +97,7 @@ check_name() { # command
             [ ! -e run/out/$name ] || same whole-$1/out/$name run/out/$name || return 1
         done ;;
     overwrite) same whole-$1/out run/out || same whole-merge/out run/out ;;
+    sign) [ ! -e run/out/model.sig ] || is_done sign ;;
     *) [ ! -e "$(result $1 run)" ] || is_done $1 ;;
     esac
 }
@@ -105,26 +109,40 @@ result() { # command folder
     esac
 }
 
+# No two signatures are the same bytes: each must hold, whatever a killed run left beside it.
+is_signed() {
+    [ ! -e run/out/model.sig.part ] || mv run/out/model.sig.part aside
+    "$uqmerge" verify run/out --public-key "$keys/p256.pub.pem" -q > difference 2>&1
+    signed=$?
+    [ ! -e aside ] || mv aside run/out/model.sig.part
+    return $signed
+}
+
 is_done() { # command
+    if [ $1 = sign ]; then
+        is_signed
+        return
+    fi
     same "$(result $1 whole-$1)" "$(result $1 run)"
 }
 
 # --- one command ---
 
+prepare() { # command folder
+    mkdir "$2"
+    case $1 in
+    overwrite) cp -r whole-merge/out "$2/out" ;;
+    sign) cp -r m1 "$2/out" ;;
+    esac
+}
+
 whole() { # command
-    mkdir whole-$1
-    [ $1 = overwrite ] && cp -r whole-merge/out whole-$1/out
+    prepare $1 whole-$1
     begun=$(now)
     # shellcheck disable=SC2046
     "$uqmerge" $(arguments $1 whole-$1) --sync-every 1M -q > stdout 2> stderr || return 1
     seconds=$(awk -v a="$begun" -v b="$(now)" 'BEGIN { printf "%.3f", b - a }')
     [ $1 != overwrite ] || ! same whole-merge/out whole-$1/out # else nothing would be seen
-}
-
-start_over() { # command
-    rm -rf run
-    mkdir run
-    [ "$1" != overwrite ] || cp -r whole-merge/out run/out
 }
 
 # One run, killed after a while or, with "", left in peace. $status: what it ended with, or `stopped`.
@@ -162,8 +180,7 @@ judge() { # command
 # From a fresh folder to the end, killed up to so many times on the way.
 one_case() { # command kills
     rm -rf run
-    mkdir run
-    [ $1 != overwrite ] || cp -r whole-merge/out run/out
+    prepare $1 run
     left=$2 status=stopped
     while [ $status = stopped ] && [ ! "$why" ]; do
         was_done=
@@ -198,11 +215,11 @@ kill_and_resume() { # command
 }
 
 left_over() {
-    find run -name '.*.part' | grep -q .
+    find run -name '*.part' | grep -q .
 }
 
 make_inputs
-[ $# -gt 0 ] || for command in merge many overwrite select pack unpack; do
+[ $# -gt 0 ] || for command in merge many overwrite select pack unpack convert sign; do
     knows $command && set -- "$@" $command
 done
 started=$(now)
