@@ -3,7 +3,7 @@
  * weights in slots, and one call that queues a dispatch. What lies below (loader, queues, barriers,
  * caches) is vk_core.h's.
  *
- * One thread at a time uses a device; only uqm_vk_prepare uses threads of its own.
+ * One thread at a time uses a device.
  *
  * Work runs in the order of the calls. Dispatches are recorded into batches; a batch is submitted
  * once its estimated work is enough to keep the device busy and little enough for its watchdog, or
@@ -94,11 +94,6 @@ struct uqm_vk_kernel {
     uint32_t push_bytes;    /* a multiple of 4, <= UQM_VK_MAX_PUSH */
     uint32_t subgroup_size; /* 0: any; else pinned, in full subgroups (limits.subgroup_min...) */
 };
-
-/* Create the pipelines of kernels that are going to be used, in parallel, before the first of them
- * is. What is not prepared is created when first dispatched. */
-int uqm_vk_prepare(struct uqm_vk *vk, const struct uqm_vk_kernel *kernels, size_t n_kernels,
-                   struct uqm_err *err);
 
 struct uqm_vk_dispatch {
     const struct uqm_vk_kernel *kernel;

@@ -96,7 +96,7 @@ static int get_layout(const struct uqm_vk_layout **out, struct uqm_vk *vk,
 
 /* ---- pipelines ---- */
 
-/* Any thread; the driver's cache has a lock of its own. Leaves handle and reason. */
+/* Leaves handle and reason. */
 static void compile(struct uqm_vk_core *core, struct uqm_vk_pipeline *pipeline)
 {
     const struct uqm_vk_kernel *k = &pipeline->kernel;
@@ -182,10 +182,9 @@ static int add_pipeline(struct uqm_vk_pipeline **out, struct uqm_vk *vk,
 }
 
 /* A pipeline that ran out of memory is tried again the next time it is wanted. */
-static void drop_last(struct uqm_vk_pipelines *p, size_t keep)
+static void drop_last(struct uqm_vk_pipelines *p)
 {
-    while (p->n > keep)
-        free(p->list[--p->n]);
+    free(p->list[--p->n]);
 }
 
 static int refused(struct uqm_vk *vk, const struct uqm_vk_pipeline *pipeline, struct uqm_err *err)
@@ -214,60 +213,11 @@ int uqm_vk_pipeline_get(const struct uqm_vk_pipeline **out, struct uqm_vk *vk,
     if (!pipeline->handle) {
         int ret = refused(vk, pipeline, err);
         if (ret != UQM_ERR_UNSUPPORTED)
-            drop_last(p, p->n - 1);
+            drop_last(p);
         return ret;
     }
     *out = pipeline;
     return UQM_OK;
-}
-
-struct preparing {
-    struct uqm_vk_core *core;
-    struct uqm_vk_pipeline **list;
-};
-
-static void compile_one(void *ctx, size_t item, int worker)
-{
-    struct preparing *p = ctx;
-    (void) worker;
-    compile(p->core, p->list[item]);
-}
-
-int uqm_vk_prepare(struct uqm_vk *vk, const struct uqm_vk_kernel *kernels, size_t n_kernels,
-                   struct uqm_err *err)
-{
-    struct uqm_vk_pipelines *p = &vk->core->pipelines;
-    size_t before = p->n;
-    int ret = uqm_vk_alive(vk, err);
-    for (size_t i = 0; i < n_kernels && ret == UQM_OK; i++) {
-        struct uqm_vk_pipeline *unused;
-        if (!find_pipeline(p, &kernels[i]))
-            ret = add_pipeline(&unused, vk, &kernels[i], err);
-    }
-    if (ret < 0) {
-        drop_last(p, before);
-        return ret;
-    }
-    struct preparing preparing = { vk->core, p->list + before };
-    uqm_parallel(vk->threads, p->n - before, compile_one, &preparing);
-    for (size_t i = before; i < p->n; i++)
-        if (!p->list[i]->handle) {
-            int why = refused(vk, p->list[i], err);
-            if (ret == UQM_OK || why != UQM_ERR_UNSUPPORTED)
-                ret = why;
-        }
-    /* Those that memory was short for are forgotten, those that the driver refuses stay known. */
-    size_t kept = before;
-    for (size_t i = before; i < p->n; i++) {
-        struct uqm_vk_pipeline *pipeline = p->list[i];
-        if (!pipeline->handle && (pipeline->reason == VK_ERROR_OUT_OF_HOST_MEMORY ||
-                                  pipeline->reason == VK_ERROR_OUT_OF_DEVICE_MEMORY))
-            free(pipeline);
-        else
-            p->list[kept++] = pipeline;
-    }
-    p->n = kept;
-    return ret;
 }
 
 int uqm_vk_pipelines_init(struct uqm_vk *vk, const void *cached, size_t n_cached,

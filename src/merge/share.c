@@ -93,11 +93,6 @@ size_t uqm_share_n_buffers(const struct uqm_share *share)
     return share->n_blocks;
 }
 
-size_t uqm_share_piece_bytes(const struct uqm_share *share)
-{
-    return share->piece_bytes;
-}
-
 void uqm_share_next_range(struct uqm_share *share)
 {
     share->range++;

@@ -28,7 +28,6 @@ int uqm_share_create(struct uqm_share **out, struct uqm_env *env, size_t piece_b
 /* Takes NULL; safe with reads under way. */
 void uqm_share_destroy(struct uqm_share **share);
 size_t uqm_share_n_buffers(const struct uqm_share *share);
-size_t uqm_share_piece_bytes(const struct uqm_share *share);
 /* All merges are done with the range that they were at. */
 void uqm_share_next_range(struct uqm_share *share);
 

@@ -319,21 +319,6 @@ static int value_of(struct uqm_study_value *out, struct uqm_study_run *run,
     return ret;
 }
 
-int uqm_study_uncertainty(struct uqm_study_value *out, struct uqm_study_run *run,
-                          const struct uqm_study_target *target,
-                          const struct uqm_study_measure *measure, size_t set, struct uqm_err *err)
-{
-    const struct uqm_study_question q = { .target = target, .measure = measure, .set = set };
-    return value_of(out, run, &q, err);
-}
-
-int uqm_study_score(struct uqm_study_value *out, struct uqm_study_run *run,
-                    const struct uqm_study_target *target, size_t set, struct uqm_err *err)
-{
-    const struct uqm_study_question q = { .target = target, .set = set };
-    return value_of(out, run, &q, err);
-}
-
 /* In a dry run all sets are asked before it is said that they are waited for. */
 static int mean_of(struct uqm_study_value *out, struct uqm_study_value *sets,
                    struct uqm_study_run *run, const struct uqm_study_target *target,

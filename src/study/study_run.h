@@ -91,13 +91,6 @@ void uqm_study_run_finish(struct uqm_study_run *run);
 /* The study's own measure: its first seed, dropout, samples; all perturbations. */
 struct uqm_study_measure uqm_study_own_measure(const struct uqm_study *study);
 
-/* Uncertainty on one set; its score: accuracy or the set's metric. */
-int uqm_study_uncertainty(struct uqm_study_value *out, struct uqm_study_run *run,
-                          const struct uqm_study_target *target,
-                          const struct uqm_study_measure *measure, size_t set, struct uqm_err *err);
-int uqm_study_score(struct uqm_study_value *out, struct uqm_study_run *run,
-                    const struct uqm_study_target *target, size_t set, struct uqm_err *err);
-
 /* Find the answers of several targets (as uqm_study_ask_fn wants them) on one set in one go, those
  * that are not there yet; in a dry run, or with one that is missing, nothing. */
 int uqm_study_ahead(struct uqm_study_run *run, const struct uqm_study_target *targets, size_t n,
