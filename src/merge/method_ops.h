@@ -141,8 +141,9 @@ struct uqm_method_ops {
     void (*sample)(const struct uqm_job *job, struct uqm_job_state *state,
                    const struct uqm_span *span, void *scratch);
     void (*end_sample)(const struct uqm_job *job, struct uqm_job_state *state);
-    /* Whether a pass over all blocks is needed only where a sample misleads. NULL: none is. */
-    bool (*is_rare)(const struct uqm_job *job, unsigned pass);
+    /* Whether a pass over all blocks is needed only where the tensor is not as tensors mostly are,
+     * or, if samples are taken, where these mislead. NULL: none is. */
+    bool (*is_rare)(const struct uqm_job *job, unsigned pass, bool is_sampled);
 
     /*
      * Which blocks pass p reads, decided when the pass before has ended: [*first, *first + *n),

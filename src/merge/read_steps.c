@@ -98,7 +98,7 @@ struct uqm_cut_reads uqm_cut_reads(const struct uqm_cut *cut, const struct uqm_r
             continue;
         uint64_t blocks = job->ops->most_blocks ? job->ops->most_blocks(job, p) : job->n_blocks;
         uint64_t n = uqm_min_u64(blocks * job->block_elem, n_elem);
-        bool is_rare = n_samples > 0 && job->ops->is_rare && job->ops->is_rare(job, p);
+        bool is_rare = job->ops->is_rare && job->ops->is_rare(job, p, n_samples > 0);
         r.most += n;
         r.likely += is_rare ? 0 : n;
         r.passes += n > 0 && !is_rare;

@@ -103,7 +103,7 @@ struct uqm_task_scratch uqm_task_cut(const struct uqm_job *job, void *block);
 void uqm_task_pass_blocks(const struct uqm_job *job, const struct uqm_job_state *state,
                           unsigned pass, uint64_t *first, uint64_t *n);
 uint64_t uqm_task_most_blocks(const struct uqm_job *job, unsigned pass);
-bool uqm_task_is_rare(const struct uqm_job *job, unsigned pass);
+bool uqm_task_is_rare(const struct uqm_job *job, unsigned pass, bool is_sampled);
 void uqm_task_late_passes(const struct uqm_job *job, unsigned *first, unsigned *end);
 void uqm_task_end_sample(const struct uqm_job *job, struct uqm_job_state *state);
 void uqm_task_gather(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,

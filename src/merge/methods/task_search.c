@@ -40,9 +40,11 @@ uint64_t uqm_task_most_blocks(const struct uqm_job *job, unsigned pass)
     return uqm_job_segment_end(job, wide ? UQM_TASK_FINE : UQM_TASK_COARSE, 0);
 }
 
-bool uqm_task_is_rare(const struct uqm_job *job, unsigned pass)
+/* Differences of 16-bit floats have keys of 16 bits, but for those of very different numbers. */
+bool uqm_task_is_rare(const struct uqm_job *job, unsigned pass, bool is_sampled)
 {
-    return pass == UQM_TASK_FINE && !uqm_task_is_sums(job, pass) && uqm_task_n_samples(job) > 0;
+    return pass == UQM_TASK_FINE && !uqm_task_is_sums(job, pass) &&
+           (is_sampled || uqm_task_counts_longer(job));
 }
 
 uint32_t *uqm_task_foreseen_at(const struct uqm_job *job, const struct uqm_task_work *w, size_t k,

@@ -156,6 +156,43 @@ static void a_tensor_over_the_memory_is_read_twice_and_a_hundredth(void **state)
     test_rm(dir);
 }
 
+/* Twice as many elements, so that the files are as large. */
+static void make_bf16_inputs(const char *dir)
+{
+    static const char *const names[] = { "base", "a", "b" };
+    uint16_t *x = malloc(2 * N * sizeof *x);
+    for (int m = 0; m < 3; m++) {
+        uint64_t state = 29, own = 31 + (uint64_t) m;
+        for (size_t e = 0; e < 2 * N; e++) {
+            float v = difference(EVEN, e, &state), d = m ? difference(EVEN, e, &own) : 0;
+            uint32_t bits = uqm_bits_of_f32(v + d / 16);
+            x[e] = (uint16_t) (bits >> 16);
+        }
+        const struct made_tensor t = { "w", UQM_BF16, 2, { ROWS, 2 * COLS }, x };
+        make_model(dir, names[m], "{\"architectures\":[\"L\"]}", &t, 1);
+    }
+    free(x);
+}
+
+/* Their differences need no sample: all but very unequal ones are counted exactly at once. */
+static void sixteen_bits_are_read_as_often_as_planned(void **state)
+{
+    (void) state;
+    static const char *const methods[] = { "ties", "breadcrumbs" };
+    char *dir = test_mkdtemp();
+    make_bf16_inputs(dir);
+    for (size_t m = 0; m < 2; m++) {
+        write_recipe(dir, methods[m], m ? ", gamma: 0.05" : "");
+        json_t *plan = run(dir, "plan", TIGHT, true);
+        double n = merge_both_ways(dir), likely = times(plan, "bytes_read");
+        if (fabs(n - 2) > 0.011 || fabs(n - likely) > 0.001)
+            fail_msg("%s: read %.3f times, planned %.3f", methods[m], n, likely);
+        assert_true(times(plan, "bytes_read_most") > 2.9);
+        json_decref(plan);
+    }
+    test_rm(dir);
+}
+
 static void rescaling_reads_it_once_more(void **state)
 {
     (void) state;
@@ -340,6 +377,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tensor_over_the_memory_is_read_twice_and_a_hundredth),
+        cmocka_unit_test(sixteen_bits_are_read_as_often_as_planned),
         cmocka_unit_test(rescaling_reads_it_once_more),
         cmocka_unit_test(equal_and_ordered_and_broken_tensors_come_out_the_same),
         cmocka_unit_test(mergekits_arithmetic_is_read_as_often),
