@@ -63,6 +63,11 @@ int fill_questions(struct uqm_question_params *out, const struct question_option
 {
     if (options->data.n == 0)
         return cli_fail(err, UQM_ERR_ARG, "%s: --data: no data set is given", command);
+    for (size_t i = 0; i < options->data.n; i++) {
+        if (ends_with(options->data.v[i], "="))
+            return cli_fail(err, UQM_ERR_ARG, "%s: --data: %.200s names no file", command,
+                            options->data.v[i]);
+    }
     out->models = *models;
     out->data = options->data;
     out->task = options->task;

@@ -79,6 +79,16 @@ static void print_notes(const struct cli_parsed *parsed, const struct cli_comman
                 parsed->noted[i]->help);
 }
 
+/* A misspelt tier would silently run the fastest one, and a comparison compare it with itself. */
+static int check_environment(struct uqm_err *err)
+{
+    const char *tier = getenv("UQMERGE_CPU");
+    if (!tier || strcmp(tier, "ref") == 0 || strcmp(tier, "avx2") == 0 ||
+        strcmp(tier, "avx512") == 0)
+        return UQM_OK;
+    return cli_fail(err, UQM_ERR_ARG, "UQMERGE_CPU: %.60s is none of ref, avx2, avx512", tier);
+}
+
 static int run(const struct cli_command *command, int argc, char **argv)
 {
     struct cli_parsed parsed;
@@ -89,6 +99,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
 
     int code;
     int ret = cli_parse(&parsed, options, command, argc, argv, &err);
+    if (ret == UQM_OK && !options->help)
+        ret = check_environment(&err);
     if (ret < 0) {
         code = session_refuse(ret, &err);
     } else if (options->help) {

@@ -48,12 +48,18 @@ static int check_params(const struct uqm_select_params *p, struct uqm_err *err)
         return ret;
     if (!p->no_write && !p->out_dir)
         return uqm_fail(err, UQM_ERR_ARG, "--out DIR is needed, or --no-write");
-    for (size_t i = 0; i < p->uq.questions.models.n; i++)
-        if (uqm_is_recipe_path(p->uq.questions.models.v[i]))
+    const struct uqm_strings *models = &p->uq.questions.models;
+    for (size_t i = 0; i < models->n; i++) {
+        if (uqm_is_recipe_path(models->v[i]))
             return uqm_fail(err, UQM_ERR_UNSUPPORTED,
                             "%s: select merges checkpoints, and a recipe is none; write it with "
                             "`merge` first",
-                            p->uq.questions.models.v[i]);
+                            models->v[i]);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(models->v[i], models->v[j]) == 0)
+                return uqm_fail(err, UQM_ERR_ARG, "%s: select is given this model twice",
+                                models->v[i]);
+    }
     return UQM_OK;
 }
 

@@ -204,13 +204,16 @@ static int check_records(const struct uqm_task *task, const struct uqm_dataset *
 int uqm_task_find(struct uqm_task *out, const struct uqm_dataset *set, const char *name,
                   struct uqm_err *err)
 {
+    struct uqm_task named = { 0 };
     *out = (struct uqm_task){ 0 };
-    int ret = search_tasks(out, set, err);
+    /* A name that nobody knows is an error, too, where tasks.json decides. */
+    int ret = name ? read_name(&named, name, err) : UQM_OK;
+    if (ret == UQM_OK)
+        ret = search_tasks(out, set, err);
     if (ret < 0)
         return ret;
     if (ret == 0 && name) {
-        if ((ret = read_name(out, name, err)) < 0)
-            return ret;
+        uqm_task_known(out, name);
     } else if (ret == 0 && set->records[0].n_choices > 0) {
         uqm_task_choice(out);
     } else if (ret == 0) {

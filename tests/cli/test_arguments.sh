@@ -30,6 +30,11 @@ refuses 2 'an argument is missing' 'a missing argument is refused' merge recipe.
 refuses 2 'one argument too many' 'a surplus argument is refused' inspect a b
 refuses 2 'argument 1 is empty' 'an empty argument is refused' inspect ''
 refuses 2 '--data: no data set' 'uq wants data' uq model
+refuses 2 '--data: x= names no file' 'a data set without a file is refused' uq model --data x=
+export UQMERGE_CPU=avx1024
+refuses 2 'UQMERGE_CPU: avx1024 is none of ref, avx2, avx512' 'an unknown tier of kernels is refused' \
+    devices
+unset UQMERGE_CPU
 refuses 2 '--out: is required' 'select wants a place for the merge' select model --data x.jsonl
 refuses 2 'makes no sense with --no-write' 'select wants one of --out and --no-write' \
     select model --data x.jsonl --no-write --out o

@@ -235,6 +235,11 @@ holds 'cmp -s "$work/open.trace" "$work/closed.trace"' \
     'what is said on a closed standard error does not go into a file that has got its number'
 refuses 1 cut.png 'with --strict it is an error' uq "$base" --data picture.jsonl --repeats 2 --strict
 
+refuses 1 '--task nope: no such task' 'an unknown task is refused where tasks.json decides, too' \
+    uq "$base" --data "$mmb" --task nope
+refuses 1 "$base: select is given this model twice" 'select refuses a model that stands there twice' \
+    select "$base" "$zoo/models/reason" "$base" --data "$mmb" --no-write
+
 # --- eval
 run eval "$base" --data "$mmb" --samples 6 --json
 holds '[ $status = 0 ] && [ "$(value models.0.datasets.0.samples)" = 6 ] &&
