@@ -88,17 +88,20 @@ static int read_config(char **out, struct uqm_checkpoint *cp, const char *folder
 }
 
 /* architectures[0], and where LLaVA's own layout keeps the tower (borrowed from *config). */
-static int read_architecture(struct uqm_checkpoint *cp, json_t **config, struct uqm_err *err)
+static int read_architecture(struct uqm_checkpoint *cp, json_t **config, struct uqm_env *env,
+                             struct uqm_err *err)
 {
     if (!cp->config_text)
         return UQM_OK;
     char *where = uqm_path_join(cp->source.home, "config.json");
     if (!where)
         return no_memory(cp->path, err);
-    *config = uqm_json_parse(cp->config_text, strlen(cp->config_text), where, false, err);
+    int ret = uqm_json_check_room(env, cp->config_text, strlen(cp->config_text), where, err);
+    if (ret == UQM_OK)
+        *config = uqm_json_parse(cp->config_text, strlen(cp->config_text), where, false, err);
     free(where);
     if (!*config)
-        return UQM_ERR_FORMAT;
+        return ret < 0 ? ret : UQM_ERR_FORMAT;
     const char *name =
         json_string_value(json_array_get(json_object_get(*config, "architectures"), 0));
     if (name && !(cp->architecture = uqm_arena_strndup(&cp->arena, name, strlen(name))))
@@ -273,7 +276,7 @@ static int load(struct uqm_loading *ld, const struct uqm_checkpoint_params *para
     if (ret >= 0)
         ret = read_config(&cp->config_text, cp, params->path, err);
     if (ret >= 0)
-        ret = read_architecture(cp, &config, err);
+        ret = read_architecture(cp, &config, ld->env, err);
     if (ret >= 0)
         ret = find_layout(ld, err);
     if (ret >= 0)

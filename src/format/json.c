@@ -76,6 +76,35 @@ json_t *uqm_json_parse(const char *text, size_t len, const char *where, bool pyt
     return value;
 }
 
+/* At least what jansson 2.14 allocates on a 64-bit machine, malloc's own part included: an object
+ * has 8 buckets from the start, a list 8 places; both double. Strings are there twice for a moment.
+ */
+static uint64_t tree_bytes(const char *text, size_t len)
+{
+    uint64_t n = 2 * (uint64_t) len + 64;
+    for (size_t i = 0; i < len; i++)
+        switch (text[i]) {
+        case '{': n += 256; break;
+        case '[': n += 160; break;
+        case ':': n += 112; break;
+        case ',': n += 64; break;
+        case '"': n += 40; break;
+        }
+    return n;
+}
+
+int uqm_json_check_room(const struct uqm_env *env, const char *text, size_t len, const char *where,
+                        struct uqm_err *err)
+{
+    const double mib = 1 << 20;
+    uint64_t needed = tree_bytes(text, len), left = uqm_budget_left(env);
+    if (needed <= left)
+        return UQM_OK;
+    return uqm_fail(err, UQM_ERR_NOMEM,
+                    "%s: its JSON may take %.1f MiB, %.1f MiB of --memory are left; give more",
+                    where, (double) needed / mib, (double) left / mib);
+}
+
 json_t *uqm_json_load(const char *path, size_t max_bytes, struct uqm_err *err)
 {
     char *text;

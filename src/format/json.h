@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "src/base/err.h"
+#include "src/base/env.h"
 
 /* NULL and *err on failure. `where` names the text in messages. Accepts Python's NaN, Infinity and
  * -Infinity as null when `python` is set. The caller decrefs. */
@@ -13,6 +13,13 @@ json_t *uqm_json_parse(const char *text, size_t len, const char *where, bool pyt
                        struct uqm_err *err);
 /* A whole file of at most max_bytes. */
 json_t *uqm_json_load(const char *path, size_t max_bytes, struct uqm_err *err);
+
+/*
+ * Whether the tree of a stranger's text fits in what is left of the memory: it may take 80 times
+ * the text's bytes. UQM_ERR_NOMEM if not. Nothing is charged: the tree is gone before tiles come.
+ */
+int uqm_json_check_room(const struct uqm_env *env, const char *text, size_t len, const char *where,
+                        struct uqm_err *err);
 
 /* Typed members. Absent (or null): *out is left as it is and the call succeeds, unless required. */
 int uqm_json_u32(uint32_t *out, const json_t *object, const char *key, bool required,

@@ -362,7 +362,11 @@ static int read_manifest(struct uqm_verify *v, bool *trusted)
                        "%s: holds no %s, so there is nothing to verify it against", v->path,
                        UQM_MANIFEST_NAME);
     else
-        ret = uqm_read_model_file(&text, &len, path, MAX_MANIFEST_BYTES, v->err);
+        ret = uqm_read_model_file(&text, &len, path,
+                                  (size_t) uqm_min_u64(MAX_MANIFEST_BYTES, uqm_budget_left(v->env)),
+                                  v->err);
+    if (ret == UQM_OK)
+        ret = uqm_json_check_room(v->env, text, len, path, v->err);
     if (ret == UQM_OK) {
         parsed = uqm_manifest_parse(&v->m, trusted, text, len, path, &parse);
         uqm_sha256_reset(v->sha256);

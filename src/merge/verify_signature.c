@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "src/archive/archive.h"
+#include "src/base/checked.h"
 #include "src/base/fs.h"
 #include "src/checkpoint/model_file.h"
+#include "src/format/json.h"
 #include "src/merge/signature_place.h"
 #include "src/merge/signed_files.h"
 #include "src/merge/verify_impl.h"
@@ -67,7 +69,10 @@ static int read_bundle(struct check *c)
 {
     char *text = NULL;
     size_t len = 0;
-    int ret = uqm_read_model_file(&text, &len, c->place.path, UQM_MAX_SIGNATURE_BYTES, c->v->err);
+    const uint64_t most = uqm_min_u64(UQM_MAX_SIGNATURE_BYTES, uqm_budget_left(c->v->env));
+    int ret = uqm_read_model_file(&text, &len, c->place.path, (size_t) most, c->v->err);
+    if (ret == UQM_OK)
+        ret = uqm_json_check_room(c->v->env, text, len, c->place.path, c->v->err);
     if (ret == UQM_OK)
         ret = uqm_bundle_parse(&c->bundle, text, len, c->place.path, c->v->err);
     c->v->n_bytes += len;
@@ -213,8 +218,11 @@ static int run(struct check *c, bool *holds)
         ret = check_bundle(c, holds);
     if (ret < 0 || !*holds)
         return ret;
-    ret = uqm_statement_parse(&c->statement, c->bundle.payload, c->bundle.payload_len,
-                              c->place.path, v->err);
+    ret = uqm_json_check_room(v->env, c->bundle.payload, c->bundle.payload_len, c->place.path,
+                              v->err);
+    if (ret == UQM_OK)
+        ret = uqm_statement_parse(&c->statement, c->bundle.payload, c->bundle.payload_len,
+                                  c->place.path, v->err);
     if (ret == UQM_OK)
         ret = describe(c);
     if (ret < 0)

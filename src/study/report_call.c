@@ -7,8 +7,7 @@
 #include "src/format/json.h"
 #include "src/study/page.h"
 
-/* A tree takes about this much for a byte of its text. */
-enum { MAX_BYTES = 1 << 28, TREE_BYTES = 12 };
+enum { MAX_BYTES = 1 << 28, TREE_BYTES = 12 }; /* what a tree takes for a byte of a usual text */
 
 struct report {
     struct uqm_env env;
@@ -49,6 +48,8 @@ static int load(struct report *r, size_t i, const char *path, const char *text, 
     char *read = NULL;
     size_t len = text ? strlen(text) : 0;
     int ret = text ? UQM_OK : uqm_read_file(&read, &len, path, most, err);
+    if (ret == UQM_OK && !text)
+        ret = uqm_json_check_room(&r->env, read, len, path, err);
     if (ret == UQM_OK)
         ret = uqm_budget_take(&r->env, (uint64_t) len * TREE_BYTES, "a result document", err);
     if (ret < 0) {

@@ -1,3 +1,5 @@
+#include <malloc.h>
+
 #include "src/format/json.h"
 #include "tests/unit/test.h"
 
@@ -81,6 +83,56 @@ static void members_are_typed_and_may_be_absent(void **state)
     json_decref(v);
 }
 
+/* What it says is compared with what jansson takes. */
+static size_t taken;
+
+static void *count_malloc(size_t n)
+{
+    void *p = malloc(n);
+    taken += malloc_usable_size(p) + 8;
+    return p;
+}
+
+static void the_room_that_a_tree_needs_is_never_said_too_small(void **state)
+{
+    (void) state;
+    static const char *const items[] = { "0",
+                                         "[]",
+                                         "{}",
+                                         "\"\"",
+                                         "1.5",
+                                         "{\"\":\"\"}",
+                                         "[[0],{}]",
+                                         "\"abcdefghijklmnopq\"",
+                                         "{\"a\":{\"b\":[]}}",
+                                         "null" };
+    struct uqm_err err = { 0 };
+    struct uqm_env *env = test_env(64 << 20, 1);
+    json_set_alloc_funcs(count_malloc, free);
+    for (size_t k = 0; k < sizeof items / sizeof *items; k++)
+        for (size_t n = 1; n < 20000; n = n * 5 + 1) {
+            size_t size = strlen(items[k]) + 1;
+            char *text = malloc(n * size + 1);
+            assert_non_null(text);
+            for (size_t i = 0; i < n; i++) {
+                text[i * size] = i ? ',' : '[';
+                memcpy(text + i * size + 1, items[k], size - 1);
+            }
+            text[n * size] = ']';
+            taken = 0;
+            json_t *v = uqm_json_parse(text, n * size + 1, "x", false, &err);
+            assert_non_null(v);
+            json_decref(v);
+            env->budget.limit_bytes = taken - 1;
+            assert_fails(uqm_json_check_room(env, text, n * size + 1, "x", &err), err,
+                         UQM_ERR_NOMEM, "x: its JSON may take");
+            env->budget.limit_bytes = 12 * taken + 500;
+            assert_ok(uqm_json_check_room(env, text, n * size + 1, "x", &err), err);
+            free(text);
+        }
+    json_set_alloc_funcs(malloc, free);
+}
+
 static void numbers_are_written_so_that_they_read_back_equal(void **state)
 {
     (void) state;
@@ -116,6 +168,7 @@ int main(void)
         cmocka_unit_test(errors_name_the_file_and_the_line),
         cmocka_unit_test(pythons_literals_become_null_outside_strings),
         cmocka_unit_test(members_are_typed_and_may_be_absent),
+        cmocka_unit_test(the_room_that_a_tree_needs_is_never_said_too_small),
         cmocka_unit_test(numbers_are_written_so_that_they_read_back_equal),
         cmocka_unit_test(a_file_above_its_limit_is_not_read),
     };

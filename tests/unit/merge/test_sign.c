@@ -159,6 +159,26 @@ static void nothing_but_a_signature_is_replaced(void **state)
     test_rm(dir);
 }
 
+/* 1.2 MB of JSON that would take 100 MB, of the 64 that it may. */
+static void a_signature_larger_than_the_memory_is_refused(void **state)
+{
+    (void) state;
+    enum { N = 400000 };
+    char *dir = start(), *text = malloc(3 * N + 16);
+    struct uqm_err err = { 0 };
+    assert_non_null(text);
+    strcpy(text, "{\"a\":[0");
+    size_t n = strlen(text);
+    for (size_t i = 0; i < N; i++, n += 3)
+        memcpy(text + n, ",[]", 3);
+    memcpy(text + n, "]}", 2);
+    assert_ok(uqm_write_file(in_dir(dir, "model/model.sig"), text, n + 2, &err), err);
+    free(text);
+    assert_fails_with(dir, &(struct uqm_verify_params){ .public_key = DATA("keys/p256.pub.pem") },
+                      UQM_ERR_NOMEM, "model.sig: its JSON may take");
+    test_rm(dir);
+}
+
 static void missing_extra_and_changed_files_are_told_apart(void **state)
 {
     (void) state;
@@ -280,6 +300,7 @@ int main(void)
         cmocka_unit_test(what_is_signed_here_holds_here_and_can_be_signed_again),
         cmocka_unit_test(what_a_killed_run_left_is_not_signed),
         cmocka_unit_test(nothing_but_a_signature_is_replaced),
+        cmocka_unit_test(a_signature_larger_than_the_memory_is_refused),
         cmocka_unit_test(missing_extra_and_changed_files_are_told_apart),
         cmocka_unit_test(a_wrong_key_or_a_changed_signature_does_not_hold),
         cmocka_unit_test(certificates_must_lead_to_a_trusted_one_and_may_sign),
