@@ -192,6 +192,8 @@ static uint64_t identity_of(const struct uqm_vk_info *info)
     /* What else kernels are chosen by: quirks, the width that llvmpipe is told. */
     h = uqm_xxh3_64(info->quirks, strlen(info->quirks), h);
     h = uqm_xxh3_64(&info->limits.subgroup_size, sizeof info->limits.subgroup_size, h);
+    const uint8_t coop = info->limits.coop_f16; /* asked for or not: it has been tested, or not */
+    h = uqm_xxh3_64(&coop, sizeof coop, h);
     return uqm_xxh3_64(info->name, strlen(info->name), h);
 }
 

@@ -2,6 +2,7 @@
 #include "compute/vk/vk_selftest.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -368,6 +369,28 @@ void uqm_vk_switch_off(struct uqm_vk_limits *limits, uint32_t off)
     }
 }
 
+static void say_what_is_off(const struct uqm_vk *vk, const struct uqm_err *why, uint32_t off)
+{
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } features[] = {
+        { UQM_VK_OFF_UNPACK_HALF, "unpacking of halves" },
+        { UQM_VK_OFF_COOP, "cooperative matrices" },
+        { UQM_VK_OFF_F64, "64-bit floats" },
+        { UQM_VK_OFF_TEXELS, "texel buffers" },
+        { UQM_VK_OFF_SUBGROUPS, "subgroup arithmetic" },
+    };
+    char list[160] = "";
+    for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)
+        if (off & features[i].bit) {
+            const size_t used = strlen(list);
+            snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", features[i].name);
+        }
+    uqm_log(vk->device.env, UQM_LOG_WARN, "%s; it passes without %s, and goes on so", why->msg,
+            list);
+}
+
 int uqm_vk_selftest(uint32_t *off, struct uqm_vk *vk, struct uqm_err *err)
 {
     static const uint32_t choices[] = { 0,
@@ -398,8 +421,7 @@ int uqm_vk_selftest(uint32_t *off, struct uqm_vk *vk, struct uqm_err *err)
             first = last;
     }
     if (ret == UQM_OK && *off)
-        uqm_log(vk->device.env, UQM_LOG_WARN, "%s; it passes with features %#x switched off",
-                first.msg, *off);
+        say_what_is_off(vk, &first, *off);
     if (ret < 0 && err)
         *err = ret == UQM_ERR_UNSUPPORTED ? first : last;
     free(b.host);

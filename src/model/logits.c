@@ -120,10 +120,13 @@ static void log_merge(const struct uqm_asking *a)
 {
     const struct uqm_source *source = a->net->source;
     const struct uqm_device *device = a->net->machine->device;
-    const char *why = !device->limits.mixes                   ? "the device does not merge"
-                      : source->gives_mixes == UQM_MIXES_NONE ? "it comes made"
-                      : a->plan.kind != UQM_PLAN_TILES        ? "its layers are held"
-                                                              : NULL;
+    const char *why = NULL;
+    if (!device->limits.mixes)
+        why = "the device makes no merges";
+    else if (source->gives_mixes == UQM_MIXES_NONE)
+        why = "devices make none of this method or these inputs, nor several in a sweep";
+    else if (a->plan.kind != UQM_PLAN_TILES)
+        why = "its layers are held in memory";
     if (!source->is_merge)
         return;
     if (why)
