@@ -74,6 +74,13 @@ static bool put_f16(uint8_t *p, float *stored, float d)
     return isfinite(*stored);
 }
 
+/* The same of a scale that others are multiples of: not 0, unless it is. */
+static bool put_scale(uint8_t *p, float *stored, float d)
+{
+    const float least = 0x1p-24f;
+    return put_f16(p, stored, d != 0 && fabsf(d) < least ? copysignf(least, d) : d);
+}
+
 bool uqm_quant_q8_0(uint8_t block[UQM_Q8_0_BYTES], const float x[UQM_Q8_0_ELEM])
 {
     float stored, d = largest(x, UQM_Q8_0_ELEM) / 127.0f;
@@ -121,12 +128,12 @@ static struct affine fit4(double *gain, const float *x, float sx, float low, flo
     }
     const double sq = (double) total(s1), sqq = (double) total(s2), sxq = (double) total(s3);
     const double n = SUB4, det = n * sqq - sq * sq;
-    double scale = 0, min = -(double) low;
+    double scale = 0, min = -1;
     if (det > 0) {
         scale = (n * sxq - sq * (double) sx) / det;
         min = (sq * sxq - sqq * (double) sx) / det;
     }
-    if (min < 0) {
+    if (min < 0) { /* or one number q for all */
         min = 0;
         scale = sqq > 0 ? sxq / sqq : 0;
     }
@@ -217,7 +224,7 @@ bool uqm_quant_q4_k(uint8_t block[UQM_Q4_K_BYTES], const float x[UQM_QK_ELEM])
         most_scale = fmaxf(most_scale, want[j].scale);
         most_min = fmaxf(most_min, want[j].min);
     }
-    if (!put_f16(block, &d, most_scale / 63) || !put_f16(block + 2, &dmin, most_min / 63))
+    if (!put_scale(block, &d, most_scale / 63) || !put_scale(block + 2, &dmin, most_min / 63))
         return false;
     uint8_t sc[N_SUB4] = { 0 }, m[N_SUB4] = { 0 };
     for (int j = 0; j < N_SUB4; j++) {
@@ -313,7 +320,7 @@ bool uqm_quant_q6_k(uint8_t block[UQM_Q6_K_BYTES], const float x[UQM_QK_ELEM])
         want[j] = search6(x + SUB6 * j);
         top = fabsf(want[j]) > fabsf(top) ? want[j] : top;
     }
-    if (!put_f16(block + 208, &d, top / -128))
+    if (!put_scale(block + 208, &d, top / -128))
         return false;
     for (int j = 0; j < N_SUB6; j++) {
         int8_t sc = settle6(x + SUB6 * j, want[j], d);

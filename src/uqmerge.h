@@ -89,7 +89,7 @@ struct uqm_strings {
 
 struct uqm_inspect_params {
     struct uqm_common common;
-    const char *path; /* a checkpoint folder or one weight file */
+    const char *path; /* a checkpoint folder or one weight file, GGUF's among them */
 };
 UQM_API int uqm_inspect(char **json, const struct uqm_inspect_params *params, struct uqm_err *err);
 

@@ -30,10 +30,11 @@ const struct cli_command cmd_inspect = {
     .name = "inspect",
     .args = "PATH",
     .summary = "Show what a checkpoint holds: format, layout, parts, tensors.",
-    .details = "PATH is a checkpoint folder, an archive (.uqz), a .safetensors file or a PyTorch "
-               ".bin, .pt or .pth file. A part's digest depends on its names, dtypes, shapes and "
-               "bytes only: two "
-               "checkpoints with one frozen vision tower show one digest.",
+    .details =
+        "PATH is a checkpoint folder, an archive (.uqz), a .safetensors file, a PyTorch .bin, "
+        ".pt or .pth file, or a .gguf file, of all parts of which one is named. A part's "
+        "digest depends on its names, dtypes, shapes and bytes only: two checkpoints with "
+        "one frozen vision tower show one digest.",
     .options = table,
     .runs = true,
     .options_bytes = sizeof(struct options),

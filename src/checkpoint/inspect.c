@@ -1,16 +1,15 @@
+#include "src/checkpoint/inspect.h"
+
 #include <stdlib.h>
 
 #include "src/base/fs.h"
-#include "src/checkpoint/checkpoint.h"
-#include "src/format/json.h"
 
 static int no_memory(const struct uqm_checkpoint *cp, struct uqm_err *err)
 {
     return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for the result", cp->path);
 }
 
-/* Text that may not be UTF-8 (a path): malformed bytes as \xNN. NULL gives null. */
-static json_t *json_of_text(const char *s)
+json_t *uqm_inspect_text(const char *s)
 {
     struct uqm_printable shown;
     if (!s)
@@ -19,8 +18,7 @@ static json_t *json_of_text(const char *s)
     return v ? v : json_string(uqm_printable(&shown, s, strlen(s)));
 }
 
-/* A dimension beside a zero may exceed what a JSON integer holds. */
-static json_t *json_of_u64(uint64_t v)
+json_t *uqm_inspect_u64(uint64_t v)
 {
     return v <= INT64_MAX ? json_integer((json_int_t) v) : json_real((double) v);
 }
@@ -29,7 +27,7 @@ static json_t *json_of_u64(uint64_t v)
 static json_t *json_of_file(const struct uqm_checkpoint *cp, size_t file)
 {
     char *base = file < cp->n_own_files ? uqm_path_base(cp->files[file]->name) : NULL;
-    json_t *v = json_of_text(base ? base : cp->files[file]->name);
+    json_t *v = uqm_inspect_text(base ? base : cp->files[file]->name);
     free(base);
     return v;
 }
@@ -39,11 +37,12 @@ static json_t *json_of_tensor(const struct uqm_checkpoint *cp, size_t i)
     const struct uqm_tensor *t = &cp->source.tensors[i];
     json_t *shape = json_array();
     for (unsigned d = 0; shape && d < t->rank; d++)
-        json_array_append_new(shape, json_of_u64(t->shape[d]));
-    return json_pack("{s:o,s:s,s:o,s:o,s:o,s:o}", "name", json_of_text(t->name), "dtype",
+        json_array_append_new(shape, uqm_inspect_u64(t->shape[d]));
+    return json_pack("{s:o,s:s,s:o,s:o,s:o,s:o}", "name", uqm_inspect_text(t->name), "dtype",
                      uqm_dtype_name(t->dtype), "shape", shape, "file",
                      json_of_file(cp, cp->locations[i].file), "offset",
-                     json_of_u64(cp->locations[i].off_bytes), "bytes", json_of_u64(t->n_bytes));
+                     uqm_inspect_u64(cp->locations[i].off_bytes), "bytes",
+                     uqm_inspect_u64(t->n_bytes));
 }
 
 static int add_part(json_t *parts, struct uqm_checkpoint *cp, enum uqm_part part,
@@ -65,8 +64,8 @@ static int add_part(json_t *parts, struct uqm_checkpoint *cp, enum uqm_part part
         if (ret < 0)
             return ret;
     }
-    json_t *v = json_pack("{s:o,s:o,s:o,s:o}", "tensors", json_of_u64(n_tensors), "parameters",
-                          json_of_u64(n_elem), "bytes", json_of_u64(n_bytes), "digest",
+    json_t *v = json_pack("{s:o,s:o,s:o,s:o}", "tensors", uqm_inspect_u64(n_tensors), "parameters",
+                          uqm_inspect_u64(n_elem), "bytes", uqm_inspect_u64(n_bytes), "digest",
                           n_tensors > 0 ? json_string(digest.text) : json_null());
     return json_object_set_new(parts, uqm_part_name(part), v) == 0 ? UQM_OK : no_memory(cp, err);
 }
@@ -80,17 +79,17 @@ static json_t *describe(const struct uqm_checkpoint *cp, json_t *parts)
 
     for (size_t f = 0; files && f < cp->n_files; f++)
         json_array_append_new(files, json_pack("{s:o,s:o}", "name", json_of_file(cp, f), "bytes",
-                                               json_of_u64(cp->files[f]->size_bytes)));
+                                               uqm_inspect_u64(cp->files[f]->size_bytes)));
     for (size_t i = 0; tensors && i < cp->source.n_tensors; i++) {
         n_elem += cp->source.tensors[i].n_elem;
         n_bytes += cp->source.tensors[i].n_bytes;
         json_array_append_new(tensors, json_of_tensor(cp, i));
     }
     json_t *v = json_pack(
-        "{s:o,s:s,s:s,s:o,s:o,s:o,s:O,s:o,s:o}", "path", json_of_text(cp->path), "format",
+        "{s:o,s:s,s:s,s:o,s:o,s:o,s:O,s:o,s:o}", "path", uqm_inspect_text(cp->path), "format",
         cp->is_archive ? "uqz" : formats[cp->format], "layout", uqm_layout_name(cp->layout),
-        "architecture", json_of_text(cp->architecture), "parameters", json_of_u64(n_elem), "bytes",
-        json_of_u64(n_bytes), "parts", parts, "files", files, "tensors", tensors);
+        "architecture", uqm_inspect_text(cp->architecture), "parameters", uqm_inspect_u64(n_elem),
+        "bytes", uqm_inspect_u64(n_bytes), "parts", parts, "files", files, "tensors", tensors);
     /* an element that could not be made is missing from its list, not an error of its own */
     if (v && (json_array_size(files) != cp->n_files ||
               json_array_size(tensors) != cp->source.n_tensors)) {
@@ -124,6 +123,9 @@ UQM_API int uqm_inspect(char **json, const struct uqm_inspect_params *params, st
     int ret = uqm_env_init(&env, &params->common, err);
     if (ret < 0)
         return ret;
+    const size_t n = strlen(params->path);
+    if (n > 5 && strcmp(params->path + n - 5, ".gguf") == 0 && !uqm_is_dir(params->path))
+        return uqm_inspect_gguf(json, &env, params->path, err);
     struct uqm_checkpoint_params open = { .path = params->path };
     ret = uqm_checkpoint_open(&cp, &env, &open, err);
     if (ret >= 0)

@@ -357,8 +357,12 @@ static int format_of_file(enum uqm_format *format, const char *path, struct uqm_
     static const struct {
         const char *suffix, *what;
     } refused[] = {
-        { ".gguf", "GGUF files" },    { ".h5", "Keras files" }, { ".msgpack", "Flax files" },
-        { ".onnx", "ONNX models" },   { ".tar", "tar files" },  { ".zip", "zip files" },
+        { ".gguf", "GGUF files (but `inspect` does)" },
+        { ".h5", "Keras files" },
+        { ".msgpack", "Flax files" },
+        { ".onnx", "ONNX models" },
+        { ".tar", "tar files" },
+        { ".zip", "zip files" },
         { ".npz", "NumPy archives" },
     };
     const char *dot = strrchr(path, '.');

@@ -446,6 +446,22 @@ bool uqm_gguf_u64(uint64_t *out, const struct uqm_gguf_value *value)
     return !is_signed || !(value->data[n - 1] & 0x80);
 }
 
+struct uqm_gguf_texts uqm_gguf_texts(const struct uqm_gguf_value *array)
+{
+    return (struct uqm_gguf_texts){ array->data, array->n };
+}
+
+bool uqm_gguf_next_text(const uint8_t **text, size_t *len, struct uqm_gguf_texts *texts)
+{
+    if (texts->left == 0)
+        return false;
+    *len = (size_t) uqm_get_u64(texts->at); /* checked when the header was parsed */
+    *text = texts->at + 8;
+    texts->at += 8 + *len;
+    texts->left--;
+    return true;
+}
+
 /* Five digits, at least 1; NULL: they are none. */
 static const char *five_digits(uint32_t *out, const char *s)
 {

@@ -110,6 +110,15 @@ void uqm_gguf_finish(struct uqm_gguf_index *index);
 
 /* NULL: there is no such key. */
 const struct uqm_gguf_value *uqm_gguf_find(const struct uqm_gguf_index *index, const char *key);
+/* The strings of an array of them, one after another; false: there are no more. Not UTF-8
+ * necessarily. */
+struct uqm_gguf_texts {
+    const uint8_t *at;
+    uint64_t left;
+};
+struct uqm_gguf_texts uqm_gguf_texts(const struct uqm_gguf_value *array);
+bool uqm_gguf_next_text(const uint8_t **text, size_t *len, struct uqm_gguf_texts *texts);
+
 /* An integer that is not negative, of any of the types; false: it is none. */
 bool uqm_gguf_u64(uint64_t *out, const struct uqm_gguf_value *value);
 

@@ -299,3 +299,64 @@ put("archive", "delta_past_base", archive([("m", 8, 1, 0)], [(2, 1, 8, 93)], [],
 put("archive", "long_plane", archive([("m", 8, 1, 0)], [(2, 0, 8, 0)], [], [[(5, 0), (4, 0)]]))
 put("archive", "huge_segment", archive([("m", 1 << 62, 1, 0)], [(1, 0, 1 << 62, 0)]))
 put("archive", "gap", archive([("a", 9, 1, 0)], [(1, 0, 9, 0)], [], [[(9, 0)]], end=100))
+
+# --- GGUF headers ---
+def gstr(s):
+    s = s if isinstance(s, bytes) else s.encode()
+    return struct.pack("<Q", len(s)) + s
+
+GFMT = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<B", 10: "<Q", 11: "<q", 12: "<d"}
+
+def gvalue(kind, v):
+    if kind == 8:
+        return gstr(v)
+    if kind == 9:
+        elem, items = v
+        return struct.pack("<IQ", elem, len(items)) + b"".join(gvalue(elem, i) for i in items)
+    return struct.pack(GFMT[kind], v)
+
+def gguf(pairs=(), tensors=(), n_data=None, version=3, align=32, counts=None, magic=b"GGUF"):
+    """pairs: (key, type, value); tensors: (name, dims, type, offset, bytes)."""
+    n_tensors, n_pairs = counts or (len(tensors), len(pairs))
+    out = magic + struct.pack("<IQQ", version, n_tensors, n_pairs)
+    for key, kind, v in pairs:
+        out += gstr(key) + struct.pack("<I", kind) + gvalue(kind, v)
+    end = 0
+    for name, dims, kind, offset, n_bytes in tensors:
+        out += gstr(name) + struct.pack("<I", len(dims)) + b"".join(struct.pack("<Q", d) for d in dims)
+        out += struct.pack("<IQ", kind, offset)
+        end = offset + n_bytes
+    if tensors:
+        out += b"\0" * (-len(out) % align)
+    return out + bytes(end if n_data is None else n_data)
+
+ARCH = ("general.architecture", 8, "llama")
+W32 = ("w", [4, 2], 0, 0, 32)
+put("gguf", "empty", gguf())
+put("gguf", "one", gguf([ARCH], [W32]))
+put("gguf", "types", gguf([("a.%d" % k, k, 1) for k in GFMT] + [("t", 8, "x"), ("l", 9, (8, ["a", "", "bc"])),
+    ("n", 9, (4, [1, 2, 3])), ("b", 9, (7, [0, 1]))]))
+put("gguf", "blocks", gguf([ARCH], [("q", [32, 2], 8, 0, 68), ("k", [256], 12, 96, 144), ("x", [256, 1, 1, 1], 14, 256, 210)]))
+put("gguf", "aligned", gguf([("general.alignment", 4, 64)], [("a", [3], 0, 0, 12), ("b", [1], 24, 64, 1)], align=64))
+put("gguf", "version2", gguf([ARCH], [W32], version=2))
+put("gguf", "version1", gguf(version=1))
+put("gguf", "big_endian", gguf(version=3 << 24))
+put("gguf", "magic", gguf(magic=b"GGML"))
+put("gguf", "split", gguf([("split.no", 2, 0), ("split.count", 2, 2), ("split.tensors.count", 5, 2)], [W32]))
+put("gguf", "key_twice", gguf([ARCH, ARCH]))
+put("gguf", "tensor_twice", gguf([], [W32, ("w", [4, 2], 0, 32, 32)]))
+put("gguf", "nested", gguf([("a", 9, (9, []))]))
+put("gguf", "bool2", gguf([("a", 7, 2)]))
+put("gguf", "align3", gguf([("general.alignment", 4, 3)]))
+put("gguf", "align_type", gguf([("general.alignment", 10, 32)]))
+put("gguf", "counts", gguf(counts=(1 << 63, 1 << 63)))
+put("gguf", "array_len", gguf()[:16] + struct.pack("<Q", 1) + gstr("a") + struct.pack("<IIQ", 9, 8, 1 << 61))
+put("gguf", "overflow", gguf([], [("w", [1 << 32, 1 << 32], 0, 0, 0)], 64))
+put("gguf", "dims5", gguf([], [("w", [1] * 5, 0, 0, 4)]))
+put("gguf", "odd_rows", gguf([], [("w", [33], 8, 0, 34)]))
+put("gguf", "unknown_type", gguf([], [("w", [32], 4, 0, 18)]))
+put("gguf", "hole", gguf([], [W32, ("v", [4, 2], 0, 64, 32)]))
+put("gguf", "short", gguf([ARCH], [W32], 31))
+put("gguf", "name64", gguf([], [("n" * 64, [1], 0, 0, 4)]))
+put("gguf", "control", gguf([("a\nb", 4, 1)]))
+put("gguf", "name", b"model-00002-of-00003.gguf")

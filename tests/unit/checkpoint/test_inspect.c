@@ -1,3 +1,4 @@
+#include "src/format/gguf.h"
 #include "src/format/json.h"
 #include "tests/unit/checkpoint/checkpoint_test.h"
 
@@ -94,11 +95,119 @@ static void a_tower_beside_the_model_is_shown_with_its_path(void **state)
 static void other_files_are_refused(void **state)
 {
     struct folder *f = *state;
+    struct uqm_inspect_params params = { .path = below(f, "m.onnx") };
+    struct uqm_err err = { 0 };
+    char *json;
+    put_file(below(f, "m.onnx"), "GGUF", 4);
+    assert_fails(uqm_inspect(&json, &params, &err), err, UQM_ERR_UNSUPPORTED, "ONNX");
+    assert_null(json);
+}
+
+/* --- GGUF --- */
+
+/* A part of two: part `no`, with a tensor of four F32 of this name. */
+static void put_part(const char *path, uint32_t no, const char *tensor)
+{
+    struct uqm_gguf_header h;
+    struct uqm_err err = { 0 };
+    uint64_t offset, n_bytes, four = 4;
+    static const int32_t list[] = {
+        -7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23
+    };
+    static const char *const texts[] = { "a", "b" };
+    uint8_t file[4096] = { 0 };
+    uqm_gguf_begin(&h);
+    uqm_gguf_put_text(&h, "general.architecture", "llama");
+    uqm_gguf_put_u32(&h, "split.no", no);
+    uqm_gguf_put_u32(&h, "split.count", 2);
+    uqm_gguf_put_numbers(&h, "list", UQM_GGUF_I32, list, 17);
+    uqm_gguf_put_texts(&h, "texts", texts, 2);
+    uqm_gguf_put_f32(&h, "f", 0.5f);
+    uqm_gguf_put_bool(&h, "b", true);
+    assert_ok(uqm_gguf_put_tensor(&h, &offset, &n_bytes, tensor, 1, &four, UQM_GGML_F32, &err),
+              err);
+    assert_ok(uqm_gguf_end(&h, &err), err);
+    assert_true(h.n_bytes + 32 <= sizeof file);
+    memcpy(file, h.bytes, h.n_bytes);
+    memset(file + h.n_bytes, 'x', 16);
+    put_file(path, file, h.n_bytes + 32);
+    free(h.bytes);
+}
+
+static void a_gguf_file_in_parts_is_shown_as_one(void **state)
+{
+    struct folder *f = *state;
+    struct uqm_err err = { 0 };
+    char *json;
+    put_part(below(f, "m-00001-of-00002.gguf"), 0, "token_embd.weight");
+    struct uqm_inspect_params params = { .path = below(f, "m-00001-of-00002.gguf") };
+    assert_fails(uqm_inspect(&json, &params, &err), err, UQM_ERR_IO, "m-00002-of-00002.gguf");
+    put_part(below(f, "m-00002-of-00002.gguf"), 1, "mm.0.weight");
+    json_t *v = inspect(below(f, "m-00002-of-00002.gguf"));
+    assert_string_equal(text(v, "format"), "gguf");
+    assert_string_equal(text(v, "layout"), "llama");
+    assert_string_equal(text(v, "architecture"), "llama");
+    assert_int_equal(json_integer_value(json_object_get(v, "bytes")), 32);
+    assert_int_equal(json_integer_value(json_object_get(v, "parameters")), 8);
+    assert_int_equal(json_array_size(json_object_get(v, "files")), 2);
+    const json_t *t = json_array_get(json_object_get(v, "tensors"), 1);
+    assert_string_equal(text(t, "name"), "token_embd.weight");
+    assert_string_equal(text(t, "dtype"), "F32");
+    assert_string_equal(text(t, "file"), "m-00001-of-00002.gguf");
+    const json_t *keys = json_object_get(v, "keys"), *list = json_object_get(keys, "list");
+    assert_int_equal(json_integer_value(json_object_get(list, "length")), 17);
+    assert_int_equal(json_array_size(json_object_get(list, "first")), 16);
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(list, "first"), 0)), -7);
+    assert_string_equal(json_string_value(json_array_get(
+                            json_object_get(json_object_get(keys, "texts"), "first"), 1)),
+                        "b");
+    assert_true(json_real_value(json_object_get(keys, "f")) == 0.5);
+    assert_true(json_is_true(json_object_get(keys, "b")));
+    json_decref(v);
+
+    put_part(below(f, "m-00002-of-00002.gguf"), 0, "mm.0.weight");
+    assert_fails(uqm_inspect(&json, &params, &err), err, UQM_ERR_FORMAT,
+                 "key split.no: 0, where the name says 1");
+    put_part(below(f, "m-00002-of-00002.gguf"), 1, "token_embd.weight");
+    assert_fails(uqm_inspect(&json, &params, &err), err, UQM_ERR_FORMAT, "in two parts");
+    assert_null(json);
+}
+
+static void a_gguf_files_digests_are_of_its_names_types_shapes_and_bytes(void **state)
+{
+    struct folder *f = *state;
+    uint8_t file[4096];
+    char digests[3][40];
+    for (int i = 0; i < 3; i++) {
+        put_part(below(f, "m-00001-of-00002.gguf"), 0, "token_embd.weight");
+        put_part(below(f, "m-00002-of-00002.gguf"), 1, i == 1 ? "blk.1.x" : "blk.0.x");
+        if (i == 2) {
+            FILE *in = fopen(below(f, "m-00002-of-00002.gguf"), "rb");
+            assert_non_null(in);
+            size_t n = fread(file, 1, sizeof file, in);
+            fclose(in);
+            file[n - 32] ^= 1;
+            put_file(below(f, "m-00002-of-00002.gguf"), file, n);
+        }
+        json_t *v = inspect(below(f, "m-00001-of-00002.gguf"));
+        const json_t *part = json_object_get(json_object_get(v, "parts"), "language");
+        assert_int_equal(json_integer_value(json_object_get(part, "tensors")), 2);
+        snprintf(digests[i], sizeof digests[i], "%s", text(part, "digest"));
+        json_decref(v);
+    }
+    assert_string_not_equal(digests[0], digests[1]);
+    assert_string_not_equal(digests[0], digests[2]);
+}
+
+static void a_damaged_gguf_file_is_named(void **state)
+{
+    struct folder *f = *state;
     struct uqm_inspect_params params = { .path = below(f, "m.gguf") };
     struct uqm_err err = { 0 };
     char *json;
     put_file(below(f, "m.gguf"), "GGUF", 4);
-    assert_fails(uqm_inspect(&json, &params, &err), err, UQM_ERR_UNSUPPORTED, "GGUF");
+    assert_fails(uqm_inspect(&json, &params, &err), err, UQM_ERR_FORMAT,
+                 "m.gguf: the version: 4 bytes, where the file has 0 left");
     assert_null(json);
 }
 
@@ -109,6 +218,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(tensors_lie_where_it_says, make_folder, remove_folder),
         cmocka_unit_test(a_tower_beside_the_model_is_shown_with_its_path),
         cmocka_unit_test_setup_teardown(other_files_are_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_gguf_file_in_parts_is_shown_as_one, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(
+            a_gguf_files_digests_are_of_its_names_types_shapes_and_bytes, make_folder,
+            remove_folder),
+        cmocka_unit_test_setup_teardown(a_damaged_gguf_file_is_named, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
