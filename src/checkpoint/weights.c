@@ -8,6 +8,7 @@
 #include "src/base/fs.h"
 #include "src/checkpoint/load.h"
 #include "src/checkpoint/model_file.h"
+#include "src/format/json.h"
 #include "src/format/safetensors.h"
 
 enum { INDEX_CAP_BYTES = 64 << 20 };
@@ -149,6 +150,8 @@ static int load_safetensors(struct uqm_loading *ld, size_t file, struct uqm_err 
         return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for a header of %" PRIu64 " bytes",
                         f->name, len);
     ret = uqm_file_read(f, header, len, sizeof prefix, err);
+    if (ret == UQM_OK) /* tensors of a checkpoint take about as much as a tree would */
+        ret = uqm_json_check_room(ld->env, (const char *) header, len, f->name, err);
     if (ret < 0)
         goto done;
     uint64_t data_start = sizeof prefix + len;
@@ -273,7 +276,9 @@ static int load_shards(struct uqm_loading *ld, const char *folder, const char *i
     int ret = uqm_read_model_file(&text, &len, index_path, INDEX_CAP_BYTES, err);
     if (ret < 0)
         return ret;
-    ret = uqm_shard_index_parse(&ix, text, len, index_path, suffix, err);
+    ret = uqm_json_check_room(ld->env, text, len, index_path, err);
+    if (ret == UQM_OK)
+        ret = uqm_shard_index_parse(&ix, text, len, index_path, suffix, err);
     free(text);
     if (ret < 0)
         return ret;

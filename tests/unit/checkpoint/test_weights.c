@@ -60,6 +60,33 @@ static void index_and_shards_must_agree(void **state)
     assert_open_fails(f->path, UQM_ERR_FORMAT, "is not a bare file name");
 }
 
+/* 60000 tensors of nothing, 3 MB of header, would take 80 MB. */
+static void headers_and_indices_are_held_to_the_memory(void **state)
+{
+    enum { N = 60000, EACH = 64 };
+    struct folder *f = *state;
+    char *text = malloc((size_t) N * EACH);
+    assert_non_null(text);
+    size_t n = 8;
+    for (int i = 0; i < N; i++)
+        n += (size_t) snprintf(text + n, EACH,
+                               "%c\"%05d\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}",
+                               i ? ',' : '{', i);
+    text[n++] = '}';
+    const uint64_t header = n - 8;
+    for (int i = 0; i < 8; i++)
+        text[i] = (char) (header >> 8 * i);
+    put_file(below(f, "model.safetensors"), text, n);
+    assert_open_fails(f->path, UQM_ERR_NOMEM, "model.safetensors: its JSON may take");
+    n = (size_t) snprintf(text, EACH, "{\"weight_map\":{\"a\":\"m-1.safetensors\"");
+    for (int i = 0; i < 4 * N; i++)
+        n += (size_t) snprintf(text + n, EACH, ",\"%d\":\"m\"", i);
+    n += (size_t) snprintf(text + n, EACH, "}}");
+    put_file(below(f, INDEX_NAME), text, n);
+    free(text);
+    assert_open_fails(f->path, UQM_ERR_NOMEM, INDEX_NAME ": its JSON may take");
+}
+
 static void a_wrong_total_is_a_warning(void **state)
 {
     struct folder *f = *state;
@@ -217,6 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         in_folder(shards_are_one_checkpoint, make_shards),
         in_folder(index_and_shards_must_agree, make_shards),
+        in_folder(headers_and_indices_are_held_to_the_memory, make_shards),
         in_folder(a_wrong_total_is_a_warning, make_shards),
         in_folder(links_stay_in_the_folder_or_in_the_caches_blobs, make_shards),
         in_folder(safetensors_come_before_pytorch_and_an_index_before_a_file, make_shards),
