@@ -164,10 +164,14 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
         ret = write_page(o, NULL, &err);
     if (ret == UQM_OK)
         ret = uqm_select(&json, &params, &err);
-    if (ret == UQM_OK && o->report && !o->questions.dry_run)
-        ret = write_page(o, json, &err);
-    return session_finish(&s, ret, &json,
-                          o->questions.dry_run ? print_questions_plan : print_select, 0, &err);
+    const int page =
+        ret == UQM_OK && o->report && !o->questions.dry_run ? write_page(o, json, &err) : UQM_OK;
+    int code = session_finish(&s, ret, &json,
+                              o->questions.dry_run ? print_questions_plan : print_select, 0, &err);
+    if (page == UQM_OK)
+        return code;
+    session_refuse(page, &err); /* the selection holds all the same, and is printed */
+    return EXIT_FAILED;
 }
 
 const struct cli_command cmd_select = {

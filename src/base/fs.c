@@ -231,9 +231,24 @@ static int has_mark(const char *path, const char *mark)
     return bad ? -1 : got == 0 || memmem(head, got, mark, strlen(mark)) != NULL;
 }
 
+/* A file is replaced by another one that is made beside it. */
+static int check_folder_of(const char *path, struct uqm_err *err)
+{
+    char *folder = uqm_path_dir(path);
+    if (!folder)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", path);
+    int ret =
+        access(folder, W_OK | X_OK) == 0 ? UQM_OK : uqm_fail_errno(err, "%s: its folder", path);
+    free(folder);
+    return ret;
+}
+
 int uqm_check_replaceable(const char *path, const char *mark, const char *noun, struct uqm_err *err)
 {
     struct stat st;
+    int ret = check_folder_of(path, err);
+    if (ret < 0)
+        return ret;
     if (stat(path, &st) != 0)
         return errno == ENOENT ? UQM_OK : uqm_fail_errno(err, "%s", path);
     if (!S_ISREG(st.st_mode))

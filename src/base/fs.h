@@ -37,7 +37,8 @@ int uqm_replace_file(const char *path, const void *data, size_t len, struct uqm_
 /*
  * What uqm_replace_file() may replace: nothing, an empty file, or one that this program made, which
  * holds `mark` in its first 4 KiB. Anything else is UQM_ERR_ARG, so that no slip in an option's
- * value costs a data set, a key or weights: "PATH: not NOUN, so it is not replaced".
+ * value costs a data set, a key or weights: "PATH: not NOUN, so it is not replaced". UQM_ERR_IO:
+ * its folder is not there, or not to be written to.
  */
 int uqm_check_replaceable(const char *path, const char *mark, const char *noun,
                           struct uqm_err *err);

@@ -303,4 +303,15 @@ run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 4 --r
     --all-steps
 holds '[ $status = 0 ] && grep -q "^selected" "$work/stdout"' \
     'select --no-write prints the table and writes nothing'
+run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 4 --repeats 2 --no-write \
+    --report nowhere/select.html
+holds '[ $status = 1 ] && ! grep -q uncertainty "$work/stderr" &&
+    grep -q "error: nowhere/select.html: its folder: No such file" "$work/stderr"' \
+    'a page that cannot be written is refused before anything is asked'
+mkdir "$work/late.html.part"
+run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 4 --repeats 2 --no-write \
+    --report late.html
+holds '[ $status = 1 ] && grep -q "^selected" "$work/stdout" &&
+    [ "$(grep -c "^uqmerge: error: late.html" "$work/stderr")" = 1 ]' \
+    'a page that fails in the end does not take the selection with it'
 finish
