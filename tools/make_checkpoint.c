@@ -134,9 +134,7 @@ static int write_json(const char *dir, const char *name, json_t *value, struct s
 {
     char path[4096];
     join(path, dir, name);
-    int ret = value && json_dump_file(value, path, JSON_INDENT(2)) == 0
-                  ? 0
-                  : synthetic_fail(why, "%s: could not be written", path);
+    int ret = synthetic_write_json(path, value, why);
     json_decref(value);
     return ret;
 }

@@ -58,6 +58,8 @@ struct synthetic_why {
 int synthetic_write(const char *dir, const struct synthetic_list *list, int dtype,
                     uint64_t shard_bytes, struct synthetic_why *why);
 
+/* A file that must not be there. value NULL: there was no memory for it. */
+int synthetic_write_json(const char *path, const json_t *value, struct synthetic_why *why);
 int synthetic_fail(struct synthetic_why *why, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -121,6 +121,35 @@ static int write_all(int fd, const void *data, size_t len, const char *path,
     return 0;
 }
 
+/* Into a buffer of the right size and 8 bytes more: json_dumps() and json_dump_file() may lose a
+ * key where memory or disk end in the middle of it. */
+static char *dump(size_t *len, const json_t *value, size_t flags)
+{
+    size_t n = value ? json_dumpb(value, NULL, 0, flags) : 0;
+    char *text = n > 0 ? malloc(n + 8) : NULL;
+    if (text && json_dumpb(value, text, n, flags) != n) {
+        free(text);
+        return NULL;
+    }
+    *len = n;
+    return text;
+}
+
+int synthetic_write_json(const char *path, const json_t *value, struct synthetic_why *why)
+{
+    size_t len;
+    char *text = dump(&len, value, JSON_INDENT(2));
+    if (!text)
+        return synthetic_fail(why, "%s: no memory", path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    int ret = fd >= 0 ? write_all(fd, text, len, path, why)
+                      : synthetic_fail(why, "%s: %s", path, strerror(errno));
+    if (fd >= 0 && close(fd) < 0 && ret == 0)
+        ret = synthetic_fail(why, "%s: %s", path, strerror(errno));
+    free(text);
+    return ret;
+}
+
 static int write_tensor(int fd, struct pools *p, const struct synthetic_tensor *t, int dtype,
                         const char *path, struct synthetic_why *why)
 {
@@ -153,18 +182,13 @@ static char *make_header(size_t *len, const struct synthetic_list *list, size_t 
                                       (json_int_t) (at + t->n_bytes)));
         at += t->n_bytes;
     }
-    char *compact = header ? json_dumps(header, JSON_COMPACT) : NULL;
+    size_t n;
+    char *text = dump(&n, header, JSON_COMPACT);
     json_decref(header);
-    if (!compact)
+    if (!text)
         return NULL;
-    size_t n = strlen(compact), padded = (n + 7) / 8 * 8;
-    char *text = realloc(compact, padded);
-    if (!text) {
-        free(compact);
-        return NULL;
-    }
-    memset(text + n, ' ', padded - n);
-    *len = padded;
+    *len = (n + 7) / 8 * 8;
+    memset(text + n, ' ', *len - n);
     return text;
 }
 
@@ -216,9 +240,7 @@ static int write_index(const char *dir, json_t *map, uint64_t total, struct synt
     snprintf(path, sizeof path, "%s/model.safetensors.index.json", dir);
     json_t *index = json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t) total,
                               "weight_map", map);
-    int ret = index && json_dump_file(index, path, JSON_INDENT(2)) == 0
-                  ? 0
-                  : synthetic_fail(why, "%s: could not be written", path);
+    int ret = synthetic_write_json(path, index, why);
     json_decref(index);
     return ret;
 }
