@@ -2,6 +2,10 @@
 # Build with gcc and clang, run every test, run them again under the sanitizers. The last line is
 # "N passed, N failed", over all builds; the exit status is not 0 unless all passed.
 set -eu
+if [ $# -gt 0 ]; then
+    echo "usage: tools/run-tests.sh (it takes no arguments; its first lines say what it does)"
+    exit 2
+fi
 cd "$(dirname "$0")/.."
 . tools/packages.sh
 
