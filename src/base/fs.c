@@ -183,6 +183,16 @@ int uqm_fsync_dir(const char *path, struct uqm_err *err)
     return bad ? uqm_fail_errno_of(err, bad, "%s", path) : UQM_OK;
 }
 
+int uqm_make_dir(const char *path, struct uqm_err *err)
+{
+    char *parent = uqm_path_dir(path);
+    if (!parent)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", path);
+    int ret = mkdir(path, 0777) == 0 ? uqm_fsync_dir(parent, err) : uqm_fail_errno(err, "%s", path);
+    free(parent);
+    return ret;
+}
+
 int uqm_replace_file(const char *path, const void *data, size_t len, struct uqm_err *err)
 {
     char *part = NULL, *dir = uqm_path_dir(path);

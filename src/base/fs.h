@@ -45,6 +45,8 @@ int uqm_check_replaceable(const char *path, const char *mark, const char *noun,
 /* The same file, by whatever names; links are followed. false also where it cannot be told. */
 bool uqm_is_same_file(const char *a, const char *b);
 int uqm_fsync_dir(const char *path, struct uqm_err *err);
+/* A folder that outlives a power cut: made, and its own folder synced. It must not be there. */
+int uqm_make_dir(const char *path, struct uqm_err *err);
 /* Remove a folder of plain files and folders, up to 256 of them in each other; a missing one is
  * fine. Follows no links. */
 int uqm_remove_tree(const char *path, struct uqm_err *err);

@@ -1,8 +1,6 @@
 /* uqm_merge(): recipes, plans, write. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/base/fs.h"
@@ -71,10 +69,8 @@ static int name_outputs(struct call *c, struct uqm_err *err)
     }
     if (c->params->dry_run || uqm_is_dir(out))
         return UQM_OK;
-    if (mkdir(out, 0777) != 0)
-        return uqm_fail_errno(err, "%s", out);
-    c->made_dir = true;
-    return UQM_OK;
+    c->made_dir = true; /* or it is not there, which does no harm */
+    return uqm_make_dir(out, err);
 }
 
 static struct uqm_write_params write_params(const struct call *c, size_t i)

@@ -68,10 +68,9 @@ static int take_dir(const struct experiment *e, struct uqm_err *err)
     const char *dir = e->params->out_dir;
     if (e->params->dry_run || uqm_is_dir(e->cache_dir))
         return UQM_OK;
-    if (mkdir(dir, 0777) == 0)
-        return UQM_OK;
-    if (errno != EEXIST)
-        return uqm_fail_errno(err, "%s", dir);
+    struct stat st;
+    if (lstat(dir, &st) != 0)
+        return errno == ENOENT ? uqm_make_dir(dir, err) : uqm_fail_errno(err, "%s", dir);
     struct dirent **names = NULL;
     int n = scandir(dir, &names, NULL, alphasort);
     if (n < 0)

@@ -3,6 +3,8 @@
  * operation from the first name to the end, tidying up included. Each output is absent or whole,
  * and the next run gives the names that are missing.
  */
+#include <errno.h>
+
 #include "tests/crash/small_merge.h"
 
 enum { N_LAST = 48 }; /* operations from before the first name to the end, and some more */
@@ -92,6 +94,30 @@ static void a_cut_between_two_names_is_healed_by_the_next_run(void **state)
     }
 }
 
+/* Success is said when a power cut can undo nothing: the name of OUT, too, is on the disk. */
+static void every_folder_that_a_name_was_made_in_is_synced(void **state)
+{
+    (void) state;
+    bool synced[2] = { false };
+    for (long at = 0, struck = 1; struck; at++) {
+        struct uqm_err err = { 0 };
+        const struct world_plan plan = {
+            .count = WORLD_SYNCS, .fault = WORLD_FAIL, .at = at, .sys_errno = EIO
+        };
+        world_set(&plan);
+        int ret = merge_run(&err);
+        world_set(NULL);
+        struck = world_has_struck();
+        assert_int_equal(ret, struck ? UQM_ERR_IO : UQM_OK);
+        if (struck && strcmp(world_struck_path(), m.dir) == 0)
+            synced[0] = true;
+        if (struck && strcmp(world_struck_path(), in_dir(m.dir, "run")) == 0)
+            synced[1] = true;
+        small_forget(&m, "run");
+    }
+    assert_true(synced[0] && synced[1]);
+}
+
 static int start(void **state)
 {
     small_group_start(state);
@@ -105,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cut_between_two_names_is_healed_by_the_next_run),
+        cmocka_unit_test(every_folder_that_a_name_was_made_in_is_synced),
     };
     return cmocka_run_group_tests(tests, start, small_group_stop);
 }
