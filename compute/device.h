@@ -123,10 +123,15 @@ struct uqm_device_needs {
     enum uqm_mixes mixes;         /* which W may be */
 };
 
+struct uqm_device_bytes {
+    uint64_t host; /* of the host's memory: the budget's */
+    uint64_t own;  /* of a memory that is the device's alone */
+};
+
 struct uqm_device_ops {
-    /* Bytes that reserve() would take, of the budget where it is the host's memory. */
-    uint64_t (*reserve_bytes)(const struct uqm_device *device,
-                              const struct uqm_device_needs *needs);
+    /* What reserve() would take. */
+    struct uqm_device_bytes (*reserve_bytes)(const struct uqm_device *device,
+                                             const struct uqm_device_needs *needs);
     int (*reserve)(struct uqm_device *device, const struct uqm_device_needs *needs,
                    struct uqm_err *err);
     void (*release)(struct uqm_device *device); /* what reserve() took; between runs */

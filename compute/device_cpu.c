@@ -54,13 +54,15 @@ static size_t block_end(size_t item, size_t n_rows)
 
 /* ---- memory ---- */
 
-static uint64_t cpu_reserve_bytes(const struct uqm_device *device,
-                                  const struct uqm_device_needs *needs)
+static struct uqm_device_bytes cpu_reserve_bytes(const struct uqm_device *device,
+                                                 const struct uqm_device_needs *needs)
 {
     const struct cpu *cpu = (const struct cpu *) (const void *) device;
     const int n_threads = uqm_threads_count(cpu->threads);
-    return uqm_gemm_memory(needs->tile_elem, needs->max_k, n_threads) +
-           uqm_attention_memory(needs->max_kv, n_threads);
+    return (struct uqm_device_bytes){
+        .host = uqm_gemm_memory(needs->tile_elem, needs->max_k, n_threads) +
+                uqm_attention_memory(needs->max_kv, n_threads),
+    };
 }
 
 static void cpu_release(struct uqm_device *device)

@@ -195,7 +195,8 @@ struct uqm_vk_kept {
     struct uqm_memory *device;
     struct uqm_vk_slot_name name; /* keep 0: free */
 };
-uint64_t uqm_vk_slots_bytes(const struct uqm_vk *vk, uint64_t slot_bytes);
+/* Of all slots in the device's memory, and as much again where they are staged. */
+uint64_t uqm_vk_slots_bytes(uint64_t slot_bytes);
 int uqm_vk_slots_init(struct uqm_vk *vk, uint64_t slot_bytes, struct uqm_err *err);
 void uqm_vk_slots_finish(struct uqm_vk *vk);
 

@@ -36,13 +36,21 @@ static int end(struct uqm_device *device, int ret)
 
 /* ---- the table ---- */
 
-static uint64_t op_reserve_bytes(const struct uqm_device *device,
-                                 const struct uqm_device_needs *needs)
+static struct uqm_device_bytes op_reserve_bytes(const struct uqm_device *device,
+                                                const struct uqm_device_needs *needs)
 {
     const struct uqm_vk *vk = (const struct uqm_vk *) (const void *) device;
-    return uqm_vk_slots_bytes(vk, uqm_vk_ops_slot_bytes(vk, needs)) +
-           uqm_vk_ops_reserve_bytes(vk, needs) +
-           (uint64_t) 2 * UQM_VK_N_CHUNKS * UQM_VK_CHUNK_BYTES;
+    const uint64_t slots = uqm_vk_slots_bytes(uqm_vk_ops_slot_bytes(vk, needs));
+    const uint64_t staging = vk->limits.unified ? 0 : slots;
+    struct uqm_device_bytes bytes = {
+        .host = staging + (uint64_t) 2 * UQM_VK_N_CHUNKS * UQM_VK_CHUNK_BYTES,
+        .own = slots + uqm_vk_ops_reserve_bytes(vk, needs),
+    };
+    if (device->limits.on_host) {
+        bytes.host += bytes.own;
+        bytes.own = 0;
+    }
+    return bytes;
 }
 
 static void op_release(struct uqm_device *device)

@@ -12,10 +12,9 @@ static unsigned count_slots(void)
     return n >= 1 && n <= UQM_VK_MAX_SLOTS ? (unsigned) n : 3;
 }
 
-uint64_t uqm_vk_slots_bytes(const struct uqm_vk *vk, uint64_t slot_bytes)
+uint64_t uqm_vk_slots_bytes(uint64_t slot_bytes)
 {
-    uint64_t copies = vk->limits.unified ? 1 : 2; /* in the device's memory; staged as well */
-    return count_slots() * copies * ((slot_bytes + 255) & ~UINT64_C(255));
+    return count_slots() * ((slot_bytes + 255) & ~UINT64_C(255));
 }
 
 int uqm_vk_slots_init(struct uqm_vk *vk, uint64_t slot_bytes, struct uqm_err *err)

@@ -26,18 +26,18 @@ void uqm_memory_plan_log(const struct uqm_memory_plan *plan, const struct uqm_ru
 {
     const struct uqm_device *device = run->device;
     const struct uqm_env *env = run->net->env;
+    const struct uqm_device_bytes reserved = device->ops->reserve_bytes(device, &run->device_needs);
     const struct item host[] = {
         { "weights being read", uqm_max_u64(plan->ahead_bytes, run->stream_bytes) },
         { "held layers", plan->ring_bytes },
         { "all weights", plan->resident_bytes },
         { "rows on their way", run->stage_elem * sizeof(float) },
-        { "weight slots and scratch", device->ops->reserve_bytes(device, &run->device_needs) },
+        { device->limits.on_host ? "weight slots and scratch" : "staging", reserved.host },
         { "hidden states", plan->states.host_bytes },
     };
     const struct item own[] = {
-        { "activations", plan->arena_bytes },
-        { "hidden states", plan->states.device_bytes },
-        { "keys and values", plan->cache_bytes },
+        { "weight slots and scratch", reserved.own },    { "activations", plan->arena_bytes },
+        { "hidden states", plan->states.device_bytes },  { "keys and values", plan->cache_bytes },
         { "norms and rotary tables", run->table_bytes },
     };
     char text[400];

@@ -106,7 +106,7 @@ static void count_fixed(struct uqm_run *run, const struct uqm_run_needs *needs)
     const uint64_t small = 3 * small_stride(run) * sizeof(float);
     const uint64_t rope =
         needs->n_positions ? 2 * rope_words(run, needs->n_positions) * sizeof(float) : 0;
-    const uint64_t reserved = device->ops->reserve_bytes(device, &run->device_needs);
+    const uint64_t reserved = device->ops->reserve_bytes(device, &run->device_needs).host;
 
     run->fixed_bytes =
         run->stream_bytes + run->stage_elem * sizeof(float) + needs->other_bytes + reserved;

@@ -23,7 +23,7 @@ static struct fixture fixture_make(int n_threads)
     assert_ok(uqm_threads_create(&f.threads, n_threads, &err), err);
     assert_ok(uqm_device_open(&f.device, f.env, f.threads, "cpu", &err), err);
     assert_ok(f.device->ops->reserve(f.device, &needs, &err), err);
-    assert_int_equal(f.device->ops->reserve_bytes(f.device, &needs),
+    assert_int_equal(f.device->ops->reserve_bytes(f.device, &needs).host,
                      atomic_load(&f.env->budget.used_bytes));
     assert_ok(f.device->ops->alloc(&f.memory, f.device, N_WORDS, "the test", &err), err);
     return f;

@@ -379,12 +379,40 @@ static void slots_that_memory_is_short_for_are_done_without(void **state)
     const struct uqm_device_needs needs = { .tile_bytes = 40 << 20,
                                             .tile_elem = 10 << 20,
                                             .max_k = 1024 };
-    assert_true(f.ops->reserve_bytes(f.device, &needs) > 67108864);
+    const struct uqm_device_bytes bytes = f.ops->reserve_bytes(f.device, &needs);
+    assert_true(bytes.host + bytes.own > 67108864);
     assert_ok(f.ops->reserve(f.device, &needs, &err), err);
     assert_int_equal(f.vk->core->slots.n, 1);
     f.ops->release(f.device);
     multiply(&f, y, x, w);
     fixture_close(&f);
+}
+
+/* Of a card's memory nothing is taken from the budget, and what is not free is not planned with. */
+static void reserving_takes_what_was_announced(void **state)
+{
+    static const char *const kinds[] = { "discrete,budget=268435456", NULL };
+    (void) state;
+    for (int i = 0; i < 2; i++) {
+        struct uqm_err err = { 0 };
+        struct fixture f;
+        open_or_skip(&f, kinds[i]);
+        const struct uqm_device_needs needs = {
+            .tile_bytes = 8 << 20, .tile_elem = 4 << 20, .max_k = 1024, .max_kv = 100
+        };
+        const uint64_t most = 1 << 20, left = f.device->limits.memory_bytes;
+        const uint64_t before = atomic_load(&f.env.budget.used_bytes);
+        const struct uqm_device_bytes bytes = f.ops->reserve_bytes(f.device, &needs);
+        const uint64_t later = (uint64_t) 2 * UQM_VK_N_CHUNKS * UQM_VK_CHUNK_BYTES;
+        assert_ok(f.ops->reserve(f.device, &needs, &err), err);
+        const uint64_t taken = atomic_load(&f.env.budget.used_bytes) - before;
+        assert_in_range(taken + later, bytes.host - most, bytes.host + most);
+        assert_int_equal(bytes.own > 0, !f.device->limits.on_host);
+        if (bytes.own > 0)
+            assert_in_range(left - f.device->limits.memory_bytes, bytes.own - most,
+                            bytes.own + most);
+        fixture_close(&f);
+    }
 }
 
 static void a_table_lives_as_long_as_its_operation(void **state)
@@ -446,6 +474,7 @@ int main(void)
         cmocka_unit_test(a_missing_barrier_is_reported_and_fails_the_run),
         cmocka_unit_test(products_are_the_same_with_any_number_of_slots_and_queues),
         cmocka_unit_test(slots_that_memory_is_short_for_are_done_without),
+        cmocka_unit_test(reserving_takes_what_was_announced),
         cmocka_unit_test(a_table_lives_as_long_as_its_operation),
         cmocka_unit_test(submissions_are_waited_for_one_by_one_when_asked),
     };
