@@ -82,6 +82,9 @@ holds '[ $status = 0 ] && [ "$(head -c 4 "$work/gguf/base-Q8_0.gguf")" = GGUF ]'
 holds '[ "$(head -c 4 "$work/gguf/mmproj-base-F16.gguf")" = GGUF ]' '... its mmproj as GGUF'
 run verify gguf --inputs
 holds '[ $status = 0 ]' 'which verify accepts'
+run inspect gguf/base-Q8_0.gguf --json
+holds '[ "$(value format)" = gguf ] && [ "$(value architecture)" = llama ] && [ "$(value "tensors.#")" = 57 ]' \
+    'and inspect reads'
 run verify two --tensor language_model.lm_head.weight
 holds '[ $status = 0 ] && grep -q "1 tensors" "$work/stdout"' 'verify --tensor checks one'
 refuses 1 'has no tensor' 'verify --tensor names one that is not there' verify two --tensor x
