@@ -4,6 +4,7 @@
 #include "compute/x86/philox_lanes.h"
 
 enum { EIGHT = 8 };
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 static size_t whole(size_t n_elem)
 {
@@ -194,15 +195,21 @@ static size_t halves_by_bin(uint8_t *restrict keep, uint32_t *restrict at,
 
 /* --- weighted sums --- */
 
+/* s / divisor, as uqm_quick_reciprocal() says. */
+static inline wd quick_quotient(wd s, wd divisor, wd reciprocal)
+{
+    wd q = wd_mul(s, reciprocal);
+    wd more = wd_fma(wd_fnma(q, divisor, s), reciprocal, q);
+    return wd_select(wd_is_nan(more), q, more);
+}
+
 static inline wd divided_8(wd sum, const struct uqm_linear_mix *m)
 {
     if (m->divisor == 1)
         return sum;
     if (m->reciprocal == 0)
         return wd_div(sum, wd_set(m->divisor));
-    wd r = wd_set(m->reciprocal), q = wd_mul(sum, r);
-    wd more = wd_fma(wd_fnma(q, wd_set(m->divisor), sum), r, q);
-    return wd_select(wd_is_nan(more), q, more);
+    return quick_quotient(sum, wd_set(m->divisor), wd_set(m->reciprocal));
 }
 
 static void linear_mix(double *restrict out, const struct uqm_linear_mix *mix, size_t n_elem)
@@ -282,10 +289,112 @@ static void mix_agreeing(double *restrict out, const struct uqm_task_mix *m, siz
     }
 }
 
+#ifdef HAS_PICK_OF_8
+enum { FEW = 3 };
+
+/* What the weights of every choice of inputs add up to, in their order, and its reciprocal: bit i
+ * of a choice is input i. False: a division by one of them has to be one. */
+static bool list_divisors(double divisors[1 << FEW], double reciprocals[1 << FEW],
+                          const struct uqm_task_mix *m)
+{
+    bool quick = true;
+    for (unsigned choice = 0; choice < 1 << FEW; choice++) {
+        double sum = 0;
+        for (size_t i = 0; i < m->n_inputs; i++)
+            sum += choice >> i & 1 ? m->inputs[i].weight : 0;
+        divisors[choice] = sum == 0 || !m->normalize ? 1 : sum;
+        reciprocals[choice] = uqm_quick_reciprocal(divisors[choice]);
+        quick = quick && reciprocals[choice] != 0;
+    }
+    return quick;
+}
+
+/* mix_agreeing() of FEW inputs, the divisor being one of few: all elements are of one type, all
+ * inputs have masks or none has. Both are constants. */
+ALWAYS_INLINE void mix_few(double *restrict out, const struct uqm_task_mix *m,
+                           const struct uqm_task_input in[FEW], const double divisors[1 << FEW],
+                           const double reciprocals[1 << FEW], enum uqm_dtype dtype, bool is_masked,
+                           size_t n_elem)
+{
+    const wd zero = wd_set(0), of_choice = wd_load(divisors), inverse = wd_load(reciprocals);
+    const struct uqm_stored base_at = { m->base.x, dtype };
+    for (size_t e = 0; e < n_elem; e += EIGHT) {
+        __m256 base_f32 = stored_8(base_at, e);
+        wd base = wd_of_f32(base_f32), sum = zero, mix = zero, d[FEW];
+        wm chosen[FEW];
+#pragma GCC unroll 3
+        for (size_t i = 0; i < FEW; i++) {
+            const struct uqm_task_input input = {
+                .x = { in[i].x.x, dtype },
+                .least = in[i].least,
+                .most = in[i].most,
+                .keep = is_masked ? in[i].keep : NULL,
+                .ratio = in[i].ratio,
+                .weight = in[i].weight,
+            };
+            d[i] = share_8(&input, base_f32, base, e);
+            sum = wd_add(sum, d[i]);
+        }
+        wm majority = wd_at_least(sum, zero);
+#pragma GCC unroll 3
+        for (size_t i = 0; i < FEW; i++) {
+            wm up = wd_greater(d[i], zero), down = wd_less(d[i], zero);
+            chosen[i] = (wm) ((majority & up) | (~majority & down));
+            mix = wd_add(mix, wd_where(chosen[i], d[i]));
+        }
+        mix = wd_select(wd_is_nan(sum), sum, mix);
+        mix = quick_quotient(mix, pick_of_8(of_choice, chosen[0], chosen[1], chosen[2]),
+                             pick_of_8(inverse, chosen[0], chosen[1], chosen[2]));
+        wd_store(out + e, finish_8(m, base, mix));
+    }
+}
+
+/* Inputs that are not there are dropped everywhere. False: types or masks are mixed. */
+static bool take_few(struct uqm_task_input in[FEW], const struct uqm_task_mix *m)
+{
+    for (size_t i = 0; i < FEW; i++) {
+        in[i] = i < m->n_inputs ? m->inputs[i] : m->inputs[0];
+        if (i >= m->n_inputs) {
+            in[i].least = INT32_MAX;
+            in[i].most = -1;
+            in[i].ratio = 1; /* the other's may be infinite, and its product with 0 be no 0 */
+        }
+        if (in[i].x.dtype != m->base.dtype || !in[i].keep != !in[0].keep)
+            return false;
+    }
+    return true;
+}
+
+static void elect(double *restrict out, const struct uqm_task_mix *m, size_t n_elem)
+{
+    double divisors[1 << FEW], reciprocals[1 << FEW];
+    struct uqm_task_input in[FEW];
+    if (m->n_inputs == 0 || m->n_inputs > FEW || !take_few(in, m) ||
+        !list_divisors(divisors, reciprocals, m)) {
+        mix_agreeing(out, m, n_elem);
+        return;
+    }
+#define FOR_TYPE(type)                                                                             \
+    (in[0].keep ? mix_few(out, m, in, divisors, reciprocals, type, true, n_elem)                   \
+                : mix_few(out, m, in, divisors, reciprocals, type, false, n_elem))
+    switch (m->base.dtype) {
+    case UQM_BF16: FOR_TYPE(UQM_BF16); break;
+    case UQM_F16: FOR_TYPE(UQM_F16); break;
+    default: FOR_TYPE(UQM_F32); break;
+    }
+#undef FOR_TYPE
+}
+#else
+static void elect(double *restrict out, const struct uqm_task_mix *m, size_t n_elem)
+{
+    mix_agreeing(out, m, n_elem);
+}
+#endif
+
 static void task_mix(double *restrict out, const struct uqm_task_mix *mix, size_t n_elem)
 {
     if (mix->consensus)
-        mix_agreeing(out, mix, whole(n_elem));
+        elect(out, mix, whole(n_elem));
     else
         mix_all(out, mix, whole(n_elem));
     for (size_t e = whole(n_elem); e < n_elem; e++)
@@ -312,7 +421,6 @@ static void task_sums(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
 /* --- inner products --- */
 
 enum { MOST_AT_ONCE = 4, MOST_PAIRS = MOST_AT_ONCE * (MOST_AT_ONCE + 1) / 2 };
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 ALWAYS_INLINE wd vector_8(struct uqm_stored x, struct uqm_stored base, wd b, size_t e)
 {

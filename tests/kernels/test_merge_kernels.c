@@ -374,8 +374,10 @@ static void make_task(struct task *t, const struct arrays *v, const struct array
             .x = x[i],
             .least = how & 1 ? 0x3E000000 + i : 0,
             .most = how & 2 ? 0x40800000 : INT32_MAX,
-            .keep = (how & 4) && i != 1 ? t->keep : NULL,
-            .ratio = how & 8 ? 1.3 : 1,
+            .keep = (how & 4) && (i != 1 || how & 64) ? t->keep : NULL,
+            .ratio = (how & 74) == 74 ? (double) INFINITY
+                     : how & 8        ? 1.3
+                                      : 1,
             .weight = i == 1 ? -0.45 : 0.3 + i,
         };
     t->mix = (struct uqm_task_mix){
@@ -387,6 +389,19 @@ static void make_task(struct task *t, const struct arrays *v, const struct array
         .divisor = 0.9,
         .lambda = how & 8 ? 0.7 : 1,
     };
+    if (!(how & 64))
+        return;
+    /* one type for all, and fewer of them */
+    const enum uqm_dtype dtype = how & 1 ? UQM_BF16 : UQM_F16;
+    t->mix.base = (struct uqm_stored){ v->c, dtype };
+    t->mix.n_inputs = 1 + how / 2 % 3;
+    for (int i = 0; i < 3; i++)
+        t->inputs[i].x = (struct uqm_stored){ i == 1 ? v->c : w->c, dtype };
+    if (how & 128) {
+        t->mix.base = f32_of(v->a);
+        for (int i = 0; i < 3; i++)
+            t->inputs[i].x = f32_of(i == 0 ? w->a : i == 1 ? v->b : w->b);
+    }
 }
 
 static void task_vectors_agree_to_the_bit(void **state)
@@ -396,7 +411,7 @@ static void task_vectors_agree_to_the_bit(void **state)
     struct arrays v = make(4, true), w = make(5, true);
     double *want = calloc(N, sizeof *want), *got = calloc(N, sizeof *got);
     struct task task;
-    for (unsigned how = 0; how < 64; how++) {
+    for (unsigned how = 0; how < 256; how++) {
         make_task(&task, &v, &w, how);
         t.v[0].merge->task_mix(want, &task.mix, N);
         for (size_t k = 1; k < t.n; k++)
