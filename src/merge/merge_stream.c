@@ -234,7 +234,7 @@ static void drop_state(struct merge_stream *s, size_t tensor)
     pt->ready = false;
 }
 
-static int begin_passes(struct merge_stream *s, size_t tensor, struct uqm_err *err)
+static int begin_passes(struct merge_stream *s, size_t tensor, bool keeps, struct uqm_err *err)
 {
     struct uqm_plan_tensor *pt = &s->rs->plan[tensor];
     const struct uqm_job *job = pt->job;
@@ -248,6 +248,7 @@ static int begin_passes(struct merge_stream *s, size_t tensor, struct uqm_err *e
     }
     n = job->ops->note_bytes ? (size_t) job->ops->note_bytes(job) : 0;
     pt->state.notes = n > 0 && n <= s->note_bytes ? s->notes : NULL;
+    pt->state.kept = keeps;
     uqm_exec_begin(s->exec, job, &pt->state, &s->pass);
     assert(s->pass.number == 0 && s->pass.n_blocks == job->n_blocks);
     return UQM_OK;
@@ -319,7 +320,7 @@ static int do_pass(struct merge_stream *s, const struct uqm_step *step, struct u
     struct uqm_plan_tensor *pt = &s->rs->plan[step->tensor];
     int ret = UQM_OK;
     if (step->begins)
-        ret = begin_passes(s, step->tensor, err);
+        ret = begin_passes(s, step->tensor, step->keeps, err);
     if (ret == UQM_OK)
         ret = take_chunk(s, step, err);
     if (ret < 0)

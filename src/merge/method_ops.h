@@ -97,6 +97,7 @@ struct uqm_job_state {
     /* NULL, or note_bytes, not zeroed: what the passes found of each element, for merge() to read
      * instead of finding it again. The same bytes come out without. */
     void *notes;
+    bool kept; /* the tensor stays in memory: no pass behind the first reads anything */
 };
 
 struct uqm_method_ops {

@@ -137,11 +137,17 @@ size_t uqm_task_counts_bytes(const struct uqm_job *job)
            (uqm_task_key_kind(job) != UQM_KEY_WIDE || coarse > fine ? coarse : fine);
 }
 
+static size_t focus_bytes(const struct uqm_job *job)
+{
+    return (job->n_inputs * sizeof(struct uqm_task_focus) + 7) / 8 * 8;
+}
+
 size_t uqm_task_work_bytes(const struct uqm_job *job)
 {
     return uqm_task_list_searches(NULL, job) *
                (sizeof(struct uqm_key_search) + sizeof(struct uqm_key_window)) +
-           sizeof(uint64_t) + 2 * job->n_inputs * sizeof(double) + uqm_task_counts_bytes(job);
+           focus_bytes(job) + sizeof(uint64_t) + 2 * job->n_inputs * sizeof(double) +
+           uqm_task_counts_bytes(job);
 }
 
 struct uqm_task_work uqm_task_work_of(const struct uqm_job *job, const struct uqm_job_state *state)
@@ -152,6 +158,8 @@ struct uqm_task_work uqm_task_work_of(const struct uqm_job *job, const struct uq
     p += n * sizeof *w.searches;
     w.windows = (struct uqm_key_window *) (void *) p;
     p += n * sizeof *w.windows;
+    w.focus = (struct uqm_task_focus *) (void *) p;
+    p += focus_bytes(job);
     w.n_sampled = (uint64_t *) (void *) p;
     w.before = (double *) (void *) (w.n_sampled + 1);
     w.after = w.before + job->n_inputs;

@@ -10,12 +10,21 @@
 #include "src/merge/methods/methods.h"
 #include "src/merge/methods/sparsify.h"
 
-enum { UQM_TASK_COARSE, UQM_TASK_FINE, UQM_TASK_TIES };
+enum { UQM_TASK_COARSE, UQM_TASK_RECOUNT, UQM_TASK_FINE, UQM_TASK_TIES };
+
+/* Of one input, in a tensor that is kept: from the second segment of the coarse pass on only the
+ * keys of these bins are counted one by one, about where the first segment has the thresholds;
+ * those below are in the bin before them, those above in the one behind. */
+struct uqm_task_focus {
+    uint32_t first, n_bins; /* 0: all */
+    bool missed;            /* a threshold lies elsewhere: all are counted once more */
+};
 
 struct uqm_task_work {
     size_t n_searches;
     struct uqm_key_search *searches;
     struct uqm_key_window *windows; /* [n_searches] */
+    struct uqm_task_focus *focus;   /* [n_inputs] */
     uint64_t *n_sampled;            /* elements */
     uint32_t *counts;               /* [input, or search when fine][segment][uqm_task_row()] */
     uint32_t *foreseen;     /* [n_searches][uqm_task_foreseen_bins() * UQM_FINE_BINS]: in the coarse
@@ -98,7 +107,7 @@ size_t uqm_task_keep_bytes(const struct uqm_job *job);
 struct uqm_task_work uqm_task_work_of(const struct uqm_job *job, const struct uqm_job_state *state);
 struct uqm_task_scratch uqm_task_cut(const struct uqm_job *job, void *block);
 
-/* --- task_search.c: for struct uqm_method_ops, but for the last four --- */
+/* --- task_search.c: for struct uqm_method_ops, but for the last five --- */
 
 void uqm_task_pass_blocks(const struct uqm_job *job, const struct uqm_job_state *state,
                           unsigned pass, uint64_t *first, uint64_t *n);
@@ -116,6 +125,9 @@ uint32_t *uqm_task_foreseen_at(const struct uqm_job *job, const struct uqm_task_
 /* The coarse pass has ended: which inputs have no key of an infinite or NaN magnitude. */
 void uqm_task_find_finite(const struct uqm_job *job, struct uqm_job_state *state,
                           const struct uqm_task_work *w);
+/* The elements of a chunk, by their keys; into one input's counters of the coarse pass. */
+void uqm_task_count_coarse(const struct uqm_job *job, const struct uqm_task_focus *focus,
+                           uint32_t *counts, const uint32_t *keys, uint32_t *found, size_t n);
 /* A pass that counts has ended: what it says of every search, counters zeroed; and the limits as
  * far as they are known. */
 void uqm_task_search_counts(const struct uqm_job *job, struct uqm_task_work *w, unsigned pass);

@@ -13,10 +13,11 @@ void uqm_task_pass_blocks(const struct uqm_job *job, const struct uqm_job_state 
     *n = job->n_blocks;
     if (uqm_task_is_sums(job, pass) || pass == UQM_TASK_COARSE)
         return;
-    if (pass == UQM_TASK_FINE) {
+    if (pass <= UQM_TASK_FINE) {
         bool all = true;
         for (size_t k = 0; k < w.n_searches; k++)
-            all = all && w.searches[k].is_settled;
+            all = all && (pass == UQM_TASK_FINE ? w.searches[k].is_settled
+                                                : !w.focus[w.searches[k].channel].missed);
         *n = all ? 0 : job->n_blocks;
         return;
     }
@@ -33,6 +34,8 @@ uint64_t uqm_task_most_blocks(const struct uqm_job *job, unsigned pass)
     bool wide = uqm_task_key_kind(job) == UQM_KEY_WIDE;
     if (uqm_task_is_sums(job, pass) || pass == UQM_TASK_COARSE)
         return job->n_blocks;
+    if (pass == UQM_TASK_RECOUNT)
+        return 0; /* only of tensors that are kept */
     if (pass == UQM_TASK_FINE)
         return wide ? job->n_blocks : 0;
     if (uqm_task_foreseen_bins(job) > 0)
@@ -74,6 +77,97 @@ void uqm_task_end_sample(const struct uqm_job *job, struct uqm_job_state *state)
     memset(w.foreseen, 0, w.n_searches * most * UQM_FINE_BINS * sizeof *w.foreseen);
 }
 
+/* --- the coarse pass --- */
+
+static void count_all(const struct uqm_job *job, uint32_t *counts, const uint32_t *keys,
+                      uint32_t *found, size_t n)
+{
+    enum uqm_key_kind kind = uqm_task_key_kind(job);
+    uint32_t *longer = counts + UQM_COARSE_BINS;
+    for (size_t e = 0; e < n; e++)
+        counts[uqm_key_bin(kind, keys[e])]++;
+    if (!uqm_task_counts_longer(job))
+        return;
+    size_t n_found = job->kernels->merge->keys_with_bits(found, keys, 0xFFFF, n);
+    for (size_t e = 0; e < n_found; e++)
+        longer[found[e] >> 16]++;
+}
+
+void uqm_task_count_coarse(const struct uqm_job *job, const struct uqm_task_focus *focus,
+                           uint32_t *counts, const uint32_t *keys, uint32_t *found, size_t n)
+{
+    const struct uqm_merge_kernels *kernels = job->kernels->merge;
+    const uint32_t infinity = 0x7F800000, end = focus->first + focus->n_bins;
+    uint32_t *longer = counts + UQM_COARSE_BINS;
+    enum { FEW_BINS = 6 }; /* counted quicker all at once than key by key */
+    /* what is infinite or NaN is looked for in its bins */
+    if (focus->n_bins == 0 || focus->missed || kernels->largest_key(keys, n) >= infinity) {
+        count_all(job, counts, keys, found, n);
+        return;
+    }
+    size_t n_below = kernels->keys_below(keys, focus->first << 16, n), below = n_below;
+    if (focus->n_bins <= FEW_BINS) {
+        for (uint32_t bin = focus->first; bin < end; bin++) {
+            size_t without = kernels->keys_below(keys, (bin << 16) + 1, n);
+            size_t until = kernels->keys_below(keys, (bin + 1) << 16, n);
+            counts[bin] += (uint32_t) (until - below);
+            longer[bin] += (uint32_t) (until - without);
+            below = until;
+        }
+    } else {
+        size_t n_found =
+            kernels->keys_within(found, keys, focus->first << 16, focus->n_bins << 16, n);
+        for (size_t e = 0; e < n_found; e++) {
+            counts[found[e] >> 16]++;
+            longer[found[e] >> 16] += (found[e] & 0xFFFF) != 0;
+        }
+        below += n_found;
+    }
+    if (focus->first > 0)
+        counts[focus->first - 1] += (uint32_t) n_below;
+    if (end < UQM_COARSE_BINS)
+        counts[end] += (uint32_t) (n - below);
+}
+
+/* From the first segment's counters: the bins about the k-th largest of n_elem, to a share of
+ * 1/FOCUS_SHARE of all on either side. */
+static void widen_focus(struct uqm_task_focus *f, const uint32_t *counts, uint64_t k,
+                        uint64_t n_elem)
+{
+    enum { FOCUS_SHARE = 64 };
+    uint64_t total = 0, sum = 0;
+    for (size_t bin = 0; bin < UQM_COARSE_BINS; bin++)
+        total += counts[bin];
+    const double at = (double) k / (double) n_elem * (double) total;
+    const double width = (double) total / FOCUS_SHARE;
+    uint32_t end = UQM_COARSE_BINS, first = end;
+    while (first > 0 && (double) sum < at + width) {
+        if ((double) sum <= at - width)
+            end = first; /* those from here on are too large */
+        sum += counts[--first];
+    }
+    if (f->n_bins > 0) { /* another threshold's */
+        first = f->first < first ? f->first : first;
+        end = f->first + f->n_bins > end ? f->first + f->n_bins : end;
+    }
+    *f = (struct uqm_task_focus){ .first = first, .n_bins = end - first };
+}
+
+static void find_focus(const struct uqm_job *job, const struct uqm_job_state *state,
+                       struct uqm_task_work *w, unsigned n_segments)
+{
+    const size_t row = uqm_task_row(job, UQM_TASK_COARSE);
+    if (!state->kept || n_segments < 2 || !uqm_task_counts_longer(job))
+        return;
+    for (size_t i = 0; i < job->n_inputs; i++)
+        w->focus[i] = (struct uqm_task_focus){ .n_bins = 0 };
+    for (size_t k = 0; k < w->n_searches; k++) {
+        const struct uqm_key_search *s = &w->searches[k];
+        widen_focus(&w->focus[s->channel], w->counts + s->channel * n_segments * row, s->k,
+                    job->n_elem);
+    }
+}
+
 void uqm_task_gather(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
                      unsigned segment, const void *tally)
 {
@@ -82,13 +176,15 @@ void uqm_task_gather(const struct uqm_job *job, struct uqm_job_state *state, uns
     if (uqm_task_is_sums(job, pass) || pass > UQM_TASK_FINE)
         return;
     size_t n_bins = uqm_task_row(job, pass);
-    size_t rows = pass == UQM_TASK_COARSE ? job->n_inputs : w.n_searches;
+    size_t rows = pass == UQM_TASK_FINE ? w.n_searches : job->n_inputs;
     size_t n = uqm_task_segments(job, pass);
     for (size_t r = 0; r < rows; r++) {
         uint32_t *to = w.counts + (r * n + segment) * n_bins;
         for (size_t b = 0; b < n_bins; b++)
             to[b] += from[r * n_bins + b];
     }
+    if (pass == UQM_TASK_COARSE && segment == 0)
+        find_focus(job, state, &w, (unsigned) n);
 }
 
 /* Until the cut is found, all equal keys are on the same side of it. */
@@ -136,6 +232,22 @@ void uqm_task_find_finite(const struct uqm_job *job, struct uqm_job_state *state
     }
 }
 
+/* A bin outside the focus holds more than its own keys. */
+static void check_focus(struct uqm_task_work *w)
+{
+    for (size_t k = 0; k < w->n_searches; k++) {
+        struct uqm_task_focus *f = &w->focus[w->searches[k].channel];
+        f->missed = f->missed || (f->n_bins > 0 && w->searches[k].coarse - f->first >= f->n_bins);
+    }
+    for (size_t k = 0; k < w->n_searches; k++) {
+        struct uqm_key_search *s = &w->searches[k];
+        if (w->focus[s->channel].missed)
+            *s = (struct uqm_key_search){ .k = s->k,
+                                          .channel = s->channel,
+                                          .limit.last = s->limit.last };
+    }
+}
+
 void uqm_task_search_counts(const struct uqm_job *job, struct uqm_task_work *w, unsigned pass)
 {
     unsigned n = uqm_task_segments(job, pass);
@@ -144,14 +256,16 @@ void uqm_task_search_counts(const struct uqm_job *job, struct uqm_task_work *w, 
     for (size_t k = 0; k < w->n_searches; k++) {
         struct uqm_key_search *s = &w->searches[k];
         const uint32_t *counts = w->counts + s->channel * n * row;
-        if (pass == UQM_TASK_COARSE) {
+        if (pass == UQM_TASK_COARSE || (pass == UQM_TASK_RECOUNT && w->focus[s->channel].missed)) {
             uqm_key_search_coarse(s, uqm_task_key_kind(job), counts,
                                   has_longer ? counts + UQM_COARSE_BINS : NULL, row, n);
             search_foreseen(job, w, k);
-        } else if (!s->is_settled)
+        } else if (pass == UQM_TASK_FINE && !s->is_settled)
             uqm_key_search_fine(s, w->counts + k * n * UQM_FINE_BINS, UQM_FINE_BINS, n);
     }
     memset(w->counts, 0, uqm_task_counts_bytes(job));
+    if (pass == UQM_TASK_COARSE)
+        check_focus(w);
 }
 
 /* Searches stand in the order of their inputs, what to keep before what to drop. */

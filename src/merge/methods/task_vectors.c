@@ -5,6 +5,7 @@
  * Passes, where something is to be found over the whole tensor:
  *     coarse, fine        count the magnitudes that thresholds are looked for among; the second
  *                         only where a sample has not foretold where they lie
+ *     recount             between them: the first again, where it looked in the wrong place
  *     cut, one a search   in one segment of the tensor: which of equal magnitudes are kept
  *     sums                before and after, for rescaling
  */
@@ -330,26 +331,20 @@ static void count_foreseen(struct uqm_task_scratch *s, const struct uqm_job *job
     }
 }
 
+/* Of all inputs with a threshold; or of those alone whose was missed. */
 static void count_coarse(struct uqm_task_scratch *s, const struct uqm_job *job,
-                         const struct uqm_task_work *w, const struct uqm_span *span, size_t at,
-                         size_t n, uint32_t *tally)
+                         const struct uqm_task_work *w, unsigned pass, const struct uqm_span *span,
+                         size_t at, size_t n, uint32_t *tally)
 {
-    enum uqm_key_kind kind = uqm_task_key_kind(job);
     for (size_t k = 0; k < w->n_searches; k++) {
         size_t i = w->searches[k].channel;
         uint32_t *counts = tally + i * uqm_task_row(job, UQM_TASK_COARSE);
-        uint32_t *longer = counts + UQM_COARSE_BINS;
-        if (k > 0 && w->searches[k - 1].channel == i)
+        if ((k > 0 && w->searches[k - 1].channel == i) ||
+            (pass == UQM_TASK_RECOUNT && !w->focus[i].missed))
             continue;
         load_keys(s, job, span, i, at, n);
-        for (size_t e = at; e < at + n; e++)
-            counts[uqm_key_bin(kind, s->keys[e])]++;
+        uqm_task_count_coarse(job, &w->focus[i], counts, s->keys + at, s->found, n);
         count_foreseen(s, job, w, span, i, at, n);
-        if (!uqm_task_counts_longer(job))
-            continue;
-        size_t n_found = job->kernels->merge->keys_with_bits(s->found, s->keys + at, 0xFFFF, n);
-        for (size_t e = 0; e < n_found; e++)
-            longer[s->found[e] >> 16]++;
     }
 }
 
@@ -422,8 +417,8 @@ static void scan(const struct uqm_job *job, const struct uqm_job_state *state, u
             sum_direct(&s, job, state, span, at, n, partial);
         else if (sums)
             add_sums(&s, job, state, span, at, n, partial);
-        else if (pass == UQM_TASK_COARSE)
-            count_coarse(&s, job, &w, span, at, n, tally);
+        else if (pass <= UQM_TASK_RECOUNT)
+            count_coarse(&s, job, &w, pass, span, at, n, tally);
         else if (pass == UQM_TASK_FINE)
             count_fine(&s, job, &w, span, at, n, tally);
         else

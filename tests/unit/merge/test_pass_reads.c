@@ -270,6 +270,78 @@ static void a_sample_that_misleads_costs_a_third_reading_and_no_byte(void **stat
     test_rm(dir);
 }
 
+/* --- thresholds among 16-bit floats --- */
+
+enum { FEW_ROWS = 601, N_FEW = FEW_ROWS * 1031 };
+
+/* The same numbers, which are bf16's, in one type. */
+static void write_few(const char *dir, const char *name, enum uqm_dtype dtype, const uint16_t *x,
+                      float *wide)
+{
+    for (size_t e = 0; e < N_FEW; e++)
+        wide[e] = uqm_f32_of_bf16(x[e]);
+    const void *data = dtype == UQM_F32 ? (const void *) wide : x;
+    const struct made_tensor t = { "w", dtype, 2, { FEW_ROWS, N_FEW / FEW_ROWS }, data };
+    make_model(dir, name, "{\"architectures\":[\"L\"]}", &t, 1);
+}
+
+/* late: the first rows are not as the others. */
+static void make_halves(const char *half, const char *full, enum kind kind, bool late)
+{
+    uint16_t *base = malloc(N_FEW * sizeof *base), *x = malloc(N_FEW * sizeof *x);
+    float *wide = malloc(N_FEW * sizeof *wide);
+    uint64_t state = 23;
+    for (int m = 0; m <= N_MODELS; m++) {
+        for (size_t e = 0; e < N_FEW; e++) {
+            float d = difference(kind, e * 9, &state) * (late && e < N_FEW / 4 ? 0.01F : 1);
+            float b = m ? uqm_f32_of_bf16(base[e]) : (float) (random_next(&state) % 1000) * 0.02F;
+            x[e] = uqm_bf16_of_f32(m ? b + d : b);
+        }
+        if (m == 0)
+            memcpy(base, x, N_FEW * sizeof *x);
+        const char *name = m == 0 ? "base" : m == 1 ? "a" : "b";
+        write_few(half, name, UQM_BF16, x, wide);
+        write_few(full, name, UQM_F32, x, wide);
+    }
+    free(base);
+    free(x);
+    free(wide);
+}
+
+/* Of 16-bit floats that are kept, most keys are counted without a look at where they lie. */
+static void thresholds_of_halves_are_those_of_the_same_numbers_in_f32(void **state)
+{
+    (void) state;
+    char *half = test_mkdtemp(), *full = test_mkdtemp(), *x, *y;
+    size_t n, m;
+    struct uqm_err err = { 0 };
+    for (int kind = EVEN; kind <= FEW_VALUES; kind++)
+        for (int i = 0; i < 4; i++) {
+            if (i % 2 == 0)
+                make_halves(half, full, (enum kind) kind, i / 2);
+            const char *method =
+                i % 2 ? "breadcrumbs_ties\ndtype: float32" : "ties\ndtype: float32";
+            const char *rest = i % 2 ? ", gamma: 0.05" : "";
+            write_recipe(half, method, rest);
+            write_recipe(full, method, rest);
+            json_decref(run(half, "out", KEPT, false));
+            json_decref(run(full, "out", KEPT, false));
+            assert_ok(uqm_read_file(&x, &n, in_dir(half, "out/model.safetensors"), 1 << 26, &err),
+                      err);
+            assert_ok(uqm_read_file(&y, &m, in_dir(full, "out/model.safetensors"), 1 << 26, &err),
+                      err);
+            assert_true(n == m && n > N_FEW * sizeof(float));
+            if (memcmp(x, y, n) != 0)
+                fail_msg("%s, kind %d, late %d", method, kind, i / 2);
+            free(x);
+            free(y);
+            assert_ok(uqm_remove_tree(in_dir(half, "out"), &err), err);
+            assert_ok(uqm_remove_tree(in_dir(full, "out"), &err), err);
+        }
+    test_rm(half);
+    test_rm(full);
+}
+
 /* What the merges read at one time counts once; the rest, and their samples, each of its own. Some
  * pieces that they share are read twice, which the plan does not foresee. */
 static void several_recipes_are_read_as_their_plan_says(void **state)
@@ -382,6 +454,7 @@ int main(void)
         cmocka_unit_test(equal_and_ordered_and_broken_tensors_come_out_the_same),
         cmocka_unit_test(mergekits_arithmetic_is_read_as_often),
         cmocka_unit_test(a_sample_that_misleads_costs_a_third_reading_and_no_byte),
+        cmocka_unit_test(thresholds_of_halves_are_those_of_the_same_numbers_in_f32),
         cmocka_unit_test(several_recipes_are_read_as_their_plan_says),
         cmocka_unit_test(a_window_lies_about_the_samples_quantile),
         cmocka_unit_test(a_window_is_wider_where_neighbours_are_alike),
