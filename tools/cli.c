@@ -254,8 +254,8 @@ static int set_list(struct parse *p, const struct cli_option *o, const char *val
 static int take_option(struct parse *p, const struct cli_option *o, const char *value)
 {
     if (o->state == CLI_ABSENT)
-        return cli_fail(p->err, UQM_ERR_UNSUPPORTED, "%s: --%s: is not in this version%s%s",
-                        p->command->name, o->name, o->help ? ": " : "", o->help ? o->help : "");
+        return cli_fail(p->err, UQM_ERR_UNSUPPORTED, "%s: --%s: is not in this version: %s",
+                        p->command->name, o->name, o->help);
     if (!o->value && value)
         return cli_fail(p->err, UQM_ERR_ARG, "%s: --%s: takes no value", p->command->name, o->name);
     if (o->value && !value) {
@@ -306,12 +306,9 @@ static int check_args(const struct parse *p)
     if (n < c->min_args)
         return cli_fail(p->err, UQM_ERR_ARG, "%s: %s; see %s%s --help", c->name,
                         n ? "an argument is missing" : "no arguments given", program(c), c->name);
-    if (n > c->max_args) {
-        if (c->too_many)
-            return cli_fail(p->err, UQM_ERR_UNSUPPORTED, "%s: %s", c->name, c->too_many);
+    if (n > c->max_args)
         return cli_fail(p->err, UQM_ERR_ARG, "%s: %.200s: one argument too many; see %s%s --help",
                         c->name, p->out->args.v[c->max_args], program(c), c->name);
-    }
     for (size_t i = 0; i < n; i++) {
         if (!p->out->args.v[i][0])
             return cli_fail(p->err, UQM_ERR_ARG, "%s: argument %zu is empty", c->name, i + 1);

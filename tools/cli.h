@@ -37,9 +37,9 @@ typedef int (*cli_set_fn)(void *field, const char *value, const struct cli_optio
 
 enum cli_state {
     CLI_HERE,
-    CLI_SILENT, /* an alias, or the other half of a pair: accepted, not in --help */
+    CLI_SILENT, /* an alias, or the other half of a pair: accepted; help gives the name alone */
     CLI_NOTED,  /* mergekit's, without a meaning here: accepted with a note; help says why */
-    CLI_ABSENT, /* the contract's, not in this version: refused by name */
+    CLI_ABSENT, /* known, not in this version: refused by name; help says why */
 };
 
 struct cli_option {
@@ -97,7 +97,6 @@ struct cli_command {
     bool standalone; /* a program of its own, not a command of uqmerge */
     size_t options_bytes;
     size_t min_args, max_args; /* CLI_MANY: no limit */
-    const char *too_many;      /* what to say of more than max_args; NULL: the usual */
     /* The exit code. */
     int (*run)(struct cli_common *options, const struct uqm_strings *args);
 };

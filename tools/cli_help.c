@@ -54,20 +54,46 @@ static void help_table(FILE *out, const char *title, const struct cli_option *op
     }
 }
 
-/* mergekit's flags that are accepted, in one paragraph. */
-static void help_noted(FILE *out, const struct cli_option *options)
+/* A command's own way of taking an option that all commands have is no other name of it. */
+static bool is_shared(const struct cli_option *options, const char *name)
+{
+    if (options == cli_run_options)
+        return false;
+    for (const struct cli_option *o = cli_run_options; o->name; o++) {
+        if (strcmp(o->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The names of the options in this state, ", " between them. Returns the length with them. */
+static size_t append_names(char *text, size_t size, size_t used, const struct cli_option *options,
+                           enum cli_state state)
+{
+    for (const struct cli_option *o = options; o && o->name && used < size; o++) {
+        if (o->state == state && !is_shared(options, o->name))
+            used +=
+                (size_t) snprintf(text + used, size - used, "%s--%s", used ? ", " : "", o->name);
+    }
+    return used;
+}
+
+/* What is accepted and has no line of its own, a paragraph for each kind. */
+static void help_other_names(FILE *out, const struct cli_command *command)
 {
     char text[1024] = "";
-    size_t used = 0;
-    for (const struct cli_option *o = options; o->name && used < sizeof text; o++) {
-        if (o->state == CLI_NOTED)
-            used += (size_t) snprintf(text + used, sizeof text - used, "%s--%s", used ? ", " : "",
-                                      o->name);
+    size_t used = append_names(text, sizeof text, 0, command->options, CLI_SILENT);
+    if (command->runs)
+        used = append_names(text, sizeof text, used, cli_run_options, CLI_SILENT);
+    if (used) {
+        fputs("\nAccepted too, as other names or opposites of these:\n  ", out);
+        wrap(out, text, 2);
     }
-    if (!used)
-        return;
-    fputs("\nAccepted with a note, because mergekit has them and they mean nothing here:\n  ", out);
-    wrap(out, text, 2);
+    if (append_names(text, sizeof text, 0, command->options, CLI_NOTED)) {
+        fputs("\nAccepted with a note, because mergekit has them and they mean nothing here:\n  ",
+              out);
+        wrap(out, text, 2);
+    }
 }
 
 void cli_help(FILE *out, const struct cli_command *command)
@@ -84,6 +110,5 @@ void cli_help(FILE *out, const struct cli_command *command)
     if (command->runs)
         help_table(out, "Resources", cli_run_options);
     help_table(out, "Output", cli_output_options);
-    if (command->options)
-        help_noted(out, command->options);
+    help_other_names(out, command);
 }

@@ -30,14 +30,6 @@ static int set_device(void *field, const char *value, const struct cli_option *o
     return cli_set_device(&o->common.uqm.device, value, option, err);
 }
 
-static int set_safe_only(void *field, const char *value, const struct cli_option *option,
-                         struct uqm_err *err)
-{
-    (void) field, (void) value, (void) option;
-    return cli_fail(err, UQM_ERR_UNSUPPORTED,
-                    "is not in this version: merges are written as safetensors");
-}
-
 #define NOTED(name_, value_, why)                                                                  \
     {                                                                                              \
         .name = name_, .value = value_, .help = why, .state = CLI_NOTED                            \
@@ -119,7 +111,9 @@ static const struct cli_option table[] = {
       .help = "what is said of each tensor, in uqmerge.report.json and at the end; sampled: "
               "large tensors are compared with their inputs in every 64th block. Default sampled" },
     { .name = "device", .value = "auto|cpu", .set = set_device, .state = CLI_SILENT },
-    { .name = "no-safe-serialization", .set = set_safe_only, .state = CLI_SILENT },
+    { .name = "no-safe-serialization",
+      .help = "merges are written as safetensors",
+      .state = CLI_ABSENT },
     NOTED("cuda", NULL, cpu_only),
     NOTED("read-to-gpu", NULL, cpu_only),
     NOTED("multi-gpu", NULL, cpu_only),

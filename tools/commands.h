@@ -141,11 +141,6 @@ struct uq_options {
         .help = "JSON lines of every option distribution"                                          \
     }
 
-#define ABSENT(name_, value_)                                                                      \
-    {                                                                                              \
-        .name = name_, .value = value_, .state = CLI_ABSENT                                        \
-    }
-
 extern const char *const perturb_names[], *const uq_method_names[], *const stream_names[];
 bool is_data_argument(const char *arg);
 /* double, above 0 and below 1 */

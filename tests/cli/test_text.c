@@ -1,6 +1,8 @@
 /* Values, texts and the progress line of the program. */
+#include <ctype.h>
+
 #include "tests/unit/test.h"
-#include "tools/cli.h"
+#include "tools/commands.h"
 #include "tools/progress.h"
 #include "tools/text.h"
 
@@ -177,6 +179,43 @@ static void a_table_is_as_wide_as_its_widest_cells(void **state)
     free(text);
 }
 
+static void check_help_of(const struct cli_command *command, const struct cli_option *options,
+                          const char *text)
+{
+    for (const struct cli_option *o = options; o && o->name; o++) {
+        char name[64];
+        if (o->state == CLI_ABSENT)
+            continue;
+        snprintf(name, sizeof name, "--%s", o->name);
+        const char *at = strstr(text, name);
+        while (at && (islower((unsigned char) at[strlen(name)]) || at[strlen(name)] == '-'))
+            at = strstr(at + 1, name);
+        if (!at)
+            fail_msg("%s --help lacks %s", command->name, name);
+    }
+}
+
+static void every_option_that_is_accepted_is_in_the_help(void **state)
+{
+    (void) state;
+    static const struct cli_command *const commands[] = {
+        &cmd_inspect, &cmd_diff, &cmd_merge,      &cmd_verify, &cmd_sign,
+        &cmd_convert, &cmd_pack, &cmd_unpack,     &cmd_ask,    &cmd_uq,
+        &cmd_select,  &cmd_eval, &cmd_experiment, &cmd_report, &cmd_devices,
+    };
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char *text = NULL;
+        size_t len = 0;
+        FILE *out = open_memstream(&text, &len);
+        cli_help(out, commands[i]);
+        fclose(out);
+        check_help_of(commands[i], commands[i]->options, text);
+        check_help_of(commands[i], commands[i]->runs ? cli_run_options : NULL, text);
+        check_help_of(commands[i], cli_output_options, text);
+        free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +228,7 @@ int main(void)
         cmocka_unit_test(a_long_stage_is_cut_and_not_overrun),
         cmocka_unit_test(control_bytes_of_names_do_not_reach_the_terminal),
         cmocka_unit_test(a_live_line_ends_at_a_whole_character),
+        cmocka_unit_test(every_option_that_is_accepted_is_in_the_help),
         cmocka_unit_test(a_table_is_as_wide_as_its_widest_cells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
