@@ -152,6 +152,18 @@ static int settle_sum(const struct uqm_recipe_source *rs, struct uqm_plan_tensor
     return UQM_OK;
 }
 
+/* What filters look for in an input's name. An embedding that stands in for a tied head counts as
+ * the head. */
+static const char *name_for_filters(const struct uqm_recipe_source *rs,
+                                    const struct uqm_plan_tensor *pt, const struct uqm_tensor *t,
+                                    const struct uqm_plan_part *p)
+{
+    const struct uqm_tensor *in = uqm_plan_part_tensor(rs, p);
+    bool stands_in =
+        pt->vocabulary == UQM_HEAD && uqm_name_vocabulary(in->canonical, in->part) == UQM_EMBEDDING;
+    return stands_in ? t->name : in->name;
+}
+
 static int settle_params(struct uqm_recipe_source *rs, struct uqm_plan_tensor *pt,
                          const struct uqm_tensor *t, struct uqm_err *err)
 {
@@ -166,7 +178,7 @@ static int settle_params(struct uqm_recipe_source *rs, struct uqm_plan_tensor *p
     for (size_t i = 0; i < pt->n_parts && ret == UQM_OK; i++) {
         struct uqm_plan_part *p = &pt->parts[i];
         place.input = p->source;
-        place.tensor = uqm_plan_part_tensor(rs, p)->name;
+        place.tensor = name_for_filters(rs, pt, t, p);
         ret = resolve(&p->params, rs, &place, p->is_base, err);
         if (ret == UQM_OK && weight >= 0 && !isnan(p->params[weight]))
             p->weight = p->params[weight];

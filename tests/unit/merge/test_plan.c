@@ -190,6 +190,14 @@ static void a_tied_head_is_stood_in_for_by_the_embedding(void **state)
     free_all(all, p.source->n_tensors);
     done(&p);
 
+    plan(&p, "merge_method: linear\nparameters:\n  weight: [{filter: lm_head, value: 3}, "
+             "{filter: embed, value: 5}]\nmodels: [{model: a}, {model: b}]\n");
+    const struct uqm_plan_tensor *pt = of(&p, "language_model.lm_head.weight");
+    assert_true(pt->parts[0].weight == 3 && pt->parts[1].weight == 3);
+    pt = of(&p, "language_model.model.embed_tokens.weight");
+    assert_true(pt->parts[0].weight == 5 && pt->parts[1].weight == 5);
+    done(&p);
+
     make_model(p.dir, "b", NULL, &embed, 1); /* nobody has one: none is written */
     plan(&p, TWO);
     assert_int_equal(uqm_source_find(p.source, "language_model.lm_head.weight"), -1);
