@@ -42,8 +42,9 @@ static int read_texts(struct texts *t, const struct uqm_checkpoint *home,
         ret = uqm_relayout_read(&t->template, dir, "chat_template.jinja", err);
     if (ret >= 0)
         ret = uqm_relayout_read(&t->template_json, dir, "chat_template.json", err);
-    if (ret >= 0)
-        ret = uqm_plan_config(&t->merged, rs, err);
+    /* a recipe's merge has a config of its own; a checkpoint's goes over as it is */
+    if (ret >= 0 && rs->inputs[0].inner)
+        ret = uqm_source_config(&t->merged, rs->inputs[0].inner, err);
     return ret < 0 ? ret : UQM_OK;
 }
 

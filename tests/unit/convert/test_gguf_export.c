@@ -515,6 +515,96 @@ static void q4_k_m_has_more_bits_where_llama_cpp_gives_them(void **state)
     test_rm(dir);
 }
 
+static void a_tied_head_is_left_out_and_biases_move_with_their_rows(void **state)
+{
+    (void) state;
+    char *dir = test_mkdtemp(), out[512], *config = NULL;
+    make_numbers();
+    const struct made_tensor biases[] = {
+        { "model.layers.1.self_attn.q_proj.bias", UQM_F32, 1, { HIDDEN }, random_numbers + 3 },
+        { "model.layers.1.self_attn.k_proj.bias", UQM_BF16, 1, { HIDDEN / 2 }, random_bf16 + 5 },
+    };
+    const char *in = make_llama(dir, biases, 2);
+    struct read_gguf g;
+    struct uqm_err err = { 0 };
+    assert_true(asprintf(&config, "{\"tie_word_embeddings\":true,%s", llama_config + 1) > 0);
+    write_text(in_dir(in, "config.json"), config);
+    free(config);
+    snprintf(out, sizeof out, "%s/out", dir);
+    assert_ok(export(&(struct call){ .in = in, .out = out, .dtype = "q4_k_m" }, NULL, &err), err);
+    struct uqm_checkpoint *cp = open_model(in);
+    read_gguf(&g, in_dir(out, "llama-Q4_K_M.gguf"));
+    assert_int_equal(g.n_tensors, 2 + 2 * 9 + 2);
+    assert_null(tensor_of(&g, "output.weight"));
+    assert_tensor(&g, "token_embd.weight", cp, "language_model.model.embed_tokens.weight", 0, Q6_K);
+    assert_tensor(&g, "blk.1.attn_q.bias", cp, BLOCK "1.self_attn.q_proj.bias", 4, F32);
+    assert_tensor(&g, "blk.1.attn_k.bias", cp, BLOCK "1.self_attn.k_proj.bias", 2, F32);
+    free_gguf(&g);
+    uqm_checkpoint_close(&cp);
+    test_rm(dir);
+}
+
+/* Both files of two exports hold the same tensors. */
+static void assert_same_tensors(const char *out_a, const char *name_a, const char *out_b,
+                                const char *name_b)
+{
+    for (size_t k = 0; k < 2; k++) {
+        struct read_gguf a, b;
+        char path[1024];
+        snprintf(path, sizeof path, k == 0 ? "%s/%s-F16.gguf" : "%s/mmproj-%s-F16.gguf", out_a,
+                 name_a);
+        read_gguf(&a, path);
+        snprintf(path, sizeof path, k == 0 ? "%s/%s-F16.gguf" : "%s/mmproj-%s-F16.gguf", out_b,
+                 name_b);
+        read_gguf(&b, path);
+        assert_int_equal(a.n_tensors, b.n_tensors);
+        for (size_t i = 0; i < a.n_tensors; i++) {
+            assert_string_equal(a.tensors[i].name, b.tensors[i].name);
+            assert_int_equal(a.tensors[i].type, b.tensors[i].type);
+            assert_memory_equal(a.tensors[i].data, b.tensors[i].data,
+                                bytes_of_type(a.tensors[i].type, a.tensors[i].n_elem));
+        }
+        free_gguf(&a);
+        free_gguf(&b);
+    }
+}
+
+static void a_recipe_gives_what_its_merge_gives_and_an_archive_what_was_packed(void **state)
+{
+    (void) state;
+    char *dir = test_mkdtemp(), *json = NULL, *text = NULL;
+    struct uqm_err err = { 0 };
+    const struct uqm_common common = { .memory = 128 << 20, .n_threads = 2 };
+    char recipe[512], merged[512], packed[512], a[512], b[512], c[512];
+    snprintf(recipe, sizeof recipe, "%s/mix.yml", dir);
+    snprintf(merged, sizeof merged, "%s/merged", dir);
+    snprintf(packed, sizeof packed, "%s/packed.uqz", dir);
+    snprintf(a, sizeof a, "%s/a", dir);
+    snprintf(b, sizeof b, "%s/b", dir);
+    snprintf(c, sizeof c, "%s/c", dir);
+    assert_true(asprintf(&text,
+                         "merge_method: linear\nmodels:\n  - model: %s\n  - model: %s\n"
+                         "parameters: {weight: 0.5}\n",
+                         zoo_path("models/know"), zoo_path("models/base")) > 0);
+    write_text(recipe, text);
+    free(text);
+    const struct uqm_merge_params merge = { .common = common,
+                                            .recipe_path = recipe,
+                                            .out_dir = merged };
+    const struct uqm_pack_params pack = { .common = common, .dir = merged, .archive = packed };
+    assert_ok(uqm_merge(&json, &merge, &err), err);
+    free(json);
+    assert_ok(uqm_pack(&json, &pack, &err), err);
+    free(json);
+    assert_ok(export(&(struct call){ .in = recipe, .out = a }, NULL, &err), err);
+    assert_ok(export(&(struct call){ .in = merged, .out = b }, NULL, &err), err);
+    assert_ok(export(&(struct call){ .in = packed, .out = c }, NULL, &err), err);
+    assert_same_tensors(a, "mix", b, "merged");
+    assert_same_tensors(c, "packed", b, "merged");
+    assert_int_equal(verify(a), UQM_OK);
+    test_rm(dir);
+}
+
 static void the_bytes_depend_neither_on_threads_nor_on_memory(void **state)
 {
     (void) state;
@@ -667,6 +757,8 @@ int main(void)
         cmocka_unit_test(the_keys_say_what_the_configs_say),
         cmocka_unit_test(the_original_layout_brings_its_tower_from_beside_it),
         cmocka_unit_test(q4_k_m_has_more_bits_where_llama_cpp_gives_them),
+        cmocka_unit_test(a_tied_head_is_left_out_and_biases_move_with_their_rows),
+        cmocka_unit_test(a_recipe_gives_what_its_merge_gives_and_an_archive_what_was_packed),
         cmocka_unit_test(the_bytes_depend_neither_on_threads_nor_on_memory),
         cmocka_unit_test(an_export_that_is_stopped_is_gone_on_with),
         cmocka_unit_test(what_gguf_cannot_hold_is_refused_by_name),
