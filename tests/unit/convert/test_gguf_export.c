@@ -625,7 +625,6 @@ static void the_bytes_depend_neither_on_threads_nor_on_memory(void **state)
 static void an_export_that_is_stopped_is_gone_on_with(void **state)
 {
     (void) state;
-    use_memory_disk();
     char *dir = test_mkdtemp(), a[512], b[512];
     struct uqm_err err = { 0 };
     int n_resumed = 0;
@@ -752,6 +751,7 @@ static void what_is_missing_is_named(void **state)
 
 int main(void)
 {
+    use_memory_disk();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_llava_goes_into_two_files_in_every_type),
         cmocka_unit_test(the_keys_say_what_the_configs_say),
