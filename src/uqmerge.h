@@ -77,8 +77,9 @@ struct uqm_common {
     uqm_log_fn log;
     uqm_progress_fn progress;
     void *ctx;                  /* handed to both callbacks */
-    const volatile int *cancel; /* NULL, or a flag that a signal handler sets: the call winds
-                                   up and returns UQM_ERR_INTERRUPTED */
+    const volatile int *cancel; /* NULL, or a flag that a signal handler sets, or another thread
+                                   atomically: the call winds up and returns
+                                   UQM_ERR_INTERRUPTED */
 };
 
 /* A list of strings, borrowed for the call. */

@@ -14,7 +14,7 @@ need_packages $build_packages $test_packages
 
 # The tests that start threads: TSan looks at these.
 threaded='threads engine file pool sink stream checkpoint merge_stream write verify gemm attention
-network uq_candidate'
+network uq_candidate uq_unchanged'
 broken=0
 logs=
 

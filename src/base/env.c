@@ -102,7 +102,7 @@ void uqm_report(const struct uqm_env *env, const char *stage, const char *unit, 
 
 int uqm_check_cancel(const struct uqm_env *env, struct uqm_err *err)
 {
-    if (env->cancel && *env->cancel)
+    if (env->cancel && __atomic_load_n(env->cancel, __ATOMIC_RELAXED))
         return uqm_fail(err, UQM_ERR_INTERRUPTED, "interrupted");
     return UQM_OK;
 }

@@ -32,7 +32,7 @@ static void take_progress(void *ctx, const struct uqm_progress *progress)
         return;
     snprintf(watch.last, sizeof watch.last, "%s", progress->stage);
     if (++watch.n_stages == watch.stop_at)
-        watch.cancel = 1;
+        __atomic_store_n(&watch.cancel, 1, __ATOMIC_RELAXED);
 }
 
 static struct uqm_select_params params_for(const char *out)
