@@ -4,6 +4,22 @@
 
 #include "tests/unit/test.h"
 
+/* Every call of the header: each pulls in what it is made of. */
+typedef void (*call_fn)(void);
+static const call_fn calls[] = {
+    (call_fn) uqm_ask,  (call_fn) uqm_convert,    (call_fn) uqm_devices, (call_fn) uqm_diff,
+    (call_fn) uqm_eval, (call_fn) uqm_experiment, (call_fn) uqm_inspect, (call_fn) uqm_merge,
+    (call_fn) uqm_pack, (call_fn) uqm_select,     (call_fn) uqm_sign,    (call_fn) uqm_unpack,
+    (call_fn) uqm_uq,   (call_fn) uqm_verify,     (call_fn) uqm_version, (call_fn) uqm_write_report,
+};
+
+static void every_call_is_in_the_archive(void **state)
+{
+    (void) state;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        assert_non_null(calls[i]);
+}
+
 static void the_installed_library_works_by_its_header_alone(void **state)
 {
     (void) state;
@@ -40,6 +56,7 @@ static void a_call_that_fails_leaves_its_message_and_no_document(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_call_is_in_the_archive),
         cmocka_unit_test(the_installed_library_works_by_its_header_alone),
         cmocka_unit_test(a_call_that_fails_leaves_its_message_and_no_document),
     };
