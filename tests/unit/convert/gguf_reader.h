@@ -130,8 +130,13 @@ static inline void read_gguf(struct read_gguf *g, const char *path)
     }
     uint64_t start = ((uint64_t) (p - g->bytes) + 31) / 32 * 32;
     assert_int_equal(start + expected, g->n_bytes);
-    for (size_t i = 0; i < g->n_tensors; i++)
-        g->tensors[i].data = g->bytes + start + offsets[i];
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        struct read_tensor *t = &g->tensors[i];
+        t->data = g->bytes + start + offsets[i];
+        size_t n = bytes_of_type(t->type, t->n_elem);
+        for (; (start + offsets[i] + n) % 32 != 0; n++)
+            assert_int_equal(t->data[n], 0);
+    }
 }
 
 static inline void free_gguf(struct read_gguf *g)
