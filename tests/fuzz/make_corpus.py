@@ -77,6 +77,7 @@ put("recipe", "tokens", "models: [{model: a, parameters: {weight: 1}}]\nmerge_me
 put("recipe", "documents", "name: one\nmodels: [{model: a, parameters: {weight: 1}}]\nmerge_method: linear\n---\nmodels: [{model: one, parameters: {weight: 1}}, {model: b, parameters: {weight: 2}}]\nmerge_method: linear\n")
 put("recipe", "map_model", "models:\n  - model: {model: {path: a, revision: null}, override_architecture: X}\n    parameters: {weight: 1}\nmerge_method: linear\n")
 put("recipe", "anchors", "x: &w {weight: 1}\nmodels: [{model: a, parameters: *w}]\nmerge_method: linear\n")
+put("recipe", "merge_keys", "x: &x {weight: 1, density: 2}\ny: &y {<<: *x, weight: 3}\nmodels:\n  - model: a\n    parameters: {<<: [*y, {gamma: 1}]}\n  - <<: {model: b}\n    parameters: *x\nmerge_method: breadcrumbs\nbase_model: c\n")
 put("recipe", "typo", "modells: [{model: a}]\nmerge_method: linaer\n")
 put("recipe", "tabs", "models:\n\t- model: a\n")
 put("recipe", "bomb", "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nmodels: *c\n")
