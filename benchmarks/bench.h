@@ -6,6 +6,7 @@
 #ifndef UQM_BENCH_H
 #define UQM_BENCH_H
 
+#include <float.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,20 +88,29 @@ static inline void bench_end(void)
     fflush(stdout);
 }
 
-/* The value of `--name N` among the arguments, or the default. Exits on anything else there. */
-static inline double bench_option(int argc, char **argv, const char *name, double or_else)
+/* The value of `--name N` among the arguments, which is at least `least`, or the default. Exits on
+ * anything else there. */
+static inline double bench_option_from(double least, int argc, char **argv, const char *name,
+                                       double or_else)
 {
     for (int i = 1; i + 1 < argc; i++)
         if (strcmp(argv[i], name) == 0) {
             char *end;
             double value = strtod(argv[i + 1], &end);
-            if (end == argv[i + 1] || *end || value <= 0.0) {
-                fprintf(stderr, "%s %s: give a positive number\n", name, argv[i + 1]);
+            if (end == argv[i + 1] || *end || !(value >= least)) {
+                fprintf(stderr, "%s %s: give a number%s\n", name, argv[i + 1],
+                        least > 0.0 ? " above 0" : ", 0 or more");
                 exit(2);
             }
             return value;
         }
     return or_else;
+}
+
+/* The same of what must be above 0. */
+static inline double bench_option(int argc, char **argv, const char *name, double or_else)
+{
+    return bench_option_from(DBL_MIN, argc, argv, name, or_else);
 }
 
 static inline const char *bench_option_text(int argc, char **argv, const char *name,

@@ -287,7 +287,7 @@ int main(int argc, char **argv)
         .n_rounds = (int) bench_option(argc, argv, "--rounds", 3),
         .n_threads = (int) bench_option(argc, argv, "--threads", 0),
         .memory_bytes = (uint64_t) bench_option(argc, argv, "--memory-mib", 2048) << 20,
-        .touch_bytes = (size_t) bench_option(argc, argv, "--touch-mib", 512) << 20,
+        .touch_bytes = (size_t) bench_option_from(0.0, argc, argv, "--touch-mib", 512) << 20,
         .models = {
             .dir = s.dir,
             .n_models = (int) bench_option(argc, argv, "--models", 3),
