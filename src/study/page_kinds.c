@@ -204,15 +204,61 @@ static json_t *models_table(const json_t *root, const json_t *selected)
     return table;
 }
 
-/* What was asked, from "config": every member that is one value or a list of them. */
-static json_t *config_table(const json_t *config)
+static void add_setting(json_t *table, const char *what, const char *of, char *text)
+{
+    char *label = NULL;
+    json_t *row = uqm_table_row(table);
+    if (asprintf(&label, "%s%s%s", what, of[0] ? " " : "", of) < 0)
+        label = NULL;
+    set_text(row, "what", label ? label : what);
+    set_text(row, "value", text ? text : "");
+    free(label);
+    free(text);
+}
+
+static void add_model_setting(json_t *table, const char *what, const json_t *model)
+{
+    char *text = NULL;
+    if (asprintf(&text, "%s, fingerprint %s", uqm_get_text(model, "path"),
+                 uqm_get_text(model, "fingerprint")) < 0)
+        text = NULL;
+    add_setting(table, what, uqm_get_text(model, "model"), text);
+}
+
+/* Program, device and models, from "run". */
+static void add_run(json_t *table, const json_t *run)
+{
+    const json_t *device = json_object_get(run, "device"), *base = json_object_get(run, "base");
+    json_t *model;
+    size_t i;
+    char *text = NULL;
+    if (!json_is_object(run))
+        return;
+    add_setting(table, "program", "", strdup(uqm_get_text(run, "program")));
+    if (asprintf(&text, "%s, %s", uqm_get_text(device, "id"), uqm_get_text(device, "name")) < 0)
+        text = NULL;
+    add_setting(table, "device", "", text);
+    json_array_foreach (json_object_get(run, "models"), i, model)
+        add_model_setting(table, "model", model);
+    if (base)
+        add_model_setting(table, "", base);
+    json_array_foreach (json_object_get(run, "datasets"), i, model)
+        if (json_is_string(json_object_get(model, "pictures")) &&
+            asprintf(&text, "XXH3-128 %s", uqm_get_text(model, "pictures")) >= 0)
+            add_setting(table, "pictures of", uqm_get_text(model, "data"), text);
+}
+
+/* What was asked, from "run" and "config": every member that is one value or a list of them. */
+static json_t *config_table(const json_t *root)
 {
     json_t *table = uqm_table_new("config", "What was run", "");
+    const json_t *config = json_object_get(root, "config");
     json_t *sets = json_object_get(config, "datasets"), *v, *set;
     const char *key;
     size_t i;
     uqm_table_column(table, "what", "setting", NULL, NULL);
     uqm_table_column(table, "value", "value", NULL, NULL);
+    add_run(table, json_object_get(root, "run"));
     json_object_foreach ((json_t *) (uintptr_t) config, key, v) {
         if (v == sets || json_is_object(v))
             continue;
@@ -420,7 +466,7 @@ static json_t *uncertain_tables(const json_t *root, bool select)
     if (select)
         json_array_append_new(tables, steps_table(root));
     json_array_append_new(tables, models_table(root, json_object_get(root, "selected")));
-    json_array_append_new(tables, config_table(json_object_get(root, "config")));
+    json_array_append_new(tables, config_table(root));
     return tables;
 }
 
@@ -434,7 +480,10 @@ json_t *uqm_page_tables(const struct uqm_page_document *document)
     case UQM_PAGE_SELECT:
         json_decref(tables);
         return uncertain_tables(root, kind == UQM_PAGE_SELECT);
-    case UQM_PAGE_EVAL: json_array_append_new(tables, eval_table(root)); break;
+    case UQM_PAGE_EVAL:
+        json_array_append_new(tables, eval_table(root));
+        json_array_append_new(tables, config_table(root));
+        break;
     case UQM_PAGE_MERGE:
         json_array_append_new(tables, merge_table(root));
         inputs = json_object_get(json_object_get(root, "report"), "inputs");

@@ -60,6 +60,10 @@ int uqm_call_measure_model(struct uqm_measure *m, struct uqm_call *call, size_t 
  * result tells how many prompts each would be asked. */
 int uqm_call_plan(char **json, struct uqm_call *call, struct uqm_err *err);
 
+/* "run": program, device, and what models and pictures (and the base, or NULL) are, as read now.
+ * Where a model cannot be read any more, a warning. NULL: no memory. */
+json_t *uqm_call_run(struct uqm_call *call, const char *base);
+
 /* The result as text; *json is the caller's. Takes `root` over, NULL included: no memory. */
 int uqm_call_result(char **json, json_t *root, struct uqm_err *err);
 

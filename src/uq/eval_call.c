@@ -65,6 +65,16 @@ static json_t *model_json(const struct uqm_measure *m, const struct uqm_call *ca
                      uqm_measure_number(m->model.mean));
 }
 
+static json_t *config_json(const struct uqm_call *call, const struct uqm_eval_params *params)
+{
+    json_t *config = uqm_survey_config(&call->survey);
+    const int tokens = params->max_new_tokens;
+    json_object_set_new(config, "max_new_tokens",
+                        tokens == UQM_TASK_TOKENS ? json_string("task")
+                                                  : json_integer(tokens ? tokens : 15));
+    return config;
+}
+
 struct answer {
     const struct uqm_call *call;
     json_t *models;
@@ -108,11 +118,12 @@ int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *
     if (ret == UQM_OK)
         ret = uqm_trace_commit(call.trace, err);
     if (ret == UQM_OK)
-        ret = uqm_call_result(json,
-                              json_pack("{s:O, s:I, s:f}", "models", models, "bytes_read",
-                                        (json_int_t) call.env.bytes_read, "seconds",
-                                        uqm_call_now() - start),
-                              err);
+        ret = uqm_call_result(
+            json,
+            json_pack("{s:o, s:o, s:O, s:I, s:f}", "run", uqm_call_run(&call, NULL), "config",
+                      config_json(&call, params), "models", models, "bytes_read",
+                      (json_int_t) call.env.bytes_read, "seconds", uqm_call_now() - start),
+            err);
     json_decref(models);
     uqm_call_finish(&call);
     return ret;

@@ -51,10 +51,11 @@ static int add_details(json_t *model, struct uqm_measure *m, struct uqm_call *ca
 }
 
 /* "bytes_read" and "seconds" tell of this run, all else of the models. */
-static json_t *result_json(const struct uqm_call *call, json_t *models, double seconds)
+static json_t *result_json(struct uqm_call *call, json_t *models, double seconds)
 {
-    return json_pack("{s:o, s:O, s:I, s:f}", "config", config_json(call), "models", models,
-                     "bytes_read", (json_int_t) call->env.bytes_read, "seconds", seconds);
+    return json_pack("{s:o, s:o, s:O, s:I, s:f}", "run", uqm_call_run(call, NULL), "config",
+                     config_json(call), "models", models, "bytes_read",
+                     (json_int_t) call->env.bytes_read, "seconds", seconds);
 }
 
 struct answer {

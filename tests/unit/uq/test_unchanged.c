@@ -1,8 +1,9 @@
 /* A model that is written to while it is asked: whatever the way of asking, no number comes of it.
- */
+ * And what results say of the models that were asked. */
 #include <dirent.h>
 #include <fcntl.h>
 
+#include "src/format/json.h"
 #include "tests/unit/uq/workdir.h"
 
 enum { N_MODELS = 3, MOST_BYTES = 1 << 26 };
@@ -150,6 +151,94 @@ static void copy_model(const char *from, const char *name)
     closedir(dir);
 }
 
+/* "run" of an evaluation of one model; the caller's. */
+static json_t *run_of(const char *model)
+{
+    struct uqm_err err = { 0 };
+    char *text = NULL;
+    const struct uqm_eval_params p = {
+        .common.memory = UINT64_C(256) << 20,
+        .questions = { .models = { &model, 1 }, .data = { &set, 1 }, .sample_count = 2 },
+    };
+    assert_ok(uqm_eval(&text, &p, &err), err);
+    json_t *root = uqm_json_parse(text, strlen(text), "eval", false, &err);
+    assert_non_null(root);
+    json_t *run = json_incref(json_object_get(root, "run"));
+    json_decref(root);
+    free(text);
+    return run;
+}
+
+static void fingerprint_of(char out[33], const char *model)
+{
+    json_t *run = run_of(model), *entry = json_array_get(json_object_get(run, "models"), 0);
+    assert_string_equal(json_string_value(json_object_get(entry, "path")), model);
+    const char *text = json_string_value(json_object_get(entry, "fingerprint"));
+    assert_non_null(text);
+    assert_int_equal(strlen(text), 32);
+    memcpy(out, text, 33);
+    json_decref(run);
+}
+
+static void change_last_byte(const char *path)
+{
+    uint8_t byte;
+    struct stat st;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(pread(fd, &byte, 1, st.st_size - 1), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, st.st_size - 1), 1);
+    close(fd);
+}
+
+static void a_result_says_which_program_device_models_and_pictures(void **state)
+{
+    (void) state;
+    json_t *run = run_of(models[0]);
+    const char *program = json_string_value(json_object_get(run, "program"));
+    assert_int_equal(strncmp(program, "uqmerge ", 8), 0);
+    const json_t *device = json_object_get(run, "device");
+    assert_string_equal(json_string_value(json_object_get(device, "id")), "cpu");
+    const json_t *data = json_array_get(json_object_get(run, "datasets"), 0);
+    assert_string_equal(json_string_value(json_object_get(data, "data")), "mmb");
+    assert_int_equal(json_string_length(json_object_get(data, "pictures")), 32);
+    json_decref(run);
+}
+
+static void fingerprints_tell_models_that_differ_apart(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    char first[33], second[33], now[33], recipe[33], *text = NULL;
+    copy_model(models[0], "copy");
+    const struct uqm_pack_params pack = { .dir = in_workdir("copy"),
+                                          .archive = in_workdir("copy.uqz") };
+    assert_ok(uqm_pack(&text, &pack, &err), err);
+    free(text);
+    put_file("one.yml", "merge_method: linear\nmodels:\n"
+                        "  - {model: copy, parameters: {weight: 1}}\n");
+
+    fingerprint_of(first, models[0]);
+    fingerprint_of(now, in_workdir("copy"));
+    assert_string_equal(now, first);
+    fingerprint_of(now, in_workdir("copy.uqz"));
+    assert_string_equal(now, first);
+    fingerprint_of(recipe, in_workdir("one.yml"));
+    assert_string_not_equal(recipe, first);
+
+    change_last_byte(in_workdir("copy/model.safetensors"));
+    fingerprint_of(second, in_workdir("copy"));
+    assert_string_not_equal(second, first);
+    fingerprint_of(now, in_workdir("one.yml"));
+    assert_string_not_equal(now, recipe);
+
+    put_file("copy/generation_config.json", "{ }");
+    fingerprint_of(now, in_workdir("copy"));
+    assert_string_not_equal(now, second);
+}
+
 static int setup(void **state)
 {
     if (make_workdir(state) < 0)
@@ -176,6 +265,8 @@ int main(void)
         cmocka_unit_test(uq_notices_one_model_at_a_time_and_in_a_sweep),
         cmocka_unit_test(select_notices_step_by_step_and_in_a_sweep),
         cmocka_unit_test(ask_notices),
+        cmocka_unit_test(a_result_says_which_program_device_models_and_pictures),
+        cmocka_unit_test(fingerprints_tell_models_that_differ_apart),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
