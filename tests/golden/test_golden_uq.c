@@ -318,6 +318,12 @@ static void an_archive_is_as_uncertain_as_the_folder_to_the_last_digit(void **st
     json_t *first = json_array_get(models, 0);
     assert_string_equal(golden_string(first, "model"), "dense.uqz");
     assert_int_equal(json_object_set_new(first, "model", json_string("dense")), 0);
+    const json_t *asked[2] = { json_object_get(folder, "run"), json_object_get(packed, "run") };
+    for (size_t i = 0; i < 2; i++)
+        asked[i] = json_array_get(json_object_get(asked[i], "models"), 0);
+    assert_string_equal(golden_string(asked[1], "fingerprint"),
+                        golden_string(asked[0], "fingerprint"));
+    assert_int_equal(json_object_del(folder, "run") + json_object_del(packed, "run"), 0);
     assert_true(json_equal(folder, packed));
     assert_true(golden_number(first, "uq") > 0);
     json_decref(folder);
