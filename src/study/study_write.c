@@ -48,8 +48,9 @@ static void put_value(FILE *f, const json_t *v)
     }
 }
 
-/* One line: the keys, or a row's values. */
-static void put_line(FILE *f, const json_t *columns, const json_t *row)
+/* One line: the keys, or a row's values. run: the digest that stands in the last column of every
+ * row, or "": none. */
+static void put_line(FILE *f, const json_t *columns, const json_t *row, const char *run)
 {
     size_t i;
     json_t *column;
@@ -66,21 +67,26 @@ static void put_line(FILE *f, const json_t *columns, const json_t *row)
                 put_field(f, keys[k]);
         }
     }
+    if (run[0]) {
+        fputc(',', f);
+        put_field(f, row ? run : "run");
+    }
     fputc('\n', f);
 }
 
 char *uqm_study_csv(const json_t *table)
 {
     const json_t *columns = json_object_get(table, "columns");
+    const char *run = uqm_get_text(json_object_get(table, "run"), "digest");
     char *text = NULL;
     size_t len = 0, i;
     json_t *row;
     FILE *f = open_memstream(&text, &len);
     if (!f)
         return NULL;
-    put_line(f, columns, NULL);
+    put_line(f, columns, NULL, run);
     json_array_foreach (json_object_get(table, "rows"), i, row)
-        put_line(f, columns, row);
+        put_line(f, columns, row, run);
     bool bad = ferror(f) != 0;
     if (fclose(f) != 0 || bad) {
         free(text);
@@ -110,18 +116,26 @@ static int write_json(const struct uqm_study_run *run, const char *name, const j
     return ret;
 }
 
-static int write_table(const struct uqm_study_run *run, const json_t *table, struct uqm_err *err)
+/* What was run stands in each table, too: tables are passed on one by one. */
+static int write_table(const struct uqm_study_run *run, const json_t *bare, const json_t *what,
+                       struct uqm_err *err)
 {
-    const char *name = uqm_get_text(table, "experiment");
-    char file[32];
+    const char *name = uqm_get_text(bare, "experiment");
+    char file[32], *csv = NULL;
+    json_t *table = json_copy((json_t *) (uintptr_t) bare);
+    if (!table || json_object_set(table, "run", (json_t *) (uintptr_t) what) < 0) {
+        json_decref(table);
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for the table", name);
+    }
     snprintf(file, sizeof file, "%.20s.json", name);
     int ret = write_json(run, file, table, err);
-    if (ret < 0)
-        return ret;
-    char *csv = uqm_study_csv(table);
-    snprintf(file, sizeof file, "%.20s.csv", name);
-    ret = write_text(run, file, csv, err);
+    if (ret == UQM_OK) {
+        csv = uqm_study_csv(table);
+        snprintf(file, sizeof file, "%.20s.csv", name);
+        ret = write_text(run, file, csv, err);
+    }
     free(csv);
+    json_decref(table);
     return ret;
 }
 
@@ -352,6 +366,32 @@ json_t *uqm_study_work(const struct uqm_study_run *run)
 
 /* --- all of it --- */
 
+/* What the tables' values depend on, of the index, and a digest of that. NULL: no memory. */
+static json_t *run_json(const json_t *index)
+{
+    static const char *const keys[] = { "study",   "program",      "file",           "digest",
+                                        "device",  "seeds",        "repeats",        "dropout",
+                                        "samples", "eval_samples", "max_new_tokens", "models",
+                                        "base",    "data",         "methods" };
+    json_t *what = json_object();
+    bool whole = what != NULL;
+    for (size_t i = 0; whole && i < sizeof keys / sizeof *keys; i++)
+        whole = json_object_set(what, strcmp(keys[i], "digest") ? keys[i] : "file_digest",
+                                json_object_get(index, keys[i])) == 0;
+    char *text = whole ? uqm_json_dump(what) : NULL;
+    struct uqm_xxh3 *h = text ? uqm_xxh3_create() : NULL;
+    if (h)
+        uqm_xxh3_update(h, text, strlen(text));
+    const struct uqm_xxh3_hex hex = h ? uqm_xxh3_hex(h) : (struct uqm_xxh3_hex){ "" };
+    uqm_xxh3_destroy(&h);
+    free(text);
+    if (!hex.text[0] || json_object_set_new(what, "digest", json_string(hex.text)) < 0) {
+        json_decref(what);
+        return NULL;
+    }
+    return what;
+}
+
 static int write_page(const struct uqm_study_run *run, const json_t *index, const json_t *tables,
                       const json_t *work, struct uqm_err *err)
 {
@@ -383,17 +423,21 @@ int uqm_study_write(struct uqm_study_run *run, const struct uqm_study_pick *pick
                     const json_t *tables, const json_t *left_out, struct uqm_err *err)
 {
     json_t *index = index_json(run, pick, tables, left_out), *work = uqm_study_work(run), *table;
+    json_t *what = index ? run_json(index) : NULL;
     size_t i;
-    int ret = index && work ? UQM_OK : uqm_fail(err, UQM_ERR_NOMEM, "no memory for the study");
+    int ret = work && what && json_object_set(index, "run", json_object_get(what, "digest")) == 0
+                  ? UQM_OK
+                  : uqm_fail(err, UQM_ERR_NOMEM, "no memory for the study");
     json_array_foreach (tables, i, table)
         if (ret == UQM_OK)
-            ret = write_table(run, table, err);
+            ret = write_table(run, table, what, err);
     if (ret == UQM_OK)
         ret = write_json(run, "work.json", work, err);
     if (ret == UQM_OK)
         ret = write_json(run, "experiment.json", index, err);
     if (ret == UQM_OK)
         ret = write_page(run, index, tables, work, err);
+    json_decref(what);
     json_decref(index);
     json_decref(work);
     return ret;

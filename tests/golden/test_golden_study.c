@@ -130,6 +130,34 @@ static json_t *table(const char *name)
     return root;
 }
 
+static void each_table_says_what_was_run(void **state)
+{
+    (void) state;
+    json_t *index = table("experiment");
+    const char *digest = golden_string(index, "run");
+    assert_int_equal(strlen(digest), 32);
+    for (size_t i = 0; i < N_TABLES; i++) {
+        char file[32], ending[64];
+        json_t *t = table(tables[i]), *run = json_object_get(t, "run");
+        assert_string_equal(golden_string(run, "digest"), digest);
+        assert_true(json_equal(json_object_get(run, "models"), json_object_get(index, "models")));
+        assert_true(json_equal(json_object_get(run, "data"), json_object_get(index, "data")));
+        assert_true(json_equal(json_object_get(run, "seeds"), json_object_get(index, "seeds")));
+        assert_string_equal(golden_string(run, "device"), golden_string(index, "device"));
+        assert_string_equal(golden_string(run, "program"), golden_string(index, "program"));
+        assert_int_equal(golden_number(run, "repeats"), 2);
+
+        snprintf(file, sizeof file, "%s.csv", tables[i]);
+        snprintf(ending, sizeof ending, ",%s\n", digest);
+        char *csv = read_out("whole", file);
+        if (json_array_size(json_object_get(t, "rows")) > 0)
+            assert_string_equal(csv + strlen(csv) - strlen(ending), ending);
+        free(csv);
+        json_decref(t);
+    }
+    json_decref(index);
+}
+
 static double cell(const json_t *t, size_t row, const char *key)
 {
     return golden_number(json_array_get(json_object_get(t, "rows"), row), key);
@@ -216,6 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_table_is_made_and_an_interrupted_run_ends_in_the_same_bytes),
+        cmocka_unit_test(each_table_says_what_was_run),
         cmocka_unit_test(steps_are_those_of_select),
         cmocka_unit_test(single_models_are_those_of_uq_and_eval),
         cmocka_unit_test(a_damaged_answer_is_found_again),

@@ -492,6 +492,11 @@ static void csv_quotes_what_needs_it(void **state)
     assert_string_equal(csv,
                         "\"a,b\",v,v.sd\n\"say \"\"x\"\",\ny\",0.10000000000000001,\np+q,3,\n");
     free(csv);
+    json_object_set_new(t, "run", json_pack("{s:s}", "digest", "0a1b"));
+    csv = uqm_study_csv(t);
+    assert_string_equal(csv, "\"a,b\",v,v.sd,run\n\"say \"\"x\"\",\ny\",0.10000000000000001,,0a1b\n"
+                             "p+q,3,,0a1b\n");
+    free(csv);
     json_decref(t);
 }
 
