@@ -76,7 +76,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint32_t part, n_parts;
     char name[64];
     size_t n = size < sizeof name ? size : sizeof name - 1;
-    memcpy(name, data, n);
+    if (n > 0)
+        memcpy(name, data, n);
     name[n] = '\0';
     if (uqm_gguf_split_name(&prefix, &part, &n_parts, name))
         FUZZ_CHECK(prefix < n && part >= 1 && part <= n_parts && n_parts <= 99999);
