@@ -181,12 +181,10 @@ static size_t mutate_once(uint8_t *bytes, size_t n)
 /* Until there are `count` of them, or it is `end`, in seconds. Returns how many. */
 static unsigned long run_mutated(unsigned long count, time_t end)
 {
+    static uint8_t work[MAX_BYTES];
     unsigned long i;
     for (i = 0; i < count && (end == 0 || time(NULL) < end); i++) {
         const struct input *from = &corpus[below(n_corpus)];
-        uint8_t *work = malloc(MAX_BYTES);
-        if (!work)
-            exit(2);
         size_t n = from->n;
         memcpy(work, from->bytes, n);
         for (size_t k = 1 + below(5); k > 0; k--)
@@ -195,7 +193,6 @@ static unsigned long run_mutated(unsigned long count, time_t end)
         if (!exact)
             exit(2);
         memcpy(exact, work, n);
-        free(work);
         run(exact, n);
         free(exact);
     }
