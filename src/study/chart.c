@@ -80,6 +80,11 @@ static double nice_step(double range)
     return p;
 }
 
+static bool has_rule(const struct uqm_row_chart *c)
+{
+    return c->rule_name && uqm_can_draw(c->rule);
+}
+
 static struct axis make_axis(const struct uqm_row_chart *c)
 {
     double lo = (double) INFINITY, hi = -(double) INFINITY;
@@ -90,6 +95,10 @@ static struct axis make_axis(const struct uqm_row_chart *c)
         e = c->error && uqm_can_draw(e) ? fabs(e) : 0;
         lo = v - e < lo ? v - e : lo;
         hi = v + e > hi ? v + e : hi;
+    }
+    if (has_rule(c)) {
+        lo = c->rule < lo ? c->rule : lo;
+        hi = c->rule > hi ? c->rule : hi;
     }
     if (c->bars || (lo > 0 && lo < 0.6 * hi))
         lo = lo < 0 ? lo : 0;
@@ -179,14 +188,17 @@ static void draw_axis(struct uqm_html *h, const struct uqm_row_chart *c, const s
     char what[200];
     const char *unit = uqm_unit_title(c->unit);
     const bool stops = c->stop_row > 0 && c->stop_row <= c->n && c->stop;
-    snprintf(what, sizeof what, "%s%s%s%s%s%s%s", c->axis ? c->axis : "",
+    snprintf(what, sizeof what, "%s%s%s%s%s%s%s%s%s", c->axis ? c->axis : "",
              c->axis && unit[0] ? ", " : "", unit, c->error ? "; bars: " : "",
-             c->error ? c->error : "", stops ? "; dashed: " : "", stops ? c->stop : "");
+             c->error ? c->error : "", stops ? "; dashed: " : "", stops ? c->stop : "",
+             has_rule(c) ? "; dashed: " : "", has_rule(c) ? c->rule_name : "");
     text_at(h, "tick", (PLOT + PLOT_END) / 2.0, bottom + 28, what);
 }
 
-static void draw_stop(struct uqm_html *h, const struct uqm_row_chart *c)
+static void draw_rules(struct uqm_html *h, const struct uqm_row_chart *c, const struct axis *a)
 {
+    if (has_rule(c))
+        line(h, "stop", x_of(a, c->rule), TOP, x_of(a, c->rule), y_of(c->n) - ROW / 2.0);
     if (c->stop_row < 1 || c->stop_row > c->n)
         return;
     double y = y_of(c->stop_row - 1) - ROW / 2.0;
@@ -271,7 +283,7 @@ void uqm_chart_rows(struct uqm_html *h, const struct uqm_row_chart *c)
     draw_line(h, c, &a);
     for (size_t i = 0; i < c->n; i++)
         draw_row(h, c, &a, i);
-    draw_stop(h, c);
+    draw_rules(h, c, &a);
     end_figure(h);
 }
 

@@ -33,6 +33,8 @@ struct uqm_row_chart {
     bool bars;        /* bars from zero */
     size_t stop_row;  /* from 1; 0: none. A dashed rule before it, and ... */
     const char *stop; /* ... these words below the axis */
+    double rule;      /* a value that the others are read against: a dashed rule from top to ... */
+    const char *rule_name; /* ... bottom, with these words below the axis; NULL: none */
 };
 
 /* A <figure>; of more than UQM_CHART_MAX_ROWS rows, or without a value, a sentence that says so. */

@@ -98,11 +98,13 @@ static void put_section(struct uqm_html *h, const char *id, size_t number, const
 
 static void put_diff_counts(struct uqm_html *h, const json_t *root)
 {
+    struct uqm_number_text identical, changed;
     uqm_html_open(h, "p");
     uqm_html_textf(h,
-                   "%.0f tensors identical, %.0f changed, %zu only in the first, %zu only in "
-                   "the second.",
-                   uqm_get_number(root, "identical"), uqm_get_number(root, "changed"),
+                   "%s tensors identical, %s changed, %zu only in the first, %zu only in the "
+                   "second.",
+                   uqm_get_count(&identical, root, "identical"),
+                   uqm_get_count(&changed, root, "changed"),
                    json_array_size(json_object_get(root, "only_a")),
                    json_array_size(json_object_get(root, "only_b")));
     uqm_html_close(h);
@@ -120,6 +122,7 @@ static int put_document(struct uqm_html *h, const struct uqm_page_document *d, s
     if (kind == UQM_PAGE_TABLE) {
         uqm_html_element(h, "h2", NULL, uqm_get_text(d->root, "title"));
         uqm_page_table(h, d->root);
+        put_tables(h, json_object_get(d->root, "more"));
     } else {
         uqm_html_element(h, "h2", NULL, name_of(d));
         uqm_html_element(h, "p", "kind", uqm_page_kind_name(kind));

@@ -8,11 +8,14 @@
  *      "columns": [{"key", "title", "unit", "error": key}],
  *      "rows": [{key: number | text | true | false | null | [text], "selected": true}],
  *      "charts": [{"title", "label": key, "value": key, "error": key, "error_name", "axis",
- *                  "line", "bars", "stop_row"}],
+ *                  "line", "bars", "stop_row", "rule": number, "rule_name": text}],
  *      "heat": {"title", "what", "label": key, "columns": [key...]},
- *      "notes": [text...]}
+ *      "notes": [text...],
+ *      "more": [table...]}
  *
- * A column with "error" shows the value and its error; a row key that no column has is not shown.
+ * A column with "error" shows the value and its error; a row key that no column has is not shown. A
+ * chart's rule is a value that all others are read against. "more" are tables that belong to this
+ * one, shown below it; they have none of their own.
  * Units are unit.h's. Everything may come from a stranger: what is missing or of another type shows
  * as "–".
  */
@@ -23,6 +26,7 @@
 
 #include "src/base/err.h"
 #include "src/study/html.h"
+#include "src/study/unit.h"
 
 struct uqm_page_document {
     const char *name; /* what the page calls it; UTF-8 */
@@ -64,6 +68,10 @@ json_t *uqm_page_tables(const struct uqm_page_document *document);
 /* Distances by layer, of all diffs and merge reports among the documents together: an empty list
  * without one. */
 json_t *uqm_page_layers(const struct uqm_page_document *documents, size_t n);
+/* What "models" (docs/json.md, uq with --method cp) say of conformal sets, which promise to miss
+ * the truth of a share `alpha` (NaN: not known): tables of each model, and of each on each set. An
+ * empty list where they say nothing; NULL: no memory. */
+json_t *uqm_page_conformal(const json_t *models, double alpha);
 /* Where time and bytes went; an empty list where no document says. */
 json_t *uqm_page_work(const struct uqm_page_document *documents, size_t n);
 
@@ -78,6 +86,8 @@ struct uqm_table_chart {
     const char *title, *label, *value, *error, *error_name, *axis;
     bool line, bars;
     size_t stop_row;
+    double rule;
+    const char *rule_name; /* NULL: no rule */
 };
 void uqm_table_chart(json_t *table, const struct uqm_table_chart *chart);
 
@@ -87,6 +97,8 @@ json_t *uqm_number_json(double v);
 /* Members of a stranger's object: NaN, "" where there is none. Borrowed. */
 double uqm_get_number(const json_t *object, const char *key);
 const char *uqm_get_text(const json_t *object, const char *key);
+/* A number of things, for a sentence; "–" where there is none. */
+const char *uqm_get_count(struct uqm_number_text *buf, const json_t *object, const char *key);
 
 extern const char uqm_page_style[];
 

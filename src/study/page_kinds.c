@@ -148,14 +148,16 @@ static const char *unit_of(const json_t *root)
 
 static void note_skipped(json_t *table, const json_t *entries)
 {
+    struct uqm_number_text skipped, counted;
     size_t i, k;
     json_t *entry, *set;
     json_array_foreach (entries, i, entry)
         json_array_foreach (json_object_get(entry, "datasets"), k, set)
             if (uqm_get_number(set, "skipped") > 0)
-                uqm_table_note(table, "%s on %s: %.0f records skipped, %.0f counted.",
+                uqm_table_note(table, "%s on %s: %s records skipped, %s counted.",
                                uqm_get_text(entry, "model"), uqm_get_text(set, "data"),
-                               uqm_get_number(set, "skipped"), uqm_get_number(set, "samples"));
+                               uqm_get_count(&skipped, set, "skipped"),
+                               uqm_get_count(&counted, set, "samples"));
 }
 
 static json_t *models_table(const json_t *root, const json_t *selected)
@@ -254,6 +256,7 @@ static json_t *config_table(const json_t *root)
     json_t *table = uqm_table_new("config", "What was run", "");
     const json_t *config = json_object_get(root, "config");
     json_t *sets = json_object_get(config, "datasets"), *v, *set;
+    struct uqm_number_text count;
     const char *key;
     size_t i;
     uqm_table_column(table, "what", "setting", NULL, NULL);
@@ -273,7 +276,7 @@ static json_t *config_table(const json_t *root)
             text = NULL;
         set_text(row, "what", text ? text : "data set");
         free(text);
-        if (asprintf(&text, "%.0f records of %s, XXH3-128 %s", uqm_get_number(set, "records"),
+        if (asprintf(&text, "%s records of %s, XXH3-128 %s", uqm_get_count(&count, set, "records"),
                      uqm_get_text(set, "path"), uqm_get_text(set, "digest")) < 0)
             text = NULL;
         set_text(row, "value", text ? text : "");
@@ -368,6 +371,7 @@ static json_t *eval_table(const json_t *root)
 {
     const json_t *models = json_object_get(root, "models");
     struct set_names sets;
+    struct uqm_number_text count;
     size_t i, k;
     json_t *model, *set;
     json_t *table = uqm_table_new("eval", "Accuracy and metrics",
@@ -394,8 +398,8 @@ static json_t *eval_table(const json_t *root)
                                                           .bars = true });
     }
     json_array_foreach (json_object_get(json_array_get(models, 0), "datasets"), k, set)
-        uqm_table_note(table, "%s: %s, %.0f records.", uqm_get_text(set, "data"),
-                       uqm_get_text(set, "metric"), uqm_get_number(set, "samples"));
+        uqm_table_note(table, "%s: %s, %s records.", uqm_get_text(set, "data"),
+                       uqm_get_text(set, "metric"), uqm_get_count(&count, set, "samples"));
     note_skipped(table, models);
     return table;
 }
@@ -466,6 +470,10 @@ static json_t *uncertain_tables(const json_t *root, bool select)
     if (select)
         json_array_append_new(tables, steps_table(root));
     json_array_append_new(tables, models_table(root, json_object_get(root, "selected")));
+    json_t *conformal = uqm_page_conformal(
+        json_object_get(root, "models"), uqm_get_number(json_object_get(root, "config"), "alpha"));
+    add_all(tables, conformal);
+    json_decref(conformal);
     json_array_append_new(tables, config_table(root));
     return tables;
 }

@@ -19,6 +19,11 @@ const char *uqm_get_text(const json_t *object, const char *key)
     return text ? text : "";
 }
 
+const char *uqm_get_count(struct uqm_number_text *buf, const json_t *object, const char *key)
+{
+    return uqm_unit_format(buf, UQM_UNIT_COUNT, uqm_get_number(object, key));
+}
+
 json_t *uqm_number_json(double v)
 {
     return isfinite(v) ? json_real(v) : json_null();
@@ -66,11 +71,15 @@ void uqm_table_note(json_t *table, const char *fmt, ...)
 
 void uqm_table_chart(json_t *table, const struct uqm_table_chart *c)
 {
-    append(table, "charts",
-           json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s*, s:b, s:b, s:I}", "title", c->title, "label",
-                     c->label, "value", c->value, "error", c->error, "error_name", c->error_name,
-                     "axis", c->axis, "line", c->line, "bars", c->bars, "stop_row",
-                     (json_int_t) c->stop_row));
+    json_t *chart = json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s*, s:b, s:b, s:I}", "title", c->title,
+                              "label", c->label, "value", c->value, "error", c->error, "error_name",
+                              c->error_name, "axis", c->axis, "line", c->line, "bars", c->bars,
+                              "stop_row", (json_int_t) c->stop_row);
+    if (c->rule_name) {
+        json_object_set_new(chart, "rule", json_real(c->rule));
+        json_object_set_new(chart, "rule_name", json_string(c->rule_name));
+    }
+    append(table, "charts", chart);
 }
 
 /* --- showing --- */
@@ -129,6 +138,24 @@ static const char *text_of(char **kept, const json_t *v)
     return *kept ? *kept : "?";
 }
 
+/* A list's names one by one: such as run from right to left keep their places. */
+static void show_words(struct uqm_html *h, const json_t *v, const char *whole)
+{
+    size_t i;
+    json_t *item;
+    if (json_array_size(v) == 0) {
+        uqm_html_text(h, whole);
+        return;
+    }
+    json_array_foreach (v, i, item) {
+        char *kept = NULL;
+        if (i)
+            uqm_html_text(h, ", ");
+        uqm_html_element(h, "bdi", NULL, json_is_array(item) ? "[...]" : text_of(&kept, item));
+        free(kept);
+    }
+}
+
 /* Longer ones may be broken anywhere, in a column that is wide enough. */
 enum { SHORT_TEXT = 14 };
 
@@ -159,7 +186,7 @@ static void show_cell(struct uqm_html *h, const json_t *column, const json_t *ro
     } else if (unit != UQM_UNIT_NONE) {
         uqm_html_text(h, text_of(&kept, v));
     } else {
-        uqm_html_text(h, text_value);
+        show_words(h, v, text_value);
     }
     free(kept);
     uqm_html_close(h);
@@ -222,6 +249,7 @@ static void show_chart(struct uqm_html *h, const json_t *table, const json_t *ch
     const size_t n = json_array_size(rows);
     const char *value = uqm_get_text(chart, "value"), *error = uqm_get_text(chart, "error");
     const char *name = uqm_get_text(chart, "error_name"), *axis = uqm_get_text(chart, "axis");
+    const char *rule_name = uqm_get_text(chart, "rule_name");
     const double stop = uqm_get_number(chart, "stop_row");
     struct uqm_chart_row *drawn = calloc(n ? n : 1, sizeof *drawn);
     char **kept = calloc(n ? n : 1, sizeof *kept);
@@ -246,6 +274,8 @@ static void show_chart(struct uqm_html *h, const json_t *table, const json_t *ch
             .bars = is_set(chart, "bars"),
             .stop_row = stop >= 1 && stop <= (double) n ? (size_t) stop : 0,
             .stop = "the stop",
+            .rule = uqm_get_number(chart, "rule"),
+            .rule_name = rule_name[0] ? rule_name : NULL,
         };
         uqm_chart_rows(h, &c);
     }

@@ -82,8 +82,21 @@ static int recipe_text(char **text, const struct uqm_study_run *run,
     return ret;
 }
 
-/* The file that names the target to the library's calls: a folder, or a recipe in DIR/recipes.
- * *path is the caller's. */
+static bool holds(const char *path, const char *text)
+{
+    struct uqm_err ignored = { 0 };
+    const size_t expected = strlen(text);
+    char *found = NULL;
+    size_t len = 0;
+    if (!uqm_is_file(path) || uqm_read_file(&found, &len, path, expected, &ignored) < 0)
+        return false;
+    const bool same = len == expected && !memcmp(found, text, len);
+    free(found);
+    return same;
+}
+
+/* The file that names the target to the library's calls: a folder, or a recipe in DIR/recipes,
+ * which is put right where something else stands there. *path is the caller's. */
 static int target_path(char **path, const struct uqm_study_run *run,
                        const struct uqm_study_target *t, struct uqm_err *err)
 {
@@ -104,7 +117,7 @@ static int target_path(char **path, const struct uqm_study_run *run,
     }
     if (ret == UQM_OK && mkdir(dir, 0777) != 0 && errno != EEXIST)
         ret = uqm_fail_errno(err, "%s", dir);
-    if (ret == UQM_OK && !uqm_is_file(*path))
+    if (ret == UQM_OK && !holds(*path, text))
         ret = uqm_replace_file(*path, text, strlen(text), err);
     free(text);
     free(dir);
@@ -135,6 +148,17 @@ static json_t *pack_values(const json_t *values)
     return packed;
 }
 
+/* What conformal sets say beside their size. */
+static json_t *conformal_of(const json_t *set)
+{
+    static const char *const keys[] = { "calibration", "lac",    "aps", "accuracy", "uacc",
+                                        "e_rate",      "f_rate", "ece", "mce" };
+    json_t *out = json_object();
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        json_object_set(out, keys[i], json_object_get(set, keys[i]));
+    return out;
+}
+
 /* What questions asked together took, as the i-th's part of it. */
 struct cost {
     double seconds;
@@ -149,11 +173,14 @@ static json_t *answer_of(const json_t *model, bool score, const struct cost *cos
     json_t *null = json_null();
     json_t *v = json_object_get(set, score ? "value" : "uq");
     json_t *e = score ? NULL : json_object_get(set, "stderr");
-    return json_pack("{s:O, s:O, s:I, s:I, s:f, s:I, s:o}", "value", v ? v : null, "stderr",
-                     e ? e : null, "samples", (json_int_t) get(set, "samples"), "skipped",
-                     (json_int_t) get(set, "skipped"), "seconds", cost->seconds / (double) cost->n,
-                     "bytes_read", cost->bytes_read / n + more, "values",
-                     pack_values(json_object_get(set, "values")));
+    json_t *answer = json_pack(
+        "{s:O, s:O, s:I, s:I, s:f, s:I, s:o}", "value", v ? v : null, "stderr", e ? e : null,
+        "samples", (json_int_t) get(set, "samples"), "skipped", (json_int_t) get(set, "skipped"),
+        "seconds", cost->seconds / (double) cost->n, "bytes_read", cost->bytes_read / n + more,
+        "values", pack_values(json_object_get(set, "values")));
+    if (answer && json_object_get(set, "lac"))
+        json_object_set_new(answer, "conformal", conformal_of(set));
+    return answer;
 }
 
 static int read_answers(json_t **answers, size_t n, const char *text, bool score, double seconds,
@@ -215,6 +242,7 @@ static int ask_uncertainty(char **text, struct uqm_study_run *run, const struct 
                                .dropout = m->dropout,
                                .has_dropout = true,
                                .method = m->conformal ? UQM_UQ_CONFORMAL : UQM_UQ_PERTURB,
+                               .alpha = m->conformal ? UQM_STUDY_ALPHA : 0,
                                .window = (int) a->n,
                                .with_values = is_own(run->study, m) };
     p.common.seed = m->seed;

@@ -51,8 +51,9 @@ static bool is_small(const char *name)
     return false;
 }
 
-/* {"kind": "files", "path", "files": [[name, size, seconds, nanoseconds]...]}: as long as these
- * hold, nothing is read again. */
+/* {"kind": "files", "path", "files": [[name, size, inode, time of the contents, of the inode]...]},
+ * times in seconds and nanoseconds: as long as these hold, nothing is read again. Times of contents
+ * alone can be set back, and are by whatever copies a file with them. */
 static json_t *files_key(const char *real, struct dirent **names, int n)
 {
     json_t *files = json_array();
@@ -61,8 +62,10 @@ static json_t *files_key(const char *real, struct dirent **names, int n)
         char *path = uqm_path_join(real, names[i]->d_name);
         if (path && stat(path, &st) == 0 && S_ISREG(st.st_mode))
             json_array_append_new(
-                files, json_pack("[s, I, I, I]", names[i]->d_name, (json_int_t) st.st_size,
-                                 (json_int_t) st.st_mtim.tv_sec, (json_int_t) st.st_mtim.tv_nsec));
+                files, json_pack("[s, I, I, I, I, I, I]", names[i]->d_name, (json_int_t) st.st_size,
+                                 (json_int_t) st.st_ino, (json_int_t) st.st_mtim.tv_sec,
+                                 (json_int_t) st.st_mtim.tv_nsec, (json_int_t) st.st_ctim.tv_sec,
+                                 (json_int_t) st.st_ctim.tv_nsec));
         free(path);
     }
     return json_pack("{s:s, s:s, s:o}", "kind", "files", "path", real, "files", files);

@@ -5,7 +5,7 @@
 #include "src/study/study_run.h"
 
 /* Of a checkpoint folder: its parts' tensors, its configs and tokenizer. What was found is kept in
- * the cache (where `keep` says so), and holds as long as the files' sizes and times do. */
+ * the cache (where `keep` says so), and holds as long as the files' sizes, inodes and times do. */
 int uqm_study_model_digest(struct uqm_xxh3_hex *out, const struct uqm_common *common,
                            struct uqm_study_cache *cache, bool keep, const char *path,
                            struct uqm_err *err);

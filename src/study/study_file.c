@@ -231,6 +231,28 @@ static int read_set(struct uqm_study_set *out, struct reader *r, const struct uq
     return out->name ? UQM_OK : no_memory(r);
 }
 
+static bool ends_as_error(const char *name)
+{
+    const size_t n = strlen(name);
+    return !strcmp(name, "sd") || !strcmp(name, "se") ||
+           (n > 3 && (!strcmp(name + n - 3, ".sd") || !strcmp(name + n - 3, ".se")));
+}
+
+/* Sets are asked for as NAME=FILE; in tables a name with ".sd" is that of its standard deviation.
+ */
+static int check_set_name(struct reader *r, const char *name, int line)
+{
+    int ret = check_name(r, name, line);
+    if (ret == UQM_OK && strpbrk(name, "=/"))
+        ret = fail_at(r, line, "name %s: without = and /; give it another with `name:`", name);
+    if (ret == UQM_OK && ends_as_error(name))
+        ret = fail_at(r, line,
+                      "name %s: in tables it is the column of an error (.sd, .se); give it another "
+                      "with `name:`",
+                      name);
+    return ret;
+}
+
 static int read_role(struct reader *r, const struct uqm_yaml_node *node, enum uqm_study_role role)
 {
     struct uqm_study *s = r->s;
@@ -239,7 +261,7 @@ static int read_role(struct reader *r, const struct uqm_yaml_node *node, enum uq
         struct uqm_study_set *set = &s->sets[s->n_sets];
         ret = read_set(set, r, node->items[i], role);
         if (ret == UQM_OK)
-            ret = check_name(r, set->name, set->line);
+            ret = check_set_name(r, set->name, set->line);
         for (size_t k = 0; k < s->n_sets && ret == UQM_OK; k++)
             if (!strcmp(s->sets[k].name, set->name))
                 ret = fail_at(r, set->line,

@@ -10,8 +10,8 @@
 #include "src/study/study_digest.h"
 #include "src/uq/score.h"
 
-/* Raised by a change of the program that changes answers. */
-enum { ANSWERS_VERSION = 2 };
+/* Raised by a change of the program that changes answers, or what is kept of them. */
+enum { ANSWERS_VERSION = 2, CONFORMAL_VERSION = 3 };
 
 struct uqm_study_measure uqm_study_own_measure(const struct uqm_study *study)
 {
@@ -173,12 +173,14 @@ static json_t *question_key(const struct uqm_study_run *run, const struct uqm_st
     const struct uqm_study *s = run->study;
     const bool choice = run->sets[q->set].choice;
     const struct uqm_study_sample *sample = q->measure ? &q->measure->sample : &s->eval_samples;
+    const bool conformal = q->measure && q->measure->conformal;
     /* The sample's seed is the measure's, or the study's own. */
     json_t *key =
-        json_pack("{s:i, s:s, s:o, s:s, s:s, s:s, s:f, s:I}", "version", ANSWERS_VERSION, "kind",
-                  !q->measure             ? "score"
-                  : q->measure->conformal ? "conformal"
-                                          : "uncertainty",
+        json_pack("{s:i, s:s, s:o, s:s, s:s, s:s, s:f, s:I}", "version",
+                  conformal ? CONFORMAL_VERSION : ANSWERS_VERSION, "kind",
+                  !q->measure ? "score"
+                  : conformal ? "conformal"
+                              : "uncertainty",
                   "model", target_key(run, q->target), "data", run->sets[q->set].digest.text,
                   "vision_tower", s->vision_tower ? run->tower.text : "", "device", run->device,
                   "ratio", sample->ratio, "count", (json_int_t) sample->count);
@@ -364,13 +366,21 @@ int uqm_study_mean_score(struct uqm_study_value *out, struct uqm_study_value *se
     return mean_of(out, sets, run, target, NULL, role, err);
 }
 
+const json_t *uqm_study_known(struct uqm_study_run *run, const struct uqm_study_target *target,
+                              const struct uqm_study_measure *measure, size_t set)
+{
+    const struct uqm_study_question q = { target, measure, set };
+    json_t *key = question_key(run, &q);
+    const json_t *answer = key ? uqm_study_cache_get(run->cache, key) : NULL;
+    json_decref(key);
+    return answer;
+}
+
 /* --- pairs --- */
 
 /* The records' values that an answer holds; malloc'ed, NULL where it holds none. */
-static double *values_of(size_t *n, struct uqm_study_run *run, const struct uqm_study_question *q)
+static double *values_of(size_t *n, const json_t *answer)
 {
-    json_t *key = question_key(run, q);
-    const json_t *answer = key ? uqm_study_cache_get(run->cache, key) : NULL;
     const json_t *text = json_object_get(answer, "values");
     const size_t len = json_string_length(text);
     double *v = json_is_string(text) ? malloc(uqm_base64_most(len) + 1) : NULL;
@@ -379,7 +389,6 @@ static double *values_of(size_t *n, struct uqm_study_run *run, const struct uqm_
         v = NULL;
     }
     *n /= sizeof *v;
-    json_decref(key);
     return v;
 }
 
@@ -392,9 +401,9 @@ struct uqm_study_value uqm_study_difference(struct uqm_study_run *run,
     struct uqm_study_value out = { 0 };
     double squares = 0;
     for (size_t k = 0; k < n_sets; k++) {
-        const struct uqm_study_question qa = { a, measure, k }, qb = { b, measure, k };
         size_t na = 0, nb = 0;
-        double *va = values_of(&na, run, &qa), *vb = values_of(&nb, run, &qb);
+        double *va = values_of(&na, uqm_study_known(run, a, measure, k));
+        double *vb = values_of(&nb, uqm_study_known(run, b, measure, k));
         struct uqm_mean d = { .mean = (double) NAN, .se = (double) NAN };
         if (va && vb && na == nb)
             d = uqm_score_paired(va, vb, na);

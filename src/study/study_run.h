@@ -19,9 +19,11 @@ struct uqm_study_target {
     const struct uqm_study_method *method; /* NULL, or of one model: the model itself */
 };
 
+#define UQM_STUDY_ALPHA 0.1 /* the share of records whose truth conformal sets may miss */
+
 /* How uncertainty is measured. */
 struct uqm_study_measure {
-    bool conformal; /* the size of conformal sets (alpha 0.1), of clean passes; needs labels */
+    bool conformal; /* the size of conformal sets, of clean passes; needs labels */
     uint64_t seed;
     unsigned perturb; /* UQM_PERTURB_*; 0: all three */
     double dropout;
@@ -78,7 +80,8 @@ struct uqm_study_run {
 };
 
 /* By the library's calls: uqm_uq(), uqm_eval(). Several merges are asked in one sweep over their
- * inputs. Answers of the study's own measure have "values", the numbers of the records. */
+ * inputs. Answers of the study's own measure have "values", the numbers of the records, those of
+ * conformal sets "conformal", what `uq --method cp` says of a set. */
 int uqm_study_ask(json_t **answers, struct uqm_study_run *run,
                   const struct uqm_study_question *questions, size_t n, struct uqm_err *err);
 bool uqm_study_is_single(const struct uqm_study_target *target);
@@ -95,6 +98,11 @@ struct uqm_study_measure uqm_study_own_measure(const struct uqm_study *study);
  * that are not there yet; in a dry run, or with one that is missing, nothing. */
 int uqm_study_ahead(struct uqm_study_run *run, const struct uqm_study_target *targets, size_t n,
                     const struct uqm_study_measure *measure, size_t set, struct uqm_err *err);
+
+/* An answer that was found before, as the cache keeps it: uqm_study_ask_fn's. Borrowed from the
+ * cache; NULL: it was not. */
+const json_t *uqm_study_known(struct uqm_study_run *run, const struct uqm_study_target *target,
+                              const struct uqm_study_measure *measure, size_t set);
 
 /* The mean over held-in sets of a's uncertainty minus b's, both found before by the study's own
  * measure, and its standard error, paired by record; NaN where records are not known. */

@@ -112,6 +112,14 @@ json_t *uqm_study_members(const struct uqm_study_run *run, uint64_t models)
     return list;
 }
 
+const char *uqm_study_step_label(struct uqm_study_label *buf, const struct uqm_study *study,
+                                 const struct uqm_study_pick *pick, size_t t)
+{
+    snprintf(buf->text, sizeof buf->text, "%zu %s%s", t, t > 1 ? "+ " : "",
+             study->models[pick->order[t - 1]].name);
+    return buf->text;
+}
+
 int uqm_study_put_scores(json_t *row, struct uqm_study_maker *m,
                          const struct uqm_study_target *target, enum uqm_study_role role)
 {

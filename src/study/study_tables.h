@@ -62,6 +62,18 @@ void uqm_study_set_count(json_t *row, const char *key, size_t n);
 json_t *uqm_study_names(const struct uqm_study_run *run, const size_t *order, size_t n);
 json_t *uqm_study_members(const struct uqm_study_run *run, uint64_t models);
 
+/* "3 + name": the step that adds a model to those before it. */
+struct uqm_study_label {
+    char text[160];
+};
+const char *uqm_study_step_label(struct uqm_study_label *buf, const struct uqm_study *study,
+                                 const struct uqm_study_pick *pick, size_t t);
+
+/* As "more" of the table what the conformal sets of all models and of a pick's steps are, all of
+ * them found before; nothing where the answers do not say. */
+void uqm_study_add_conformal(struct uqm_study_maker *m, const struct uqm_study_pick *pick,
+                             const struct uqm_study_measure *measure);
+
 /* A target's scores on a role's sets into a row; nothing for a role without sets. */
 int uqm_study_put_scores(json_t *row, struct uqm_study_maker *m,
                          const struct uqm_study_target *target, enum uqm_study_role role);

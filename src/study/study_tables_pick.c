@@ -138,5 +138,10 @@ int uqm_study_fill_t8(struct uqm_study_maker *m)
     begin(m, "measure", "measure", false);
     int ret = put_rows(m, "measure", rows, 4);
     end(m, "measure");
+    struct uqm_study_pick pick;
+    if (ret == UQM_OK)
+        ret = uqm_study_pick(&pick, m->run, &rows[0].guide, false, m->err);
+    if (ret == UQM_OK)
+        uqm_study_add_conformal(m, &pick, &rows[0].guide.measure);
     return ret;
 }

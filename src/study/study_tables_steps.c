@@ -13,10 +13,8 @@ static int all_steps(struct uqm_study_pick *pick, struct uqm_study_maker *m)
 static json_t *step_row(struct uqm_study_maker *m, const struct uqm_study_pick *pick, size_t t)
 {
     json_t *row = uqm_table_row(m->table);
-    char label[160];
-    snprintf(label, sizeof label, "%zu %s%s", t, t > 1 ? "+ " : "",
-             m->run->study->models[pick->order[t - 1]].name);
-    uqm_study_set_text(row, "label", label);
+    struct uqm_study_label label;
+    uqm_study_set_text(row, "label", uqm_study_step_label(&label, m->run->study, pick, t));
     uqm_study_set_count(row, "step", t);
     uqm_study_set_text(row, "added", m->run->study->models[pick->order[t - 1]].name);
     if (t <= pick->n_selected)
@@ -41,13 +39,14 @@ struct curves {
     size_t n;
 };
 
+/* From 1; 0: none of them is a number. */
 static size_t place_of_most(const double *v, size_t n)
 {
     size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (v[i] > v[best])
-            best = i;
-    return best + 1;
+    for (size_t i = 0; i < n; i++)
+        if (!isnan(v[i]) && (best == 0 || v[i] > v[best - 1]))
+            best = i + 1;
+    return best;
 }
 
 static void note_curves(struct uqm_study_maker *m, const struct curves *c)
@@ -62,7 +61,9 @@ static void note_curves(struct uqm_study_maker *m, const struct curves *c)
         }
         const double rho = uqm_study_spearman(c->uq, c->roles[role], c->n);
         const size_t best = place_of_most(c->roles[role], c->n);
-        if (isnan(rho))
+        if (best == 0)
+            uqm_table_note(m->table, "No step has a %s mean.", uqm_study_role_names[role]);
+        else if (isnan(rho))
             uqm_table_note(m->table, "Best %s mean at step %zu.", uqm_study_role_names[role], best);
         else
             uqm_table_note(m->table,

@@ -116,25 +116,42 @@ static int write_json(const struct uqm_study_run *run, const char *name, const j
     return ret;
 }
 
+/* Under `name`, "t8" or, of what belongs to it, "t8-conformal". */
+static int write_csv(const struct uqm_study_run *run, const json_t *table, const char *name,
+                     const char *of, struct uqm_err *err)
+{
+    char file[64];
+    char *csv = uqm_study_csv(table);
+    snprintf(file, sizeof file, "%.20s%s%.30s.csv", name, of[0] ? "-" : "", of);
+    int ret = write_text(run, file, csv, err);
+    free(csv);
+    return ret;
+}
+
 /* What was run stands in each table, too: tables are passed on one by one. */
-static int write_table(const struct uqm_study_run *run, const json_t *bare, const json_t *what,
+static int write_table(const struct uqm_study_run *run, const json_t *bare, json_t *what,
                        struct uqm_err *err)
 {
     const char *name = uqm_get_text(bare, "experiment");
-    char file[32], *csv = NULL;
-    json_t *table = json_copy((json_t *) (uintptr_t) bare);
-    if (!table || json_object_set(table, "run", (json_t *) (uintptr_t) what) < 0) {
-        json_decref(table);
-        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for the table", name);
-    }
+    json_t *table = json_copy((json_t *) (uintptr_t) bare), *more;
+    char file[32];
+    size_t i;
+    int ret = table && json_object_set(table, "run", what) == 0
+                  ? UQM_OK
+                  : uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for the table", name);
     snprintf(file, sizeof file, "%.20s.json", name);
-    int ret = write_json(run, file, table, err);
-    if (ret == UQM_OK) {
-        csv = uqm_study_csv(table);
-        snprintf(file, sizeof file, "%.20s.csv", name);
-        ret = write_text(run, file, csv, err);
+    if (ret == UQM_OK)
+        ret = write_json(run, file, table, err);
+    if (ret == UQM_OK)
+        ret = write_csv(run, table, name, "", err);
+    json_array_foreach (json_object_get(bare, "more"), i, more) {
+        json_t *one = json_copy(more);
+        if (ret == UQM_OK)
+            ret = one && json_object_set(one, "run", what) == 0
+                      ? write_csv(run, one, name, uqm_get_text(more, "experiment"), err)
+                      : uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for the table", name);
+        json_decref(one);
     }
-    free(csv);
     json_decref(table);
     return ret;
 }
@@ -392,6 +409,40 @@ static json_t *run_json(const json_t *index)
     return what;
 }
 
+static bool has_table(const json_t *tables, const char *name)
+{
+    size_t i;
+    json_t *table;
+    json_array_foreach (tables, i, table)
+        if (!strcmp(uqm_get_text(table, "experiment"), name))
+            return true;
+    return false;
+}
+
+/* Tables that earlier runs left stay, as this one may be of some (--only); a word on those of other
+ * models, data or settings, which nobody should take for this study's. */
+static void name_others(const struct uqm_study_run *run, const json_t *tables, const json_t *what)
+{
+    enum { MOST_BYTES = 1 << 26 };
+    for (int i = 0; i < UQM_N_STUDY_TABLES; i++) {
+        struct uqm_err ignored = { 0 };
+        char file[32];
+        snprintf(file, sizeof file, "%.20s.json", uqm_study_table_names[i]);
+        char *path = uqm_path_join(run->dir, file);
+        if (path && !has_table(tables, uqm_study_table_names[i]) && uqm_is_file(path)) {
+            json_t *old = uqm_json_load(path, MOST_BYTES, &ignored);
+            if (strcmp(uqm_get_text(json_object_get(old, "run"), "digest"),
+                       uqm_get_text(what, "digest")) != 0)
+                uqm_log(run->env, UQM_LOG_WARN,
+                        "%s: of an earlier run of other models, data or settings; it is not in "
+                        "the page",
+                        path);
+            json_decref(old);
+        }
+        free(path);
+    }
+}
+
 static int write_page(const struct uqm_study_run *run, const json_t *index, const json_t *tables,
                       const json_t *work, struct uqm_err *err)
 {
@@ -437,6 +488,8 @@ int uqm_study_write(struct uqm_study_run *run, const struct uqm_study_pick *pick
         ret = write_json(run, "experiment.json", index, err);
     if (ret == UQM_OK)
         ret = write_page(run, index, tables, work, err);
+    if (ret == UQM_OK)
+        name_others(run, tables, what);
     json_decref(what);
     json_decref(index);
     json_decref(work);

@@ -1,7 +1,7 @@
 /* uqm_uq(): the uncertainty of each model on each set. */
-#include <math.h>
 #include <stdlib.h>
 
+#include "src/uq/conformal_json.h"
 #include "src/uq/sweep_call.h"
 
 static json_t *config_json(const struct uqm_call *call)
@@ -14,29 +14,6 @@ static json_t *config_json(const struct uqm_call *call)
     return config;
 }
 
-static json_t *sets_json(const struct uqm_conformal_sets *sets)
-{
-    return json_pack("{s:o, s:o, s:o}", "qhat", uqm_measure_number(sets->qhat), "set_size",
-                     uqm_measure_number(sets->mean_size), "coverage",
-                     uqm_measure_number(sets->coverage));
-}
-
-/* What conformal sets say of a data set beside their size. */
-static void add_conformal(json_t *set, const struct uqm_conformal *c)
-{
-    const double size = 0.5 * (c->lac.mean_size + c->aps.mean_size);
-    json_t *more =
-        json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "calibration",
-                  (json_int_t) c->n_calibration, "lac", sets_json(&c->lac), "aps",
-                  sets_json(&c->aps), "accuracy", uqm_measure_number(c->accuracy), "uacc",
-                  uqm_measure_number(c->accuracy * sqrt((double) UQM_N_OPTIONS) / size), "e_rate",
-                  uqm_measure_number(c->e_rate), "f_rate", uqm_measure_number(c->f_rate), "ece",
-                  uqm_measure_number(c->ece), "mce", uqm_measure_number(c->mce));
-    if (more)
-        json_object_update(set, more);
-    json_decref(more);
-}
-
 static int add_details(json_t *model, struct uqm_measure *m, struct uqm_call *call,
                        struct uqm_err *err)
 {
@@ -45,7 +22,9 @@ static int add_details(json_t *model, struct uqm_measure *m, struct uqm_call *ca
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for %zu sets", m->n_sets);
     int ret = uqm_measure_conformal(m, details, &call->survey, call->logits, call->alpha, err);
     for (size_t k = 0; ret == UQM_OK && k < m->n_sets; k++)
-        add_conformal(json_array_get(json_object_get(model, "datasets"), k), &details[k]);
+        uqm_conformal_add(json_array_get(json_object_get(model, "datasets"), k), &details[k]);
+    if (ret == UQM_OK)
+        uqm_conformal_add_means(model);
     free(details);
     return ret;
 }

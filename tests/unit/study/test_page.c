@@ -58,6 +58,16 @@ static const char merge_report[] =
     "\"inputs\":[{\"input\":1,\"rel_l2\":0.75},{\"input\":0,\"rel_l2\":0.5},"
     "{\"input\":99,\"rel_l2\":1}]}]}";
 
+static const char conformal[] =
+    "{\"config\":{\"method\":\"cp\",\"alpha\":0.2},\"models\":[{\"model\":\"a\",\"uq\":2.25,"
+    "\"stderr\":0.1,\"accuracy\":0.625,\"uacc\":0.6875,\"e_rate\":0.03125,\"f_rate\":0.0625,"
+    "\"ece\":0.171875,\"mce\":0.3125,\"lac\":{\"set_size\":2.0625,\"coverage\":0.8125},"
+    "\"aps\":{\"set_size\":2.4375,\"coverage\":0.9375},\"datasets\":[{\"data\":\"mmb\",\"uq\":2.25,"
+    "\"stderr\":0.1,\"samples\":43,\"skipped\":0,\"calibration\":41,\"lac\":{\"qhat\":0.7301,"
+    "\"set_size\":2.0626,\"coverage\":0.8126},\"aps\":{\"qhat\":0.8011,\"set_size\":2.4376,"
+    "\"coverage\":0.9376},\"accuracy\":0.6251,\"uacc\":0.6876,\"e_rate\":0.0311,\"f_rate\":0.0621,"
+    "\"ece\":0.1711,\"mce\":0.3121}]}]}";
+
 static void every_kind_makes_a_well_formed_page_without_script_or_network(void **state)
 {
     (void) state;
@@ -90,6 +100,49 @@ static void numbers_stand_with_their_units_and_errors(void **state)
     assert_non_null(strstr(page, "1 records skipped, 8 counted"));
     assert_non_null(strstr(page, "4.1 kB"));
     assert_non_null(strstr(page, "<tr class=\"selected\"><th scope=\"row\" class=\"text\">1 a<"));
+    free(page);
+}
+
+/* Every number of the document, in a cell of its own. */
+static void conformal_sets_stand_with_their_coverage_and_calibration(void **state)
+{
+    (void) state;
+    static const char *const cells[] = {
+        "62.50",  "68.75",  "2.062", "81.25", "2.438", "93.75", "17.19", "31.25",
+        "3.12",   "6.25",   "41",    "43",    "62.51", "68.76", "2.063", "81.26",
+        "0.7301", "0.8011", "2.438", "93.76", "17.11", "31.21", "3.11",  "6.21",
+    };
+    const char *const texts[] = { conformal };
+    char *page = page_of(texts, 1), cell[64];
+    const char *section = strstr(page, "<h3>Conformal prediction: each model</h3>");
+    assert_non_null(section);
+    assert_non_null(strstr(section, "<h3>Conformal prediction: each model on each set</h3>"));
+    for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+        snprintf(cell, sizeof cell, "<td class=\"num\">%s</td>", cells[i]);
+        if (!strstr(section, cell))
+            fail_msg("no cell has %s", cells[i]);
+    }
+    assert_non_null(strstr(section, "alpha 0.2: the sets promise to hold the truth of 80 %"));
+    assert_null(strstr(section, "too few records"));
+    /* uq's mean and its set, then sizes, UAcc, coverages, ECE; the coverages with their promise */
+    assert_int_equal(xml_check(page).n_svg, 8);
+    size_t n = 0;
+    for (const char *at = page; (at = strstr(at, "%; dashed: promised</text>")); at++)
+        n++;
+    assert_int_equal(n, 2);
+    free(page);
+
+    /* Of 3 records the level would be ceil(4 * 0.8) / 3. */
+    char few[sizeof conformal], *at = strstr(strcpy(few, conformal), "\"calibration\":41");
+    assert_non_null(at);
+    memcpy(at, "\"calibration\":3 ", 16);
+    page = page_of((const char *const[]){ few }, 1);
+    assert_non_null(strstr(page, "In 1 of these 1 rows too few records calibrate for alpha 0.2"));
+    free(page);
+
+    const char *const others[] = { uq, selection };
+    page = page_of(others, 2);
+    assert_null(strstr(page, "Conformal"));
     free(page);
 }
 
@@ -146,8 +199,11 @@ static void replace_all(json_t *root, json_t *node, const json_t *wrong, size_t 
         struct uqm_err err = { 0 };
         char *page = NULL;
         size_t len;
-        if (uqm_page_make(&page, &len, NULL, &d, 1, &err) == UQM_OK)
+        if (uqm_page_make(&page, &len, NULL, &d, 1, &err) == UQM_OK) {
             xml_check(page);
+            if (strstr(page, "nan ") || strstr(page, "inf "))
+                fail_msg("a page without its %s shows no number, but nan or inf", kept);
+        }
         free(page);
         json_object_set_new(node, kept, v);
         free(kept);
@@ -163,7 +219,7 @@ static void wrong_types_and_sizes_anywhere_leave_a_page_whole(void **state)
     static const char *const wrong[] = { "null",    "1e308", "-1e300",
                                          "[]",      "{}",    "\"\"",
                                          "\"x<y\"", "true",  "[[1],{\"a\":2},null]" };
-    const char *const texts[] = { uq, selection, eval, diff, merge_report };
+    const char *const texts[] = { uq, conformal, selection, eval, diff, merge_report };
     size_t n = 0;
     for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
         for (size_t w = 0; w < sizeof wrong / sizeof *wrong; w++) {
@@ -233,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_makes_a_well_formed_page_without_script_or_network),
         cmocka_unit_test(numbers_stand_with_their_units_and_errors),
+        cmocka_unit_test(conformal_sets_stand_with_their_coverage_and_calibration),
         cmocka_unit_test(a_layers_distance_is_the_root_mean_square_of_its_tensors),
         cmocka_unit_test(documents_of_no_kind_are_refused_by_name),
         cmocka_unit_test(wrong_types_and_sizes_anywhere_leave_a_page_whole),

@@ -1,7 +1,8 @@
 /* What a study has found, kept; and what becomes of damage. */
 #include <dirent.h>
+#include <fcntl.h>
 
-#include "src/study/study_cache.h"
+#include "src/study/study_digest.h"
 #include "tests/unit/uq/workdir.h"
 
 static struct uqm_err err;
@@ -141,6 +142,40 @@ static void reading_alone_makes_no_folder(void **state)
     assert_false(uqm_is_dir(in_workdir("none")));
 }
 
+/* A model of one tensor whose eight bytes are `fill`; its times of contents as they were. */
+static void put_model(char fill)
+{
+    static const char header[] = "{\"w\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[0,8]}}";
+    char file[8 + sizeof header - 1 + 8] = { (char) (sizeof header - 1) };
+    const struct timespec old[2] = { { 1000000000, 0 }, { 1000000000, 0 } };
+    const char *path = in_workdir("model/model.safetensors");
+    put_file("model/config.json", "{\"architectures\":[\"LlamaForCausalLM\"]}");
+    memcpy(file + 8, header, sizeof header - 1);
+    memset(file + sizeof file - 8, fill, 8);
+    unlink(path);
+    assert_ok(uqm_write_file(path, file, sizeof file, &err), err);
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, in_workdir("model/config.json"), old, 0), 0);
+}
+
+static void a_models_digest_is_of_its_contents_whatever_its_files_times_say(void **state)
+{
+    (void) state;
+    static const struct uqm_common common = { .memory = 64 << 20, .n_threads = 1 };
+    struct uqm_xxh3_hex first, second, third;
+    struct uqm_study_cache *c = open_cache(true);
+    const char *dir = in_workdir("model");
+    put_model(1);
+    assert_ok(uqm_study_model_digest(&first, &common, c, true, dir, &err), err);
+    put_model(2);
+    assert_ok(uqm_study_model_digest(&second, &common, c, true, dir, &err), err);
+    assert_string_not_equal(first.text, second.text);
+    put_model(1);
+    assert_ok(uqm_study_model_digest(&third, &common, c, true, dir, &err), err);
+    assert_string_equal(first.text, third.text);
+    uqm_study_cache_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +185,7 @@ int main(void)
         cmocka_unit_test(an_entry_under_anothers_name_is_not_believed),
         cmocka_unit_test(two_runs_in_one_folder_are_refused),
         cmocka_unit_test(reading_alone_makes_no_folder),
+        cmocka_unit_test(a_models_digest_is_of_its_contents_whatever_its_files_times_say),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, make, drop_workdir);

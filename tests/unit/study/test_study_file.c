@@ -127,6 +127,11 @@ static void mistakes_are_told_with_their_line(void **state)
           "density: one number belongs here" },
         { "models: [a]\n" DATA "max_new_tokens: 0\n", "max_new_tokens: 0 is not within" },
         { "models: [\"a\\x01\"]\n" DATA, "without control bytes" },
+        { "models: [a]\ndata:\n  held-in:\n    - b=c.jsonl\n",
+          "x/study.yml:4: name b=c: without = and /" },
+        { "models: [a]\ndata:\n  held-in: [{name: b/c, file: d}]\n", "name b/c: without = and /" },
+        { "models: [a]\ndata:\n  held-in: [b, b.sd.jsonl]\n", "name b.sd: in tables it is" },
+        { "models: [a]\ndata:\n  held-in: [se.jsonl]\n", "name se: in tables it is" },
         { "models: [a\n", "not YAML" },
         { "", "x/study.yml" },
     };

@@ -59,6 +59,13 @@ static int made_up_one(json_t **answer, const struct uqm_study_question *q, stru
     if (q->measure)
         json_object_set_new(*answer, "values", json_string(packed));
     free(packed);
+    if (q->measure && q->measure->conformal)
+        json_object_set_new(
+            *answer, "conformal",
+            json_pack("{s:i, s:{s:f, s:f, s:f}, s:{s:f, s:f, s:f}, s:f, s:f, s:f, s:f, s:f, s:f}",
+                      "calibration", 9, "lac", "qhat", v, "set_size", v + 1, "coverage", 0.75,
+                      "aps", "qhat", v + 0.5, "set_size", v + 2, "coverage", 0.875, "accuracy",
+                      0.5 + v, "uacc", 0.6, "e_rate", 0.1, "f_rate", 0.2, "ece", v / 2, "mce", v));
     return *answer ? UQM_OK : UQM_ERR_NOMEM;
 }
 
@@ -356,6 +363,37 @@ static void fewer_records_and_other_measures_run_the_algorithm_again(void **stat
     end(&b);
 }
 
+static void t8_says_what_the_conformal_sets_are(void **state)
+{
+    (void) state;
+    struct bench b;
+    begin(&b, "t8");
+    json_t *t8 = fill(&b, "t8"), *more = json_object_get(t8, "more");
+    const json_t *means = json_array_get(more, 0), *sets = json_array_get(more, 1);
+    assert_int_equal(json_array_size(more), 2);
+    /* a, b, c, and the steps b+c and all; each on h1 and h2, 0.01 below and above */
+    assert_int_equal(json_array_size(json_object_get(means, "rows")), 5);
+    assert_int_equal(json_array_size(json_object_get(sets, "rows")), 10);
+    assert_string_equal(word(means, 1, "model"), "b");
+    assert_string_equal(word(means, 3, "model"), "2 + c");
+    assert_string_equal(word(means, 4, "model"), "3 + a");
+    NEAR(cell(means, 1, "lac.set_size"), 1.3);
+    NEAR(cell(means, 3, "aps.set_size"), 2.25);
+    NEAR(cell(means, 4, "accuracy"), 0.78);
+    NEAR(cell(means, 4, "aps.coverage"), 0.875);
+    assert_null(json_object_get(json_array_get(json_object_get(means, "rows"), 0), "lac.qhat"));
+    assert_string_equal(word(sets, 3, "data"), "h2");
+    NEAR(cell(sets, 3, "lac.qhat"), 0.31);
+    NEAR(cell(sets, 9, "mce"), 0.29);
+    NEAR(cell(sets, 9, "calibration"), 9);
+    NEAR(cell(sets, 9, "samples"), 10);
+    json_decref(t8);
+    const size_t asked = n_asked;
+    json_decref(fill(&b, "t8"));
+    assert_int_equal(n_asked, asked);
+    end(&b);
+}
+
 static void tables_share_their_answers_and_a_second_run_asks_nothing(void **state)
 {
     (void) state;
@@ -513,6 +551,7 @@ int main(void)
         cmocka_unit_test(t9_is_a_mean_over_seeds_with_their_deviation),
         cmocka_unit_test(steps_stand_unaveraged_in_t12_to_t14),
         cmocka_unit_test(fewer_records_and_other_measures_run_the_algorithm_again),
+        cmocka_unit_test(t8_says_what_the_conformal_sets_are),
         cmocka_unit_test(tables_share_their_answers_and_a_second_run_asks_nothing),
         cmocka_unit_test(an_interrupted_run_goes_on_where_it_was),
         cmocka_unit_test(a_dry_run_asks_nothing_and_lists_what_it_knows),

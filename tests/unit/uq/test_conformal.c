@@ -1,7 +1,7 @@
 /* Conformal sets against the vector of spec uq.md 5.4, and by their definition at other sizes. */
 #include <math.h>
 
-#include "src/uq/conformal.h"
+#include "src/uq/conformal_json.h"
 #include "src/uq/score.h"
 #include "tests/unit/test.h"
 
@@ -95,6 +95,39 @@ static void calibration_error_is_the_gap_of_sure_and_right(void **state)
     assert_true(fabs(c.mce - 0.3) < 1e-12);
 }
 
+static double member(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+static void a_models_numbers_are_the_plain_means_of_its_sets(void **state)
+{
+    (void) state;
+    const struct uqm_conformal c[2] = {
+        { .n_calibration = 7, .lac = { 0.5, 2, 0.75 }, .aps = { 0.25, 4, 1 }, .accuracy = 0.5 },
+        { .n_calibration = 9, .lac = { 0.5, 1, 0.25 }, .aps = { 0.25, 1, 1 }, .ece = 0.5 },
+    };
+    json_t *model = json_pack("{s:[{}, {}]}", "datasets"),
+           *sets = json_object_get(model, "datasets");
+    for (size_t k = 0; k < 2; k++)
+        uqm_conformal_add(json_array_get(sets, k), &c[k]);
+    assert_true(fabs(member(json_array_get(sets, 0), "uacc") - 0.5 * sqrt(6) / 3) < 1e-12);
+    uqm_conformal_add_means(model);
+    assert_true(fabs(member(model, "uacc") - 0.25 * sqrt(6) / 3) < 1e-12);
+    assert_true(fabs(member(model, "accuracy") - 0.25) < 1e-12);
+    assert_true(fabs(member(model, "ece") - 0.25) < 1e-12);
+    assert_true(fabs(member(json_object_get(model, "lac"), "set_size") - 1.5) < 1e-12);
+    assert_true(fabs(member(json_object_get(model, "aps"), "set_size") - 2.5) < 1e-12);
+    assert_true(fabs(member(json_object_get(model, "lac"), "coverage") - 0.5) < 1e-12);
+    assert_null(json_object_get(json_object_get(model, "lac"), "qhat"));
+
+    /* A set that does not say leaves no mean. */
+    json_array_append_new(sets, json_object());
+    uqm_conformal_add_means(model);
+    assert_true(json_is_null(json_object_get(model, "accuracy")));
+    json_decref(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +135,7 @@ int main(void)
         cmocka_unit_test(the_split_is_the_parts_order),
         cmocka_unit_test(a_set_is_never_empty_and_equals_keep_their_order),
         cmocka_unit_test(calibration_error_is_the_gap_of_sure_and_right),
+        cmocka_unit_test(a_models_numbers_are_the_plain_means_of_its_sets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
