@@ -2,6 +2,7 @@
 #include "src/uq/select.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "src/uq/sample.h"
@@ -41,8 +42,8 @@ int uqm_select_measure(struct uqm_select *s, struct uqm_err *err)
         int ret = uqm_select_model(&s->accuracies[i], s, &s->accuracy_call, i, err);
         if (ret < 0)
             return ret;
-        uqm_log(&s->call.env, UQM_LOG_INFO, "%s: accuracy %.4f", s->call.names[i],
-                s->accuracies[i].model.mean);
+        uqm_log(&s->call.env, UQM_LOG_INFO, "%s: accuracy %.4f, standard error %.4f",
+                s->call.names[i], s->accuracies[i].model.mean, s->accuracies[i].model.se);
     }
     double *values = malloc(s->n * sizeof *values);
     if (!values)
@@ -184,12 +185,17 @@ static int step(void *ctx, struct uqm_algorithm_step *out, size_t t, size_t best
         return ret;
     fill_step(out, s, t, best);
     const double u = now->measure.model.mean;
+    char accuracy[64] = "";
+    if (s->wants_accuracy)
+        snprintf(accuracy, sizeof accuracy, "; accuracy %.4f, standard error %.4f",
+                 now->accuracy.model.mean, now->accuracy.model.se);
     if (best == 0)
-        uqm_log(&s->call.env, UQM_LOG_INFO, "step 1: %s: uncertainty %.6f", s->ordered_names[0], u);
+        uqm_log(&s->call.env, UQM_LOG_INFO, "step %zu: %s: uncertainty %.6f%s", t,
+                s->ordered_names[t - 1], u, accuracy);
     else
         uqm_log(&s->call.env, UQM_LOG_INFO,
-                "step %zu: + %s: uncertainty %.6f, %+.6f to step %zu, paired standard error %.6f",
-                t, s->ordered_names[t - 1], u, now->diff.mean, best, now->diff.se);
+                "step %zu: + %s: uncertainty %.6f, %+.6f to step %zu, paired standard error %.6f%s",
+                t, s->ordered_names[t - 1], u, now->diff.mean, best, now->diff.se, accuracy);
     return warn_of_step(s, t, best, out, err);
 }
 

@@ -179,6 +179,65 @@ static void a_table_is_as_wide_as_its_widest_cells(void **state)
     free(text);
 }
 
+/* What select prints of this result. The caller's, for free(). */
+static char *select_text(const char *json)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    json_t *result = json_loads(json, 0, NULL);
+    assert_non_null(result);
+    print_select(out, result, 0);
+    json_decref(result);
+    fclose(out);
+    return text;
+}
+
+static void a_selection_by_accuracy_shows_it(void **state)
+{
+    (void) state;
+    char *text = select_text("{\"models\": [{\"model\": \"a\", \"uq\": 0.25, \"stderr\": 0.125, "
+                             "\"accuracy\": 0.5, \"accuracy_stderr\": 0.0625}], \"steps\": ["
+                             "{\"step\": 1, \"added\": \"a\", \"uq\": 0.25, \"stderr\": 0.125, "
+                             "\"samples\": 8, \"improved\": true, \"accuracy\": 0.5, "
+                             "\"accuracy_stderr\": null}], \"stopped_at\": null, "
+                             "\"selected\": [\"a\"], \"bytes_read\": 0, \"seconds\": 0}");
+    assert_string_equal(
+        text, "model        uq    stderr  accuracy  stderr\n"
+              "a      0.250000  0.125000    0.5000  0.0625\n"
+              "\n"
+              "step  added        uq    stderr  to the best  paired ±  samples  accuracy  stderr"
+              "  improved\n"
+              "   1  a      0.250000  0.125000            -         -        8    0.5000       -"
+              "  yes\n"
+              "\n"
+              "stopped at    no step: the accuracy rose to the end\n"
+              "selected      a\n"
+              "read          0 B in 0:00\n");
+    free(text);
+}
+
+static void a_selection_without_a_stop_says_what_happened(void **state)
+{
+    (void) state;
+    static const struct {
+        const char *improved, *said;
+    } cases[] = { { "true", "no step: the uncertainty fell to the end\n" },
+                  { "false", "no step: every model was taken or tried\n" } };
+    for (int i = 0; i < 2; i++) {
+        char json[256];
+        snprintf(
+            json, sizeof json,
+            "{\"steps\": [{\"step\": 1, \"improved\": true}, {\"step\": 2, \"improved\": %s}], "
+            "\"stopped_at\": null, \"selected\": [\"a\"]}",
+            cases[i].improved);
+        char *text = select_text(json);
+        assert_non_null(strstr(text, cases[i].said));
+        assert_null(strstr(text, "accuracy"));
+        free(text);
+    }
+}
+
 static void check_help_of(const struct cli_command *command, const struct cli_option *options,
                           const char *text)
 {
@@ -229,6 +288,8 @@ int main(void)
         cmocka_unit_test(control_bytes_of_names_do_not_reach_the_terminal),
         cmocka_unit_test(a_live_line_ends_at_a_whole_character),
         cmocka_unit_test(every_option_that_is_accepted_is_in_the_help),
+        cmocka_unit_test(a_selection_by_accuracy_shows_it),
+        cmocka_unit_test(a_selection_without_a_stop_says_what_happened),
         cmocka_unit_test(a_table_is_as_wide_as_its_widest_cells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
