@@ -28,6 +28,12 @@ int uqm_merge_write(json_t **result, struct uqm_env *env, struct uqm_threads *th
                     struct uqm_source *source, const struct uqm_recipe *recipe,
                     const struct uqm_write_params *params, struct uqm_err *err);
 
+/* Whether uqm_merge_write() would refuse the place or the models' files that go along, which a
+ * caller with hours of other work before it wants to know first. UQM_ERR_ARG: the place. */
+int uqm_merge_check_out(struct uqm_env *env, struct uqm_source *source,
+                        const struct uqm_recipe *recipe, const struct uqm_write_params *params,
+                        struct uqm_err *err);
+
 struct uqm_write_job {
     struct uqm_source *source; /* as above */
     const struct uqm_recipe *recipe;

@@ -6,6 +6,7 @@
 
 #include "src/base/checked.h"
 #include "src/base/fs.h"
+#include "src/merge/write.h"
 #include "src/merge/writer.h"
 
 enum { MANIFEST_ENTRY_BYTES = 512, SPARE_BYTES = 1 << 20 };
@@ -69,6 +70,23 @@ int uqm_writer_check_target(const struct uqm_recipe_source *rs, const char *out_
     if (ret == UQM_OK)
         ret = check_path(target, rs->recipe->where, out_dir, "the recipe", err);
     free(target);
+    return ret;
+}
+
+int uqm_merge_check_out(struct uqm_env *env, struct uqm_source *source,
+                        const struct uqm_recipe *recipe, const struct uqm_write_params *params,
+                        struct uqm_err *err)
+{
+    struct uqm_writer w = {
+        .env = env, .rs = uqm_recipe_source_of(source), .recipe = recipe, .params = params
+    };
+    const struct uqm_publish_params publish = uqm_writer_publish_params(params, NULL);
+    int ret = uqm_publish_check(&publish, err);
+    if (ret == UQM_OK)
+        ret = uqm_writer_check_target(w.rs, params->out_dir, err);
+    if (ret == UQM_OK)
+        ret = uqm_writer_check_files(&w, err);
+    uqm_arena_finish(&w.arena);
     return ret;
 }
 

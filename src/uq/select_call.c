@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/base/fs.h"
@@ -39,6 +40,14 @@ static int check_stop(const struct uqm_select_params *p, struct uqm_err *err)
     return UQM_OK;
 }
 
+/* One folder or archive under one path or two. */
+static bool is_same(const char *a, const char *b)
+{
+    struct stat x, y;
+    return strcmp(a, b) == 0 ||
+           (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
 static int check_params(const struct uqm_select_params *p, struct uqm_err *err)
 {
     if (p->order < UQM_ORDER_UQ_DESC || p->order > UQM_ORDER_RANDOM)
@@ -56,7 +65,7 @@ static int check_params(const struct uqm_select_params *p, struct uqm_err *err)
                             "`merge` first",
                             models->v[i]);
         for (size_t j = 0; j < i; j++)
-            if (strcmp(models->v[i], models->v[j]) == 0)
+            if (is_same(models->v[i], models->v[j]))
                 return uqm_fail(err, UQM_ERR_ARG, "%s: select is given this model twice",
                                 models->v[i]);
     }
@@ -74,6 +83,11 @@ static int check_out(const struct uqm_select *s, struct uqm_err *err)
     if (access(s->scratch_dir, W_OK | X_OK) != 0)
         return uqm_fail_errno(err, "%s: the result cannot be put there", s->scratch_dir);
     return UQM_OK;
+}
+
+static struct uqm_write_params write_params(const struct uqm_select_params *p)
+{
+    return (struct uqm_write_params){ .out_dir = p->out_dir, .overwrite = p->overwrite };
 }
 
 /* The folder that DIR is in, for scratch files; the state beside DIR unless named. */
@@ -190,12 +204,16 @@ static int make_race(struct uqm_select *s, struct uqm_err *err)
     return ok ? ret : uqm_fail(err, UQM_ERR_NOMEM, "no memory for the order of a race");
 }
 
-/* Models that do not fit together are found now, not after each has been measured. */
+/* Models that do not fit together, and a place that the merge may not take, are found now, not
+ * after each model has been measured. */
 static int check_merge(struct uqm_select *s, struct uqm_err *err)
 {
+    const struct uqm_write_params write = write_params(s->params);
     struct uqm_candidate all = { 0 };
     int ret = uqm_candidate_open_merge(&all, &s->call.env, &s->rule, s->call.models->v, s->n,
                                        &s->call.open, err);
+    if (ret == UQM_OK && !s->params->no_write)
+        ret = uqm_merge_check_out(&s->call.env, all.source, all.recipe, &write, err);
     s->rule.quiet = true; /* what there is to warn of in the recipe has been said */
     uqm_candidate_close(&all);
     return ret;
@@ -218,6 +236,8 @@ static int begin(struct uqm_select *s, struct uqm_err *err)
         s->params->order == UQM_ORDER_ACCURACY_DESC || s->params->order == UQM_ORDER_ACCURACY_ASC;
     if (s->wants_accuracy && (ret = init_accuracy(s, &params, err)) < 0)
         return ret;
+    if (!s->wants_accuracy && (ret = uqm_call_warn_of_nothing(&s->call, err)) < 0)
+        return ret;
     s->call.runner.other_bytes = s->accuracy_call.runner.other_bytes =
         2 * (uint64_t) s->n * uqm_survey_n_records(&s->call.survey) * STATE_BYTES_A_VALUE;
     s->sweeps = s->params->window > 1;
@@ -229,7 +249,7 @@ static int begin(struct uqm_select *s, struct uqm_err *err)
 static int write_best(struct uqm_select *s, struct uqm_err *err)
 {
     const struct uqm_select_params *p = s->params;
-    const struct uqm_write_params write = { .out_dir = p->out_dir, .overwrite = p->overwrite };
+    const struct uqm_write_params write = write_params(p);
     struct uqm_candidate best = { 0 };
     json_t *result = NULL;
     if (p->no_write)

@@ -567,6 +567,10 @@ static void what_cannot_be_selected_is_refused_before_anything_is_asked(void **s
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--out");
     p = params_for(in_workdir("no/where/out"));
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_IO, "no/where");
+    put_file("taken/mine.txt", "no merge");
+    p = params_for(in_workdir("taken"));
+    p.overwrite = true;
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "not a merge to replace");
     p = params_for(in_workdir("no"));
     p.uq.questions.data.n = 0;
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--data");
