@@ -246,7 +246,7 @@ enum { UQM_PERTURB_IMAGE = 1, UQM_PERTURB_TEXT = 2, UQM_PERTURB_MODEL = 4, UQM_P
 /* How a model's uncertainty is measured. */
 enum uqm_uq_method {
     UQM_UQ_PERTURB,   /* mutual information of answer and perturbation; no label is used */
-    UQM_UQ_CONFORMAL, /* size of conformal prediction sets; needs labels; uqm_uq() alone */
+    UQM_UQ_CONFORMAL, /* size of conformal prediction sets; needs labels */
 };
 
 /* Where random draws come from. */

@@ -264,6 +264,8 @@ static int take_option(struct parse *p, const struct cli_option *o, const char *
                             o->name, o->value);
         value = p->argv[p->at++];
     }
+    if (value && !value[0])
+        return cli_fail(p->err, UQM_ERR_ARG, "%s: --%s: is empty", p->command->name, o->name);
     if (o->state == CLI_NOTED) {
         p->out->noted[p->out->notes.n] = o;
         append(&p->out->notes, o->name);

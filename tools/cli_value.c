@@ -1,5 +1,4 @@
 /* Values of options: numbers, sizes, choices. */
-#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -53,14 +52,19 @@ int cli_set_text(void *field, const char *value, const struct cli_option *option
     return UQM_OK;
 }
 
-/* Digits only: strtoull would take a sign and blanks. */
+static bool is_digits(const char *s)
+{
+    return *s && s[strspn(s, "0123456789")] == 0;
+}
+
+/* Digits only: strtoull would take a sign and blanks. False, too, where it is beyond 64 bits. */
 static bool read_u64(uint64_t *out, const char *s)
 {
     uint64_t x = 0;
-    if (!*s)
+    if (!is_digits(s))
         return false;
     for (; *s; s++) {
-        if (*s < '0' || *s > '9' || __builtin_mul_overflow(x, 10u, &x) ||
+        if (__builtin_mul_overflow(x, 10u, &x) ||
             __builtin_add_overflow(x, (uint64_t) (*s - '0'), &x))
             return false;
     }
@@ -68,16 +72,16 @@ static bool read_u64(uint64_t *out, const char *s)
     return true;
 }
 
+/* Infinite where it is beyond a double's range. */
 static bool read_double(double *out, const char **end, const char *s)
 {
     /* No "inf", "nan", hexadecimal or blanks, which strtod would take. */
     if (!strchr("0123456789.+-", *s) || !*s || strpbrk(s, "xXnN"))
         return false;
     char *stop;
-    errno = 0;
     *out = strtod(s, &stop);
     *end = stop;
-    return stop != s && errno != ERANGE && isfinite(*out);
+    return stop != s;
 }
 
 static int out_of_range(const struct cli_option *o, const char *value, struct uqm_err *err)
@@ -86,6 +90,20 @@ static int out_of_range(const struct cli_option *o, const char *value, struct uq
         return cli_fail(err, UQM_ERR_ARG, "%.60s is not within [%.12g, %.12g]", value, o->min,
                         o->max);
     return cli_fail(err, UQM_ERR_ARG, "%.60s is less than %.12g", value, o->min);
+}
+
+/* A whole number that does not fit its field, or is none. */
+static int not_whole(const struct cli_option *o, const char *value, uint64_t most,
+                     struct uqm_err *err)
+{
+    const bool below = value[0] == '-' && is_digits(value + 1) && strpbrk(value, "123456789");
+    if (below || (is_digits(value) && o->max > 0.0))
+        return out_of_range(o, value, err);
+    if (is_digits(value))
+        return cli_fail(err, UQM_ERR_ARG, "%.60s is more than %llu", value,
+                        (unsigned long long) most);
+    return cli_fail(err, UQM_ERR_ARG, "%.60s is not a whole number, written in digits alone",
+                    value);
 }
 
 static bool in_range(const struct cli_option *o, double x)
@@ -98,7 +116,7 @@ int cli_set_u64(void *field, const char *value, const struct cli_option *option,
 {
     uint64_t x;
     if (!read_u64(&x, value))
-        return cli_fail(err, UQM_ERR_ARG, "%.60s is not a whole number", value);
+        return not_whole(option, value, UINT64_MAX, err);
     if (!in_range(option, (double) x))
         return out_of_range(option, value, err);
     *(uint64_t *) field = x;
@@ -109,9 +127,9 @@ int cli_set_int(void *field, const char *value, const struct cli_option *option,
                 struct uqm_err *err)
 {
     uint64_t x;
-    if (!read_u64(&x, value))
-        return cli_fail(err, UQM_ERR_ARG, "%.60s is not a whole number", value);
-    if (x > INT32_MAX || !in_range(option, (double) x))
+    if (!read_u64(&x, value) || x > INT32_MAX)
+        return not_whole(option, value, INT32_MAX, err);
+    if (!in_range(option, (double) x))
         return out_of_range(option, value, err);
     *(int *) field = (int) x;
     return UQM_OK;
@@ -126,6 +144,8 @@ int cli_set_double(void *field, const char *value, const struct cli_option *opti
         return cli_fail(err, UQM_ERR_ARG, "%.60s is not a number", value);
     if (!in_range(option, x))
         return out_of_range(option, value, err);
+    if (!isfinite(x))
+        return cli_fail(err, UQM_ERR_ARG, "%.60s is more than any number here", value);
     *(double *) field = x;
     return UQM_OK;
 }

@@ -11,6 +11,14 @@ static const char *const tables[] = { "f1", "t1", "t2",  "t3",  "t4",  "t5",  "t
                                       "t8", "t9", "t10", "t11", "t12", "t13", "t14", NULL };
 enum { N_TABLES = sizeof tables / sizeof *tables - 1 };
 
+/* Of all seeds alike: 0, the other commands' default, would be passed over in silence. */
+static int refuse_seed(void *field, const char *value, const struct cli_option *option,
+                       struct uqm_err *err)
+{
+    (void) field, (void) value, (void) option;
+    return cli_fail(err, UQM_ERR_ARG, "a study's seeds stand in its file (seeds)");
+}
+
 static const struct cli_option table[] = {
     { .name = "out",
       .value = "DIR",
@@ -27,6 +35,8 @@ static const struct cli_option table[] = {
       .set = cli_set_true,
       .field = offsetof(struct options, dry_run),
       .help = "list the jobs, and which are cached; ask and write nothing" },
+    { .name = "seed", .value = "N", .set = refuse_seed, .state = CLI_SILENT },
+    { .name = "random-seed", .value = "N", .set = refuse_seed, .state = CLI_SILENT },
     { 0 },
 };
 

@@ -30,12 +30,16 @@ bool is_data_argument(const char *arg)
 /* "0.2" is a share, "100" a number of records. */
 static int read_samples(struct uqm_question_params *out, const char *value, struct uqm_err *err)
 {
-    static const struct cli_option share = { .min = 0, .max = 1 }, number = { .min = 1 };
+    static const struct cli_option share = { .min = 0 }, number = { .min = 1 };
     if (!strpbrk(value, ".eE"))
         return cli_set_u64(&out->sample_count, value, &number, err);
     int ret = cli_set_double(&out->sample_ratio, value, &share, err);
     if (ret == UQM_OK && out->sample_ratio <= 0.0)
         ret = cli_fail(err, UQM_ERR_ARG, "%.60s leaves nothing", value);
+    if (ret == UQM_OK && out->sample_ratio > 1.0)
+        ret = cli_fail(err, UQM_ERR_ARG,
+                       "%.60s is not within (0, 1]; a number of records is written in digits alone",
+                       value);
     return ret;
 }
 
@@ -81,6 +85,36 @@ int fill_questions(struct uqm_question_params *out, const struct question_option
     return UQM_OK;
 }
 
+/* What is given and could change nothing was meant otherwise. out: as filled from the options. */
+static int check_effect(const struct uqm_uq_params *out, const struct uq_options *options,
+                        const char *command, struct uqm_err *err)
+{
+    const bool conformal = out->method == UQM_UQ_CONFORMAL;
+    const char *idle = options->perturb         ? "perturb"
+                       : options->repeats       ? "repeats"
+                       : options->dropout.given ? "dropout"
+                                                : NULL;
+    if (conformal && idle)
+        return cli_fail(err, UQM_ERR_ARG,
+                        "%s: --%s: makes no sense with --method cp, which asks once and perturbs "
+                        "nothing",
+                        command, idle);
+    if (options->dropout.given && options->perturb && !(options->perturb & UQM_PERTURB_MODEL))
+        return cli_fail(err, UQM_ERR_ARG,
+                        "%s: --dropout: is how the model is perturbed, and --perturb lacks model",
+                        command);
+    const bool samples = out->questions.sample_count > 0 || out->questions.sample_ratio > 0;
+    const bool texts = !conformal && (!options->perturb || (options->perturb & UQM_PERTURB_TEXT));
+    if (out->streams == UQM_STREAMS_AUTHORS && !samples && !texts)
+        return cli_fail(err, UQM_ERR_ARG,
+                        "%s: --streams: authors draws prompts' prefixes and --samples, and there "
+                        "is neither",
+                        command);
+    if (options->alpha > 0 && !conformal)
+        return cli_fail(err, UQM_ERR_ARG, "%s: --alpha: is of --method cp", command);
+    return UQM_OK;
+}
+
 int fill_uq(struct uqm_uq_params *out, const struct uq_options *options, const char *command,
             struct uqm_err *err)
 {
@@ -94,7 +128,5 @@ int fill_uq(struct uqm_uq_params *out, const struct uq_options *options, const c
     out->method = (enum uqm_uq_method) options->method;
     out->streams = (enum uqm_streams) options->streams;
     out->alpha = options->alpha;
-    if (options->alpha > 0 && out->method != UQM_UQ_CONFORMAL)
-        return cli_fail(err, UQM_ERR_ARG, "%s: --alpha: is of --method cp", command);
-    return UQM_OK;
+    return check_effect(out, options, command, err);
 }

@@ -112,6 +112,8 @@ static int check(const struct options *o, struct uqm_err *err)
         return cli_fail(err, UQM_ERR_ARG, "select: --out: is required (or --no-write)");
     if (o->out && o->no_write)
         return cli_fail(err, UQM_ERR_ARG, "select: --out: makes no sense with --no-write");
+    if (o->overwrite && o->no_write)
+        return cli_fail(err, UQM_ERR_ARG, "select: --overwrite: makes no sense with --no-write");
     return UQM_OK;
 }
 

@@ -49,6 +49,23 @@ int uqm_call_uq_params(struct uqm_call_params *out, const struct uqm_uq_params *
     return params->method == UQM_UQ_CONFORMAL ? make_conformal(out, params, err) : UQM_OK;
 }
 
+int uqm_call_warn_of_nothing(struct uqm_call *call, struct uqm_err *err)
+{
+    const struct uqm_survey *s = &call->survey;
+    const bool drops = s->perturb & UQM_PERTURB_MODEL && s->dropout > 0;
+    const bool looks = s->perturb & UQM_PERTURB_IMAGE && uqm_survey_has_pictures(s);
+    const char *why = s->n_passes < 2   ? "each record is asked once"
+                      : s->perturb == 0 ? "nothing is perturbed"
+                      : drops || looks || s->perturb & UQM_PERTURB_TEXT ? NULL
+                      : s->perturb & UQM_PERTURB_IMAGE
+                          ? "only pictures are perturbed, and there are none"
+                          : "only the model is perturbed, at a dropout of 0";
+    if (!why || call->kind != UQM_MEASURE_UNCERTAINTY)
+        return UQM_OK;
+    return uqm_warn(&call->env, err, "every uncertainty will be 0, whatever the models are: %s",
+                    why);
+}
+
 int uqm_call_init(struct uqm_call *call, const struct uqm_call_params *params, struct uqm_err *err)
 {
     const struct uqm_question_params *q = params->survey.questions;

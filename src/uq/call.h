@@ -37,6 +37,10 @@ struct uqm_call_params {
 int uqm_call_init(struct uqm_call *call, const struct uqm_call_params *params, struct uqm_err *err);
 void uqm_call_finish(struct uqm_call *call);
 
+/* A warning where nothing is perturbed or nothing compared, so that every uncertainty is 0 whatever
+ * the models are. */
+int uqm_call_warn_of_nothing(struct uqm_call *call, struct uqm_err *err);
+
 /* The survey that struct uqm_uq_params describes; UQM_ERR_ARG for what makes no sense. */
 int uqm_call_uq_params(struct uqm_call_params *out, const struct uqm_uq_params *params,
                        struct uqm_err *err);

@@ -83,6 +83,8 @@ int uqm_uq(char **json, const struct uqm_uq_params *params, struct uqm_err *err)
     if (ret < 0)
         return ret;
     ret = uqm_call_init(&call, &call_params, err);
+    if (ret == UQM_OK && !params->with_values) /* who takes these apart asked for what it wants */
+        ret = uqm_call_warn_of_nothing(&call, err);
     if (ret == UQM_OK && params->questions.dry_run) {
         ret = uqm_call_plan(json, &call, err);
         uqm_call_finish(&call);

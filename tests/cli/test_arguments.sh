@@ -56,6 +56,29 @@ refuses 2 '--sync-every: 0 is less than 1' 'syncing every 0 bytes is refused' \
 for number in '' 0 -1 1.5 1e3 x 99999999999; do
     refuses 2 '--threads: ' "$number threads are refused" merge --threads "$number" a b
 done
+refuses 2 '--samples: -3 is less than 1' 'fewer than no records are refused' uq m --data d --samples -3
+refuses 2 '--patience: -1 is less than 0' 'so is an impatient selection' \
+    select m --data d --no-write --patience -1
+refuses 2 '--patience: 99999999999 is more than 2147483647' 'a number that is too large is called so' \
+    select m --data d --no-write --patience 99999999999
+refuses 2 '--repeats: -2 is not within [1, 1024]' 'and one below both bounds gets both' \
+    uq m --data d --repeats -2
+refuses 2 '--seed: 18446744073709551616 is more than 18446744073709551615' \
+    'a seed beyond 64 bits is too large' uq m --data d --seed 18446744073709551616
+refuses 2 '--min-drop: 1e999 is more than' 'a real number beyond all is too large' \
+    select m --data d --no-write --min-drop 1e999
+for number in +3 3.0 1e3 ' 3' '3 ' 0x3 -0 -; do
+    refuses 2 "--repeats: $number is not a whole number, written in digits alone" \
+        "\"$number\" repeats are refused" uq m --data d --repeats "$number"
+done
+for option in repeats samples dropout perturb io memory device task; do
+    refuses 2 "uq: --$option: is empty" "an empty --$option is refused" uq m --data d "--$option="
+done
+refuses 2 '--samples: 1e3 is not within (0, 1]; a number of records is written in digits alone' \
+    'a number of records is no real number' uq m --data d --samples 1e3
+refuses 2 '--samples: 0.0 leaves nothing' 'a share of nothing is refused' uq m --data d --samples 0.0
+refuses 2 '--samples: -0.5 is less than 0' 'so is less' uq m --data d --samples -0.5
+
 refuses 2 '--io: fast is none of auto, uring, pread' 'a wrong choice lists the right ones' \
     merge --io fast a b
 refuses 2 '--perturb: colour is none of' 'a perturbation that does not exist is refused' \
@@ -97,6 +120,35 @@ refuses 2 '--window: 0 is less than 1' 'a window of nothing is refused' \
     select m --data d --no-write --window 0
 refuses 2 '--alpha: is of --method cp' 'alpha without conformal sets is refused' \
     uq m --data d --alpha 0.1
+for command in uq 'select --no-write'; do
+    for option in '--perturb image' '--perturb none' '--repeats 4' '--dropout 0.1'; do
+        refuses 2 "${option%% *}: makes no sense with --method cp" \
+            "$command $option is refused beside conformal sets" $command m --data d --method cp $option
+    done
+    for perturb in image,text none; do
+        refuses 2 '--dropout: is how the model is perturbed, and --perturb lacks model' \
+            "$command --dropout is refused where $perturb is perturbed" \
+            $command m --data d --perturb $perturb --dropout 0.2
+    done
+    for options in '--perturb image,model' '--perturb none' '--method cp'; do
+        refuses 2 '--streams: authors draws' "$command $options has no streams of the authors'" \
+            $command m --data d --streams authors $options
+    done
+done
+# What has an effect is not refused: these end for want of the model.
+for options in '--perturb model --dropout 0.2' '--dropout 0' '--perturb none --repeats 1' \
+    '--method cp --alpha 0.2' '--streams authors' '--streams authors --perturb text,image' \
+    '--streams authors --method cp --samples 5' '--streams authors --perturb none --samples 0.5' \
+    '--streams own --perturb none' '--method perturb --repeats 2'; do
+    refuses 1 absent-model "uq $options is taken" \
+        uq absent-model --data "$zoo/data/heldin/mmb.jsonl" $options
+done
+refuses 2 'select: --overwrite: makes no sense with --no-write' 'nothing written replaces nothing' \
+    select m --data d --no-write --overwrite
+for seed in --seed=0 '--random-seed 7'; do
+    refuses 2 "a study's seeds stand in its file" "experiment $seed is refused" \
+        experiment a.yml --out o $seed
+done
 refuses 2 '--method: magic is none of' 'an unknown measure is refused' uq m --data d --method magic
 refuses 2 '--key: is required' 'sign wants a key' sign d
 refuses 2 'makes no sense with' 'a key and certificates exclude each other' \

@@ -219,6 +219,23 @@ holds '[ $status = 0 ] && grep -q "keys and values" "$work/stderr" &&
 run uq --data "$mmb" "$base" --samples 3 --repeats 2 --perturb none --trace trace.jsonl
 holds '[ $status = 0 ] && grep -q "^base .*mmb .*0.000000" "$work/stdout" && [ -s "$work/trace.jsonl" ]' \
     'without perturbation there is no uncertainty; the trace is written; a folder ends --data'
+for options in '--repeats 1' '--perturb none' '--perturb model --dropout 0'; do
+    run uq "$base" --data "$mmb" --samples 2 $options
+    holds '[ $status = 0 ] && grep -q "warning: every uncertainty will be 0" "$work/stderr"' \
+        "uq warns that $options measures nothing"
+done
+refuses 1 'every uncertainty will be 0, whatever the models are: each record is asked once' \
+    'with --strict that is an error' uq "$base" --data "$mmb" --repeats 1 --strict
+printf '{"id":"a","image":null,"question":"q","choices":["x","y"]}\n' > "$work/text.jsonl"
+refuses 1 'only pictures are perturbed, and there are none' 'so are perturbed pictures where none is' \
+    uq "$base" --data text.jsonl --perturb image --strict
+refuses 1 'every uncertainty will be 0' 'select warns of it, too' \
+    select "$base" "$zoo/models/reason" --data "$mmb" --no-write --perturb none --strict
+for options in '--samples 4 --perturb text --repeats 2' '--samples 40 --method cp' \
+    '--samples 4 --perturb image,model --dropout 0 --repeats 2'; do
+    run uq "$base" --data "$mmb" $options --strict
+    holds '[ $status = 0 ]' "$options measures something"
+done
 printf '{"id":"a","image":null,"choices":["x","y"],"answer":0}\n' > "$work/no-question.jsonl"
 refuses 1 no-question.jsonl 'a record without a question is named' uq "$base" --data no-question.jsonl
 printf '{"id":"a","image":null,\n' > "$work/broken.jsonl"
@@ -242,6 +259,11 @@ refuses 1 '--task nope: no such task' 'an unknown task is refused where tasks.js
     uq "$base" --data "$mmb" --task nope
 refuses 1 "$base: select is given this model twice" 'select refuses a model that stands there twice' \
     select "$base" "$zoo/models/reason" "$base" --data "$mmb" --no-write
+ln -s "$base" "$work/alias"
+for path in "$base/" "$zoo/data/../models/base" alias; do
+    refuses 1 "$path: select is given this model twice" 'by another path, too' \
+        select "$base" "$zoo/models/reason" "$path" --data "$mmb" --no-write
+done
 
 # --- eval
 run eval "$base" --data "$mmb" --samples 6 --json
@@ -306,11 +328,26 @@ run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 4 --r
     --all-steps
 holds '[ $status = 0 ] && grep -q "^selected" "$work/stdout"' \
     'select --no-write prints the table and writes nothing'
+run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 8 --perturb none --repeats 1 \
+    --no-write --order accuracy-desc --all-steps --json
+accuracy=$(printf '%.4f' "$(value steps.1.accuracy)")
+holds '[ $status = 0 ] && ! grep -q warning "$work/stderr" &&
+    grep -q "^uqmerge: step 2: .*; accuracy $accuracy, standard error 0\.[0-9]*$" "$work/stderr"' \
+    'a selection by accuracy tells the accuracy of each step'
+run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 8 --perturb none --repeats 1 \
+    --no-write --order accuracy-desc --all-steps
+holds '[ $status = 0 ] && [ "$(grep -c " accuracy  stderr" "$work/stdout")" = 2 ] &&
+    grep -q "^   2  .* $accuracy  0\.[0-9]*  " "$work/stdout"' 'and prints it in its tables'
 run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 4 --repeats 2 --no-write \
     --report nowhere/select.html
 holds '[ $status = 1 ] && ! grep -q uncertainty "$work/stderr" &&
     grep -q "error: nowhere/select.html: its folder: No such file" "$work/stderr"' \
     'a page that cannot be written is refused before anything is asked'
+mkdir "$work/holder" && cp -r "$zoo/models/reason" "$work/holder/reason"
+: > "$work/holder/uqmerge.manifest.json"
+refuses 1 'holder: the input holder/reason lies there' 'so is a place with one of the models in it' \
+    select holder/reason "$zoo/models/know" --data "$mmb" --out holder --overwrite -q
+holds '[ -d "$work/holder/reason" ] && [ ! -e "$work/holder.state.json" ]' 'nothing of it is touched'
 mkdir "$work/late.html.part"
 run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 4 --repeats 2 --no-write \
     --report late.html
