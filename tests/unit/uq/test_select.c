@@ -360,7 +360,7 @@ static void a_race_asks_fewer_records_and_chooses_the_same(void **state)
     for (int races = 0; races < 2; races++) {
         struct uqm_select_params p = params_for(NULL);
         p.no_write = p.all_steps = true;
-        p.uq.questions.sample_count = 48;
+        p.uq.questions.sample_count = 32;
         p.confident = races ? 0.05 : 0;
         p.state_path = in_workdir(races ? "race.json" : "all.json");
         roots[races] = run(&p);
@@ -373,7 +373,7 @@ static void a_race_asks_fewer_records_and_chooses_the_same(void **state)
             const json_t *step = json_array_get(json_object_get(roots[races], "steps"), t);
             const size_t n = (size_t) json_integer_value(json_object_get(step, "samples"));
             const bool early = json_is_true(json_object_get(step, "decided_early"));
-            assert_true(early ? n < 96 : n == 96);
+            assert_true(early ? n < 64 : n == 64);
             assert_true(!early || races);
             n_asked[races] += n;
         }
@@ -383,7 +383,7 @@ static void a_race_asks_fewer_records_and_chooses_the_same(void **state)
     /* Again, from what it left: the same, and nothing is asked. */
     struct uqm_select_params p = params_for(NULL);
     p.no_write = p.all_steps = true;
-    p.uq.questions.sample_count = 48;
+    p.uq.questions.sample_count = 32;
     p.confident = 0.05;
     p.state_path = in_workdir("race.json");
     json_t *again = run(&p);
@@ -400,7 +400,7 @@ static void a_raced_step_is_asked_in_full_before_its_spread_refuses_it(void **st
     (void) state;
     struct uqm_select_params p = params_for(NULL);
     p.no_write = true;
-    p.uq.questions.sample_count = 48;
+    p.uq.questions.sample_count = 32;
     p.confident = 0.05;
     p.patience = 9;
     p.min_spread = 1;
@@ -409,7 +409,7 @@ static void a_raced_step_is_asked_in_full_before_its_spread_refuses_it(void **st
     const size_t stop = (size_t) json_integer_value(json_object_get(root, "stopped_at"));
     assert_string_equal(json_string_value(json_object_get(root, "stopped_by")), "spread");
     const json_t *step = json_array_get(json_object_get(root, "steps"), stop - 1);
-    assert_int_equal(json_integer_value(json_object_get(step, "samples")), 96);
+    assert_int_equal(json_integer_value(json_object_get(step, "samples")), 64);
     assert_false(json_is_true(json_object_get(step, "decided_early")));
     json_decref(root);
 }
