@@ -86,39 +86,61 @@ static void calibration_add(struct calibration *c, double sure, bool right)
 
 static void calibration_end(struct uqm_conformal *out, const struct calibration *c)
 {
+    double gaps = 0;
     for (int b = 0; b < N_BINS; b++) {
         if (c->n[b] == 0)
             continue;
         const double gap = fabs(c->sure[b] - c->right[b]);
-        out->ece += gap / (double) out->n_test;
+        gaps += gap;
         out->mce = fmax(out->mce, gap / (double) c->n[b]);
     }
+    out->ece = gaps / (double) out->n_test;
 }
 
-static void test_record(struct uqm_conformal *out, struct calibration *c, double *size,
-                        const double p[UQM_N_OPTIONS], int truth)
+/* What the tested records add up to: whole numbers, divided once at the end. */
+struct tally {
+    size_t lac_size, aps_size, lac_hits, aps_hits, right, e, f;
+    struct calibration calibration;
+};
+
+/* The mean of the two sets' sizes. */
+static double test_record(struct tally *t, const struct uqm_conformal *found,
+                          const double p[UQM_N_OPTIONS], int truth)
 {
-    const double share = 1 / (double) out->n_test;
-    const unsigned lac = lac_set(p, out->lac.qhat), aps = aps_set(p, out->aps.qhat);
-    const int n_lac = __builtin_popcount(lac), n_aps = __builtin_popcount(aps);
+    const unsigned lac = lac_set(p, found->lac.qhat), aps = aps_set(p, found->aps.qhat);
+    const unsigned n_lac = (unsigned) __builtin_popcount(lac),
+                   n_aps = (unsigned) __builtin_popcount(aps);
     int order[UQM_N_OPTIONS];
     rank_options(order, p);
-    *size = 0.5 * (n_lac + n_aps);
-    out->lac.mean_size += share * n_lac;
-    out->aps.mean_size += share * n_aps;
-    out->lac.coverage += share * (lac >> truth & 1);
-    out->aps.coverage += share * (aps >> truth & 1);
-    out->accuracy += share * (order[0] == truth);
-    out->e_rate += share * (order[0] == 4);
-    out->f_rate += share * (order[0] == 5);
-    calibration_add(c, p[order[0]], order[0] == truth);
+    t->lac_size += n_lac;
+    t->aps_size += n_aps;
+    t->lac_hits += lac >> truth & 1;
+    t->aps_hits += aps >> truth & 1;
+    t->right += order[0] == truth;
+    t->e += order[0] == 4;
+    t->f += order[0] == 5;
+    calibration_add(&t->calibration, p[order[0]], order[0] == truth);
+    return 0.5 * (n_lac + n_aps);
+}
+
+static void tally_end(struct uqm_conformal *out, const struct tally *t)
+{
+    const double n = (double) out->n_test;
+    out->lac.mean_size = (double) t->lac_size / n;
+    out->aps.mean_size = (double) t->aps_size / n;
+    out->lac.coverage = (double) t->lac_hits / n;
+    out->aps.coverage = (double) t->aps_hits / n;
+    out->accuracy = (double) t->right / n;
+    out->e_rate = (double) t->e / n;
+    out->f_rate = (double) t->f / n;
+    calibration_end(out, &t->calibration);
 }
 
 int uqm_conformal(struct uqm_conformal *out, double *size, const double (*p)[UQM_N_OPTIONS],
                   const int *truth, const size_t *part, size_t n, double alpha, struct uqm_err *err)
 {
     assert(n >= 2);
-    struct calibration c = { 0 };
+    struct tally tally = { 0 };
     const size_t n_calibration = n / 2, n_test = n - n_calibration;
     *out = (struct uqm_conformal){ .n_calibration = n_calibration, .n_test = n_test };
     double *scores = malloc(n_calibration * sizeof *scores);
@@ -135,7 +157,7 @@ int uqm_conformal(struct uqm_conformal *out, double *size, const double (*p)[UQM
     out->aps.qhat = quantile(scores, n_calibration, alpha, &out->level_cut);
     free(scores);
     for (size_t i = 0; i < n_test; i++)
-        test_record(out, &c, &size[part[i]], p[part[i]], truth[part[i]]);
-    calibration_end(out, &c);
+        size[part[i]] = test_record(&tally, out, p[part[i]], truth[part[i]]);
+    tally_end(out, &tally);
     return UQM_OK;
 }

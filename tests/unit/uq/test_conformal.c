@@ -128,6 +128,35 @@ static void a_models_numbers_are_the_plain_means_of_its_sets(void **state)
     json_decref(model);
 }
 
+/* 43 of 75 is the double nearest to it, not what 43 shares of a 75th add up to. */
+static void rates_are_counts_over_the_records(void **state)
+{
+    (void) state;
+    enum { N_TEST = 75, N = 2 * N_TEST - 1 };
+    double p[N][6] = { { 0 } }, size[N];
+    int truth[N];
+    size_t part[N];
+    for (size_t i = 0; i < N; i++) {
+        part[i] = i;
+        p[i][i < 7 ? 4 : i < 18 ? 5 : 0] = 1;
+        truth[i] = i < 32 && i >= 18 ? 1 : i < 18 ? 2 : 0;
+    }
+    struct uqm_conformal c;
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_conformal(&c, size, (const double(*)[6]) p, truth, part, N, 0.1, &err), err);
+    assert_int_equal(c.n_test, N_TEST);
+    const struct {
+        double value;
+        int count;
+    } rates[] = { { c.accuracy, 43 },      { c.e_rate, 7 },
+                  { c.f_rate, 11 },        { c.lac.coverage, 43 },
+                  { c.aps.coverage, 75 },  { c.ece, 32 },
+                  { c.lac.mean_size, 75 }, { c.aps.mean_size, 75 * 6 } };
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
+        if (rates[i].value < rates[i].count / 75.0 || rates[i].value > rates[i].count / 75.0)
+            fail_msg("rate %zu: %.17g is not %d / 75", i, rates[i].value, rates[i].count);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +165,7 @@ int main(void)
         cmocka_unit_test(a_set_is_never_empty_and_equals_keep_their_order),
         cmocka_unit_test(calibration_error_is_the_gap_of_sure_and_right),
         cmocka_unit_test(a_models_numbers_are_the_plain_means_of_its_sets),
+        cmocka_unit_test(rates_are_counts_over_the_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
