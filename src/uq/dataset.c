@@ -138,7 +138,7 @@ static int read_image(const struct loader *l, struct uqm_record *r, const json_t
     static const char *const keys[] = { "image", "images", "image_path" };
     const char *name;
     size_t k = 0;
-    while (k < 2 && !json_object_get(object, keys[k]))
+    while (k < 2 && is_none(json_object_get(object, keys[k])))
         k++;
     const json_t *v = json_object_get(object, keys[k]);
     if (json_is_array(v))
@@ -392,6 +392,52 @@ static int read_array(struct loader *l, const char *text, size_t len)
     return ret;
 }
 
+/* ---- ids ---- */
+
+static int by_id(const void *a, const void *b)
+{
+    const struct uqm_record *x = *(const struct uqm_record *const *) a;
+    const struct uqm_record *y = *(const struct uqm_record *const *) b;
+    int order = strcmp(x->id, y->id);
+    return order ? order : (x->line > y->line) - (x->line < y->line);
+}
+
+/* Every record, by id and then by place; the caller's to free. NULL: no memory. */
+static const struct uqm_record **sort_by_id(const struct loader *l)
+{
+    const struct uqm_dataset *set = l->set;
+    const struct uqm_record **sorted = malloc((set->n_records + 1) * sizeof *sorted);
+    for (size_t i = 0; sorted && i < set->n_records; i++)
+        sorted[i] = &set->records[i];
+    if (sorted)
+        qsort(sorted, set->n_records, sizeof *sorted, by_id);
+    return sorted;
+}
+
+static int check_ids(const struct loader *l)
+{
+    const struct uqm_dataset *set = l->set;
+    const struct uqm_record **sorted = sort_by_id(l);
+    if (!sorted)
+        return no_memory(l);
+
+    int ret = UQM_OK;
+    for (size_t i = 1; i < set->n_records && ret == UQM_OK; i++) {
+        if (strcmp(sorted[i - 1]->id, sorted[i]->id) != 0)
+            continue;
+        struct uqm_record_where where;
+        ret = uqm_fail(l->err, UQM_ERR_FORMAT, "%s: the record at %zu has the same id",
+                       uqm_record_where(&where, set, sorted[i]), sorted[i - 1]->line);
+    }
+    free(sorted);
+    return ret;
+}
+
+static int against_id(const void *id, const void *record)
+{
+    return strcmp(id, (*(const struct uqm_record *const *) record)->id);
+}
+
 /* ---- tables ---- */
 
 static int take_row(void *ctx, const json_t *row, size_t line, uint64_t at, size_t n_bytes)
@@ -415,21 +461,26 @@ static int take_row(void *ctx, const json_t *row, size_t line, uint64_t at, size
 static int find_pictures(const struct loader *l)
 {
     struct uqm_dataset *set = l->set;
-    for (size_t i = 0; i < set->n_records; i++) {
+    const struct uqm_record **sorted = sort_by_id(l);
+    if (!sorted)
+        return no_memory(l);
+    int ret = UQM_OK;
+    for (size_t i = 0; i < set->n_records && ret == UQM_OK; i++) {
         struct uqm_record *r = &set->records[i];
         if (!r->image || r->image_bytes > 0)
             continue;
-        size_t k = 0;
-        while (k < set->n_records &&
-               (set->records[k].image_bytes == 0 || strcmp(set->records[k].id, r->image) != 0))
-            k++;
-        if (k == set->n_records)
-            return wrong(l, r, "its image names a row that has none");
+        const struct uqm_record *const *other =
+            bsearch(r->image, sorted, set->n_records, sizeof *sorted, against_id);
+        if (!other || (*other)->image_bytes == 0) {
+            ret = wrong(l, r, "its image names a row that has none");
+            continue;
+        }
         r->image = set->path;
-        r->image_at = set->records[k].image_at;
-        r->image_bytes = set->records[k].image_bytes;
+        r->image_at = (*other)->image_at;
+        r->image_bytes = (*other)->image_bytes;
     }
-    return UQM_OK;
+    free(sorted);
+    return ret;
 }
 
 static int read_table(struct loader *l, struct uqm_env *env)
@@ -440,36 +491,6 @@ static int read_table(struct loader *l, struct uqm_env *env)
         ret = find_pictures(l);
     if (ret == UQM_OK && l->set->n_records == 0)
         ret = uqm_fail(l->err, UQM_ERR_FORMAT, "%s: it holds no record", l->set->path);
-    return ret;
-}
-
-static int by_id(const void *a, const void *b)
-{
-    const struct uqm_record *x = *(const struct uqm_record *const *) a;
-    const struct uqm_record *y = *(const struct uqm_record *const *) b;
-    int order = strcmp(x->id, y->id);
-    return order ? order : (x->line > y->line) - (x->line < y->line);
-}
-
-static int check_ids(const struct loader *l)
-{
-    const struct uqm_dataset *set = l->set;
-    const struct uqm_record **sorted = malloc((set->n_records + 1) * sizeof *sorted);
-    if (!sorted)
-        return no_memory(l);
-    for (size_t i = 0; i < set->n_records; i++)
-        sorted[i] = &set->records[i];
-    qsort(sorted, set->n_records, sizeof *sorted, by_id);
-
-    int ret = UQM_OK;
-    for (size_t i = 1; i < set->n_records && ret == UQM_OK; i++) {
-        if (strcmp(sorted[i - 1]->id, sorted[i]->id) != 0)
-            continue;
-        struct uqm_record_where where;
-        ret = uqm_fail(l->err, UQM_ERR_FORMAT, "%s: the record at %zu has the same id",
-                       uqm_record_where(&where, set, sorted[i]), sorted[i - 1]->line);
-    }
-    free(sorted);
     return ret;
 }
 

@@ -114,7 +114,7 @@ static int quoted(struct reader *r)
             }
         }
         r->line += c == '\n';
-        int ret = put(r, c);
+        int ret = c ? put(r, c) : wrong(r, r->line, "a zero byte");
         if (ret < 0)
             return ret;
     }
@@ -187,20 +187,31 @@ static int column_of(const char *name)
     return COLUMN_OTHER;
 }
 
+/* A byte order mark stands before the first field, quotes and all. */
+static void pass_mark(struct reader *r)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    if (get(r) == EOF)
+        return;
+    unget(r); /* the buffer holds what the file begins with */
+    if (r->n - r->next >= 3 && memcmp(r->buffer + r->next, mark, 3) == 0) {
+        r->next += 3;
+        r->at += 3;
+    }
+}
+
 static int read_header(struct reader *r)
 {
     int end = '\t', ret = UQM_OK;
     bool seen[N_KNOWN + 1] = { false };
+    pass_mark(r);
     while (ret == UQM_OK && end == '\t') {
         if (r->n_columns == MAX_COLUMNS)
             return wrong(r, 1, "more than 64 columns");
         ret = field(r, COLUMN_OTHER, NULL, &end);
         if (ret < 0)
             return ret;
-        const char *name = r->field;
-        if (r->n_columns == 0 && strncmp(name, "\xef\xbb\xbf", 3) == 0)
-            name += 3;
-        const int column = column_of(name);
+        const int column = column_of(r->field);
         r->columns[r->n_columns++] = column;
         bool *before = column == COLUMN_OTHER   ? NULL
                        : column == COLUMN_IMAGE ? &seen[N_KNOWN]
@@ -242,6 +253,14 @@ static int read_row(struct reader *r, json_t *row, struct extent *extent, int *e
     return *end == '\t' ? wrong(r, r->line, "the row has more fields than the header") : ret;
 }
 
+/* A line without a field, which is no row. */
+static int pass_empty_line(struct reader *r)
+{
+    int end;
+    r->line++;
+    return field(r, COLUMN_OTHER, NULL, &end);
+}
+
 static int read_rows(struct reader *r, uqm_tsv_row_fn give, void *ctx)
 {
     int ret = read_header(r), end = 0;
@@ -250,6 +269,10 @@ static int read_rows(struct reader *r, uqm_tsv_row_fn give, void *ctx)
         if (c == EOF)
             break;
         unget(r);
+        if (c == '\n' || c == '\r') {
+            ret = pass_empty_line(r);
+            continue;
+        }
         struct extent extent = { 0 };
         const size_t line = r->line;
         json_t *row = json_object();

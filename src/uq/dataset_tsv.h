@@ -5,7 +5,8 @@
  *
  * Columns, in any order: index (the id), question, hint, A, B, C, D, answer (a letter), category,
  * image; others are passed over. A field in double quotes may hold tabs, line breaks and doubled
- * quotes. An empty field is none. An image field of digits alone names the row whose picture it is.
+ * quotes. An empty field is none, an empty line no row. An image field of digits alone names the
+ * row whose picture it is.
  */
 #ifndef UQM_UQ_DATASET_TSV_H
 #define UQM_UQ_DATASET_TSV_H

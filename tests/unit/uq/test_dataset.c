@@ -163,16 +163,25 @@ static void a_record_can_have_several_pictures(void **state)
                                "[\"a.png\",\"b.png\",\"c.png\"]}\n"
                                "{\"question\":\"an <image of>\",\"images\":[\"a.png\",\"b.png\"],"
                                "\"choices\":[\"<image 2>\",\"no\"]}\n"
-                               "{\"question\":\"<image 2>\",\"image\":\"a.png\"}"));
+                               "{\"question\":\"<image 2>\",\"image\":\"a.png\"}\n"
+                               "{\"question\":\"q\",\"image\":null,\"images\":[\"b.png\"],"
+                               "\"image_path\":\"c.png\"}\n"
+                               "{\"question\":\"q\",\"images\":NaN,\"image_path\":\"c.png\"}"));
     static const struct {
         size_t n;
         const char *names[3];
-    } expected[6] = {
-        { 3, { "/a.png", "/b.png", "/c.png" } }, { 1, { "/b.png" } }, { 0, { NULL } },
-        { 2, { "/a.png", "/c.png" } },           { 1, { "/b.png" } }, { 1, { "/a.png" } }
+    } expected[8] = {
+        { 3, { "/a.png", "/b.png", "/c.png" } },
+        { 1, { "/b.png" } },
+        { 0, { NULL } },
+        { 2, { "/a.png", "/c.png" } },
+        { 1, { "/b.png" } },
+        { 1, { "/a.png" } },
+        { 1, { "/b.png" } },
+        { 1, { "/c.png" } },
     };
-    assert_int_equal(set.n_records, 6);
-    for (size_t i = 0; i < 6; i++) {
+    assert_int_equal(set.n_records, 8);
+    for (size_t i = 0; i < 8; i++) {
         assert_int_equal(uqm_record_n_images(&set.records[i]), expected[i].n);
         for (size_t k = 0; k < expected[i].n; k++)
             assert_string_equal(strrchr(uqm_record_image(&set.records[i], k), '/'),

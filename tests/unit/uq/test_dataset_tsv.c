@@ -72,6 +72,18 @@ static void a_picture_is_read_where_it_lies(void **state)
     free(base64);
 }
 
+static void a_byte_order_mark_and_empty_lines_do_no_harm(void **state)
+{
+    (void) state;
+    struct uqm_dataset set = load("\xef\xbb\xbf\"index\"\t\"question\"\n\n7\tq\n\r\n8\tr\n\n\r\n");
+    assert_int_equal(set.n_records, 2);
+    assert_string_equal(set.records[0].id, "7");
+    assert_int_equal(set.records[0].line, 3);
+    assert_string_equal(set.records[1].id, "8");
+    assert_int_equal(set.records[1].line, 5);
+    uqm_dataset_finish(&set);
+}
+
 static void refused(const char *text, const char *says)
 {
     struct uqm_dataset set;
@@ -79,6 +91,24 @@ static void refused(const char *text, const char *says)
     assert_fails(uqm_dataset_load(&set, test_env(64 << 20, 1), put_file("t.tsv", text), &err), err,
                  UQM_ERR_FORMAT, says);
     uqm_dataset_finish(&set);
+}
+
+static void a_zero_byte_is_refused_in_quotes_and_out(void **state)
+{
+    (void) state;
+    static const char tables[2][18] = { "question\n\"a\0b\"\n", "question\na\0b\n" };
+    for (size_t i = 0; i < 2; i++) {
+        struct uqm_dataset set;
+        struct uqm_err err = { 0 };
+        const char *path = in_workdir("zero.tsv");
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        assert_int_equal(fwrite(tables[i], 1, i ? 13 : 15, f), i ? 13 : 15);
+        assert_int_equal(fclose(f), 0);
+        assert_fails(uqm_dataset_load(&set, test_env(64 << 20, 1), path, &err), err, UQM_ERR_FORMAT,
+                     "zero.tsv:2: a zero byte");
+        uqm_dataset_finish(&set);
+    }
 }
 
 static void what_is_no_table_is_refused_by_line(void **state)
@@ -127,6 +157,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(columns_are_found_by_name_and_empty_fields_are_none),
         cmocka_unit_test(a_picture_is_read_where_it_lies),
+        cmocka_unit_test(a_byte_order_mark_and_empty_lines_do_no_harm),
+        cmocka_unit_test(a_zero_byte_is_refused_in_quotes_and_out),
         cmocka_unit_test(what_is_no_table_is_refused_by_line),
         cmocka_unit_test(a_table_that_is_larger_than_the_memory_is_read_all_the_same),
     };
