@@ -160,6 +160,8 @@ static void add_task(struct uqm_xxh3 *h, const struct uqm_task *task)
     add_text(h, task->suffix);
     add_text(h, task->open_suffix);
     add_text(h, task->hint_label);
+    if (task->picture_choices)
+        add_text(h, "picture choices");
     for (size_t i = 0; i < task->n_extra; i++)
         add_text(h, task->extra[i]);
     add_text(h, task->system);

@@ -28,6 +28,13 @@ static bool put_question(FILE *f, const char *question, enum uqm_question_form f
     return question != NULL;
 }
 
+/* As lmms-eval has it: a choice that is a picture's file name stands for the picture. */
+static const char *choice_text(const struct uqm_task *task, const char *choice)
+{
+    const bool picture = task->picture_choices && (strstr(choice, "jpg") || strstr(choice, "png"));
+    return picture ? "<image>" : choice;
+}
+
 static const char *suffix_of(const struct uqm_record *record, const struct uqm_task *task)
 {
     return task->kind == UQM_TASK_GENERATION && record->n_choices == 0 ? task->open_suffix
@@ -45,7 +52,7 @@ char *uqm_question_text(const struct uqm_record *record, const struct uqm_task *
     bool bad = !put_question(f, record->question, task->form);
     int letter = 'A';
     for (size_t i = 0; i < record->n_choices; i++)
-        fprintf(f, "\n%c. %s", letter++, record->choices[i]);
+        fprintf(f, "\n%c. %s", letter++, choice_text(task, record->choices[i]));
     for (size_t i = 0; i < task->n_extra; i++)
         fprintf(f, "\n%c. %s", letter++, task->extra[i]);
     fputs(suffix_of(record, task), f);

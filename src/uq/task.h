@@ -31,7 +31,8 @@ struct uqm_task {
     const char *open_suffix; /* of a generation record without choices */
     const char *hint_label;  /* stands before a hint, and an empty hint is none; NULL: as it is */
     enum uqm_question_form form;
-    uint32_t max_new_tokens;                  /* the task's own limit; 0: it has none */
+    bool picture_choices;    /* a choice with "jpg" or "png" in it is asked as `<image>` */
+    uint32_t max_new_tokens; /* the task's own limit; 0: it has none */
     const char *extra[UQM_MAX_EXTRA_CHOICES]; /* choices that every question gets */
     size_t n_extra;
     const char *system; /* NULL: vicuna_v1's */

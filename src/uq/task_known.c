@@ -29,22 +29,24 @@ static const struct {
     uint32_t max_new_tokens;
     const char *suffix, *open_suffix; /* NULL: the suffix */
     const char *hint_label;
+    bool picture_choices;
 } generation[] = {
-    { "short-answer", UQM_METRIC_EXACT_MATCH, UQM_QUESTION_AS_IS, 0, LETTER, SHORT, NULL },
-    { "okvqa", UQM_METRIC_LMMS_VQA, UQM_QUESTION_AS_IS, 0, UNSURE SHORT, NULL, NULL },
-    { "textvqa", UQM_METRIC_LMMS_VQA, UQM_QUESTION_CAPITALIZED, 0, SHORT, NULL, NULL },
-    { "vizwiz", UQM_METRIC_LMMS_VQA, UQM_QUESTION_CAPITALIZED, 0, UNSURE SHORT, NULL, NULL },
-    { "vqav2", UQM_METRIC_LMMS_VQAV2, UQM_QUESTION_AS_IS, 16, SHORT, NULL, NULL },
-    { "gqa", UQM_METRIC_LMMS_EXACT, UQM_QUESTION_AS_IS, 16, SHORT, NULL, NULL },
-    { "pope", UQM_METRIC_LMMS_POPE, UQM_QUESTION_STRIPPED, 128, SHORT, NULL, NULL },
-    { "mmmu", UQM_METRIC_LMMS_MMMU, UQM_QUESTION_AS_IS, 128, "\n" LETTER, "\n" SHORT, NULL },
-    { "realworldqa", UQM_METRIC_LMMS_REALWORLDQA, UQM_QUESTION_STRIPPED, 16, "", NULL, NULL },
-    { "seedbench-2-plus", UQM_METRIC_LMMS_SEED, UQM_QUESTION_AS_IS, 16, LETTER, NULL, NULL },
-    { "ocrbench", UQM_METRIC_LMMS_OCRBENCH, UQM_QUESTION_STRIPPED, 128, "", NULL, NULL },
-    { "ai2d-gen", UQM_METRIC_LMMS_AI2D, UQM_QUESTION_AS_IS, 16, LETTER, NULL, NULL },
+    { "short-answer", UQM_METRIC_EXACT_MATCH, UQM_QUESTION_AS_IS, 0, LETTER, SHORT, NULL, false },
+    { "okvqa", UQM_METRIC_LMMS_VQA, UQM_QUESTION_AS_IS, 0, UNSURE SHORT, NULL, NULL, false },
+    { "textvqa", UQM_METRIC_LMMS_VQA, UQM_QUESTION_CAPITALIZED, 0, SHORT, NULL, NULL, false },
+    { "vizwiz", UQM_METRIC_LMMS_VQA, UQM_QUESTION_CAPITALIZED, 0, UNSURE SHORT, NULL, NULL, false },
+    { "vqav2", UQM_METRIC_LMMS_VQAV2, UQM_QUESTION_AS_IS, 16, SHORT, NULL, NULL, false },
+    { "gqa", UQM_METRIC_LMMS_EXACT, UQM_QUESTION_AS_IS, 16, SHORT, NULL, NULL, false },
+    { "pope", UQM_METRIC_LMMS_POPE, UQM_QUESTION_STRIPPED, 128, SHORT, NULL, NULL, false },
+    { "mmmu", UQM_METRIC_LMMS_MMMU, UQM_QUESTION_AS_IS, 128, "\n" LETTER, "\n" SHORT, NULL, false },
+    { "realworldqa", UQM_METRIC_LMMS_REALWORLDQA, UQM_QUESTION_STRIPPED, 16, "", NULL, NULL,
+      false },
+    { "seedbench-2-plus", UQM_METRIC_LMMS_SEED, UQM_QUESTION_AS_IS, 16, LETTER, NULL, NULL, true },
+    { "ocrbench", UQM_METRIC_LMMS_OCRBENCH, UQM_QUESTION_STRIPPED, 128, "", NULL, NULL, false },
+    { "ai2d-gen", UQM_METRIC_LMMS_AI2D, UQM_QUESTION_AS_IS, 16, LETTER, NULL, NULL, false },
     { "scienceqa-gen", UQM_METRIC_LMMS_SCIENCEQA, UQM_QUESTION_AS_IS, 16, LETTER, NULL,
-      "Context: " },
-    { "seedbench-gen", UQM_METRIC_LMMS_SEED, UQM_QUESTION_AS_IS, 0, LETTER, NULL, NULL },
+      "Context: ", false },
+    { "seedbench-gen", UQM_METRIC_LMMS_SEED, UQM_QUESTION_AS_IS, 0, LETTER, NULL, NULL, false },
 };
 
 bool uqm_task_known(struct uqm_task *out, const char *name)
@@ -66,6 +68,7 @@ bool uqm_task_known(struct uqm_task *out, const char *name)
         out->open_suffix =
             generation[i].open_suffix ? generation[i].open_suffix : generation[i].suffix;
         out->hint_label = generation[i].hint_label;
+        out->picture_choices = generation[i].picture_choices;
         return true;
     }
     return false;

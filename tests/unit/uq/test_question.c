@@ -74,6 +74,23 @@ static void a_generation_record_is_asked_in_its_tasks_form(void **state)
     free(text);
 }
 
+static void a_choice_that_is_a_picture_is_asked_as_its_place(void **state)
+{
+    (void) state;
+    static const char *const choices[] = { "red", "7_2.png" };
+    struct uqm_task t = { 0 };
+    const struct uqm_record r = { .question = "Q", .choices = choices, .n_choices = 2 };
+    assert_true(uqm_task_known(&t, "seedbench-2-plus"));
+    char *text = uqm_question_text(&r, &t);
+    assert_int_equal(strncmp(text, "Q\nA. red\nB. <image>\nAnswer", 26), 0);
+    free(text);
+    t = (struct uqm_task){ 0 };
+    assert_true(uqm_task_known(&t, "seedbench-gen"));
+    text = uqm_question_text(&r, &t);
+    assert_int_equal(strncmp(text, "Q\nA. red\nB. 7_2.png\nAnswer", 26), 0);
+    free(text);
+}
+
 static void a_labelled_hint_is_left_out_where_it_is_empty(void **state)
 {
     (void) state;
@@ -158,6 +175,7 @@ int main(void)
         cmocka_unit_test(an_empty_hint_is_a_blank_line_and_no_hint_is_none),
         cmocka_unit_test(fewer_choices_move_the_two_extra_ones_up),
         cmocka_unit_test(a_generation_record_is_asked_in_its_tasks_form),
+        cmocka_unit_test(a_choice_that_is_a_picture_is_asked_as_its_place),
         cmocka_unit_test(a_labelled_hint_is_left_out_where_it_is_empty),
         cmocka_unit_test(the_prefix_stands_straight_before_the_conversation),
         cmocka_unit_test(a_mark_in_the_text_is_the_pictures_place),
