@@ -7,28 +7,32 @@
 
 const char uqm_answer_punctuation[] = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
-/* Upper-case letters whose lower-case ones lie `up` higher; every `step`-th of [first, last]. All
- * but the first row take two bytes in UTF-8, upper and lower. */
+/* Upper-case letters and how much higher their lower-case ones lie, which take as many bytes in
+ * UTF-8; every `step`-th of [first, last]. */
 static const struct {
-    uint32_t first, last, step, up;
+    int32_t first, last, step, up;
 } cases[] = {
-    { 'A', 'Z', 1, 32 },     { 0xC0, 0xD6, 1, 32 },   { 0xD8, 0xDE, 1, 32 },
-    { 0x100, 0x12E, 2, 1 },  { 0x132, 0x136, 2, 1 },  { 0x139, 0x147, 2, 1 },
-    { 0x14A, 0x176, 2, 1 },  { 0x179, 0x17D, 2, 1 },  { 0x386, 0x386, 1, 38 },
-    { 0x388, 0x38A, 1, 37 }, { 0x38C, 0x38C, 1, 64 }, { 0x38E, 0x38F, 1, 63 },
-    { 0x391, 0x3A1, 1, 32 }, { 0x3A3, 0x3AB, 1, 32 }, { 0x400, 0x40F, 1, 80 },
-    { 0x410, 0x42F, 1, 32 },
+    { 'A', 'Z', 1, 32 },       { 0xC0, 0xD6, 1, 32 },     { 0xD8, 0xDE, 1, 32 },
+    { 0x100, 0x12E, 2, 1 },    { 0x132, 0x136, 2, 1 },    { 0x139, 0x147, 2, 1 },
+    { 0x14A, 0x176, 2, 1 },    { 0x178, 0x178, 1, -121 }, { 0x179, 0x17D, 2, 1 },
+    { 0x18F, 0x18F, 1, 202 },  { 0x1A0, 0x1A4, 2, 1 },    { 0x1AF, 0x1AF, 1, 1 },
+    { 0x1CD, 0x1DB, 2, 1 },    { 0x1DE, 0x1EE, 2, 1 },    { 0x1F4, 0x1F4, 1, 1 },
+    { 0x1F8, 0x21E, 2, 1 },    { 0x222, 0x232, 2, 1 },    { 0x386, 0x386, 1, 38 },
+    { 0x388, 0x38A, 1, 37 },   { 0x38C, 0x38C, 1, 64 },   { 0x38E, 0x38F, 1, 63 },
+    { 0x391, 0x3A1, 1, 32 },   { 0x3A3, 0x3AB, 1, 32 },   { 0x400, 0x40F, 1, 80 },
+    { 0x410, 0x42F, 1, 32 },   { 0x460, 0x480, 2, 1 },    { 0x48A, 0x4BE, 2, 1 },
+    { 0x4C0, 0x4C0, 1, 15 },   { 0x4C1, 0x4CD, 2, 1 },    { 0x4D0, 0x52E, 2, 1 },
+    { 0x531, 0x556, 1, 48 },   { 0x1E00, 0x1E94, 2, 1 },  { 0x1EA0, 0x1EFE, 2, 1 },
+    { 0xFF21, 0xFF3A, 1, 32 },
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
 
-static uint32_t change_case(uint32_t c, bool upper)
+static int32_t change_case(int32_t c, bool upper)
 {
     for (size_t i = 0; i < N_CASES; i++) {
-        const uint32_t up = upper ? cases[i].up : 0;
-        if (c < cases[i].first + up || c > cases[i].last + up ||
-            (c - up - cases[i].first) % cases[i].step != 0)
-            continue;
-        return upper ? c - up : c + cases[i].up;
+        const int32_t up = upper ? cases[i].up : 0, at = c - up - cases[i].first;
+        if (at >= 0 && c - up <= cases[i].last && at % cases[i].step == 0)
+            return upper ? c - up : c + cases[i].up;
     }
     return c;
 }
@@ -40,9 +44,15 @@ static size_t copy_character(uint8_t *dst, const uint8_t *s, size_t left, bool u
     if (n == 1) {
         dst[0] = (uint8_t) change_case(s[0], upper);
     } else if (n == 2) {
-        const uint32_t c = change_case((s[0] & 0x1fu) << 6 | (s[1] & 0x3fu), upper);
+        const int32_t c = change_case((s[0] & 0x1f) << 6 | (s[1] & 0x3f), upper);
         dst[0] = (uint8_t) (0xc0 | c >> 6);
         dst[1] = (uint8_t) (0x80 | (c & 0x3f));
+    } else if (n == 3) {
+        const int32_t c =
+            change_case((s[0] & 0xf) << 12 | (s[1] & 0x3f) << 6 | (s[2] & 0x3f), upper);
+        dst[0] = (uint8_t) (0xe0 | c >> 12);
+        dst[1] = (uint8_t) (0x80 | (c >> 6 & 0x3f));
+        dst[2] = (uint8_t) (0x80 | (c & 0x3f));
     } else {
         memcpy(dst, s, n ? n : 1);
     }

@@ -10,8 +10,9 @@
 
 #include "src/base/arena.h"
 
-/* Characters with a lower-case form one step or one table row away: Latin, Greek, Cyrillic. The
- * others stay. */
+/* Latin (of Vietnamese, too), Greek, Cyrillic, Armenian, full-width letters. Those of other
+ * scripts stay, as do letters whose other case takes more or fewer bytes; a sigma that ends a word
+ * becomes the one of the middle. */
 char *uqm_answer_lower(struct uqm_arena *arena, const char *text);
 /* The first character upper-cased, all others lower-cased: Python's str.capitalize(). */
 char *uqm_answer_capitalize(struct uqm_arena *arena, const char *text);

@@ -67,6 +67,11 @@ static void cases_change_beyond_ascii_and_broken_bytes_stay(void **state)
     (void) state;
     assert_form(uqm_answer_capitalize, "wHAT is THIS?", "What is this?");
     assert_form(uqm_answer_capitalize, "\xc3\xa9 COLE", "\xc3\x89 cole");
+    assert_form(uqm_answer_lower,
+                "\u1ebe\u01b0 \u01af\u01a0 \u0218\u0178 \u018f\u0531 \uff22 \u4e2d",
+                "\u1ebf\u01b0 \u01b0\u01a1 \u0219\u00ff \u0259\u0561 \uff42 \u4e2d");
+    assert_form(uqm_answer_capitalize, "\u1ebfT", "\u1ebet");
+    assert_form(uqm_answer_capitalize, "\u00ff", "\u0178");
     assert_form(uqm_answer_lower, "\xd0\x96\xce\xa9\xc4\xb0\xc3\x97", /* Zhe, Omega; two without */
                 "\xd0\xb6\xcf\x89\xc4\xb0\xc3\x97");
     assert_form(uqm_answer_lower,
