@@ -7,58 +7,78 @@
 
 enum {
     WIDTH = 360,
-    LABELS = 130, /* where they end */
-    PLOT = 138,   /* where the plot begins ... */
+    LABELS = 134, /* where they end */
+    PLOT = 142,   /* where the plot begins ... */
     PLOT_END = 346,
     ROW = 20,
     TOP = 8,
     AXIS = 38, /* below the last row */
-    LABEL_COLUMNS = 18,
+    /* What fits before LABELS at 11.5 units an em, and of letters in bold; what fits slanted above
+     * a heat map at 11. */
+    LABEL_WIDTH = 1130,
+    STRONG_WIDTH = 990,
+    HEAD_WIDTH = 720,
 };
 
-static size_t width_of(size_t utf8_len)
+/* Of a character of `len` bytes in hundredths of an em, rather too much than too little: fonts
+ * differ, and DejaVu Sans is a wide one. */
+static size_t width_of(const char *c, size_t len, bool bold)
 {
-    return utf8_len >= 3 ? 2 : 1;
+    enum { TINY, NARROW, USUAL, CAPITAL, WIDE, PICTURE };
+    static const unsigned char widths[][2] = {
+        [TINY] = { 32, 37 },    [NARROW] = { 42, 50 }, [USUAL] = { 64, 72 },
+        [CAPITAL] = { 79, 86 }, [WIDE] = { 100, 111 }, [PICTURE] = { 130, 130 }
+    };
+    const int kind = len > 1                                 ? (len == 2   ? CAPITAL
+                                                                : len == 3 ? WIDE
+                                                                           : PICTURE)
+                     : strchr("mwMW@%", *c)                  ? WIDE
+                     : strchr(" .,:;'|!ijlI", *c)            ? TINY
+                     : strchr("()[]{}-/\\frt", *c)           ? NARROW
+                     : (*c >= 'A' && *c <= 'Z') || *c == '&' ? CAPITAL
+                                                             : USUAL;
+    return widths[kind][bold];
 }
 
-/* Byte offset of the first character at which `columns` are reached from the front. */
-static size_t columns_to_bytes(const char *name, size_t len, size_t columns)
+/* Bytes of the character at the front of a text. */
+static size_t first_len(const char *text, size_t len)
+{
+    const size_t n = uqm_utf8_len((const uint8_t *) text, len);
+    return n ? n : 1;
+}
+
+/* How many bytes from the front are at most `most` wide. */
+static size_t bytes_within(const char *name, size_t len, size_t most, bool bold)
 {
     size_t at = 0, w = 0;
     while (at < len) {
-        size_t n = uqm_utf8_len((const uint8_t *) name + at, len - at);
-        n = n ? n : 1;
-        if (w + width_of(n) > columns)
+        const size_t n = first_len(name + at, len - at), more = width_of(name + at, n, bold);
+        if (w + more > most)
             break;
-        w += width_of(n);
+        w += more;
         at += n;
     }
     return at;
 }
 
-const char *uqm_shorten(struct uqm_short_text *buf, const char *name, size_t most)
+const char *uqm_shorten(struct uqm_short_text *buf, const char *name, size_t most, bool bold)
 {
-    size_t len = strlen(name), w = 0, room = sizeof buf->text / 2 - 4;
-    for (size_t at = 0; at < len;) {
-        size_t n = uqm_utf8_len((const uint8_t *) name + at, len - at);
-        n = n ? n : 1;
-        w += width_of(n);
-        at += n;
-    }
-    if (w <= most && len < sizeof buf->text) {
+    enum { ELLIPSIS = 100 };
+    const size_t len = strlen(name), room = sizeof buf->text / 2 - 4;
+    if (len < sizeof buf->text && bytes_within(name, len, most, bold) == len) {
         memcpy(buf->text, name, len + 1);
         return buf->text;
     }
-    size_t head = columns_to_bytes(name, len, most / 2);
+    const size_t half = most > ELLIPSIS ? (most - ELLIPSIS) / 2 : 0;
+    size_t head = bytes_within(name, len, half, bold), tail = len, w = 0;
     head = head < room ? head : 0;
-    size_t tail = len, tail_w = 0; /* the last characters, back from the end */
-    while (tail > head && len - tail < room) {
+    while (tail > head && len - tail < room) { /* the last characters, back from the end */
         size_t back = 1;
         while (back < 4 && back < tail - head && ((unsigned char) name[tail - back] & 0xc0) == 0x80)
             back++;
-        if (tail_w + width_of(back) > most - most / 2 - 1)
+        w += width_of(name + tail - back, back, bold);
+        if (w > half)
             break;
-        tail_w += width_of(back);
         tail -= back;
     }
     snprintf(buf->text, sizeof buf->text, "%.*s\u2026%s", (int) head, name, name + tail);
@@ -167,10 +187,24 @@ static void end_figure(struct uqm_html *h)
     uqm_html_close(h); /* figure */
 }
 
-/* A number below the axis; one that would leave the picture on the right ends at its edge. */
+enum { CHARACTER = 6 }; /* about what one of a tick takes */
+
+/* Long numbers stand at every second step, or third, ...: they may not run into each other. */
+static int ticks_apart(const struct uqm_row_chart *c, const struct axis *a, int n)
+{
+    size_t longest = 0;
+    for (int k = 0; k <= n; k++) {
+        struct uqm_number_text buf;
+        const size_t len = strlen(uqm_unit_tick(&buf, c->unit, a->lo + k * a->step, a->step));
+        longest = len > longest ? len : longest;
+    }
+    const double room = (PLOT_END - PLOT) / (double) (n > 0 ? n : 1);
+    return (int) ceil((double) (CHARACTER * longest + CHARACTER) / room);
+}
+
+/* A text below the axis; one that would leave the picture on the right ends at its edge. */
 static void draw_tick(struct uqm_html *h, double x, double y, const char *text)
 {
-    enum { CHARACTER = 6 }; /* about what one takes */
     const bool leaves = x + CHARACTER * (double) strlen(text) / 2 > WIDTH;
     text_at(h, leaves ? "tick last" : "tick", leaves ? WIDTH - 1 : x, y, text);
 }
@@ -178,8 +212,8 @@ static void draw_tick(struct uqm_html *h, double x, double y, const char *text)
 static void draw_axis(struct uqm_html *h, const struct uqm_row_chart *c, const struct axis *a)
 {
     double bottom = y_of(c->n) - ROW / 2.0;
-    int n = (int) lround((a->hi - a->lo) / a->step);
-    for (int k = 0; k <= n; k++) {
+    const int n = (int) lround((a->hi - a->lo) / a->step), every = ticks_apart(c, a, n);
+    for (int k = 0; k <= n; k += every) {
         struct uqm_number_text buf;
         double v = a->lo + k * a->step;
         line(h, "grid", x_of(a, v), TOP, x_of(a, v), bottom);
@@ -192,7 +226,7 @@ static void draw_axis(struct uqm_html *h, const struct uqm_row_chart *c, const s
              c->axis && unit[0] ? ", " : "", unit, c->error ? "; bars: " : "",
              c->error ? c->error : "", stops ? "; dashed: " : "", stops ? c->stop : "",
              has_rule(c) ? "; dashed: " : "", has_rule(c) ? c->rule_name : "");
-    text_at(h, "tick", (PLOT + PLOT_END) / 2.0, bottom + 28, what);
+    draw_tick(h, (PLOT + PLOT_END) / 2.0, bottom + 28, what);
 }
 
 static void draw_rules(struct uqm_html *h, const struct uqm_row_chart *c, const struct axis *a)
@@ -224,7 +258,7 @@ static void draw_value(struct uqm_html *h, const struct uqm_row_chart *c, const 
         uqm_html_attr(h, "class", r->strong ? "bar strong" : "bar");
         uqm_html_attrf(h, "x", "%.1f", x < zero ? x : zero);
         uqm_html_attrf(h, "y", "%.1f", y - 6);
-        uqm_html_attrf(h, "width", "%.1f", fabs(x - zero));
+        uqm_html_attrf(h, "width", "%.1f", fmax(fabs(x - zero), 1)); /* zero can be seen, too */
         uqm_html_attr(h, "height", "12");
         uqm_html_end(h);
     } else {
@@ -257,9 +291,11 @@ static void draw_row(struct uqm_html *h, const struct uqm_row_chart *c, const st
         uqm_html_textf(h, " \u00b1 %s", uqm_unit_format(&error, c->unit, r->error));
     uqm_html_close(h);
     text_at(h, r->strong ? "label strong" : "label", LABELS, y_of(i) + 4,
-            uqm_shorten(&label, r->label, LABEL_COLUMNS));
+            uqm_shorten(&label, r->label, LABEL_WIDTH, r->strong));
     if (uqm_can_draw(r->value))
         draw_value(h, c, a, i);
+    else
+        text_at(h, "tick", PLOT + 6, y_of(i) + 4, "\u2013");
     uqm_html_close(h);
 }
 
@@ -291,6 +327,12 @@ void uqm_chart_rows(struct uqm_html *h, const struct uqm_row_chart *c)
 
 enum { HEAT_ROW = 18, HEAT_HEAD = 74, HEAT_LEAST = 26 };
 
+/* Black or white, by which stands out: light's and dark's cells change over at these opacities. */
+static const char *heat_text_class(double opacity)
+{
+    return opacity < 0.615 ? "heattext" : opacity < 0.845 ? "heattext mid" : "heattext over";
+}
+
 static void heat_cell(struct uqm_html *h, const struct uqm_heat_chart *c, size_t r, size_t k,
                       double most, double cell)
 {
@@ -298,7 +340,7 @@ static void heat_cell(struct uqm_html *h, const struct uqm_heat_chart *c, size_t
     struct uqm_number_text text;
     if (!uqm_can_draw(v))
         return;
-    const double share = most > 0 ? fabs(v) / most : 0;
+    const double opacity = 0.04 + 0.96 * (most > 0 ? fabs(v) / most : 0);
     const double x = PLOT + cell * (double) k, y = HEAT_HEAD + HEAT_ROW * (double) r;
     uqm_html_open(h, "g");
     uqm_html_open(h, "title");
@@ -307,14 +349,14 @@ static void heat_cell(struct uqm_html *h, const struct uqm_heat_chart *c, size_t
     uqm_html_close(h);
     uqm_html_open(h, "rect");
     uqm_html_attr(h, "class", "heat");
-    uqm_html_attrf(h, "fill-opacity", "%.3f", 0.04 + 0.96 * share);
+    uqm_html_attrf(h, "fill-opacity", "%.3f", opacity);
     uqm_html_attrf(h, "x", "%.1f", x + 0.5);
     uqm_html_attrf(h, "y", "%.1f", y + 0.5);
     uqm_html_attrf(h, "width", "%.1f", cell - 1);
     uqm_html_attrf(h, "height", "%d", HEAT_ROW - 1);
     uqm_html_end(h);
     if (cell >= 42)
-        text_at(h, share > 0.5 ? "heattext over" : "heattext", x + cell / 2, y + 13,
+        text_at(h, heat_text_class(opacity), x + cell / 2, y + 13,
                 uqm_unit_format(&text, c->unit, v));
     uqm_html_close(h);
 }
@@ -327,12 +369,12 @@ static void heat_heads(struct uqm_html *h, const struct uqm_heat_chart *c, doubl
         uqm_html_open(h, "text");
         uqm_html_attr(h, "class", "head");
         uqm_html_attrf(h, "transform", "translate(%.1f %d) rotate(-50)", x + 3, HEAT_HEAD - 5);
-        uqm_html_text(h, uqm_shorten(&label, c->column_labels[k], 13));
+        uqm_html_text(h, uqm_shorten(&label, c->column_labels[k], HEAD_WIDTH, false));
         uqm_html_close(h);
     }
     for (size_t r = 0; r < c->n_rows; r++)
         text_at(h, "label", LABELS, HEAT_HEAD + HEAT_ROW * (double) r + 13,
-                uqm_shorten(&label, c->row_labels[r], LABEL_COLUMNS));
+                uqm_shorten(&label, c->row_labels[r], LABEL_WIDTH, false));
 }
 
 void uqm_chart_heat(struct uqm_html *h, const struct uqm_heat_chart *c)

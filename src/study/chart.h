@@ -50,10 +50,11 @@ struct uqm_heat_chart {
 };
 void uqm_chart_heat(struct uqm_html *h, const struct uqm_heat_chart *chart);
 
-/* A name cut in its middle to `most` columns (East Asian characters count as two). */
+/* A name cut in its middle to be at most `most` hundredths of an em wide in the usual fonts, by
+ * what its characters take. */
 struct uqm_short_text {
     char text[256];
 };
-const char *uqm_shorten(struct uqm_short_text *buf, const char *name, size_t most);
+const char *uqm_shorten(struct uqm_short_text *buf, const char *name, size_t most, bool bold);
 
 #endif

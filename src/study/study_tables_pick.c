@@ -126,7 +126,7 @@ int uqm_study_fill_t7(struct uqm_study_maker *m)
 int uqm_study_fill_t8(struct uqm_study_maker *m)
 {
     const struct uqm_study_measure own = uqm_study_own_measure(m->run->study);
-    struct row rows[] = { { "conformal sets (CP)", { .measure = own } },
+    struct row rows[] = { { "conformal sets", { .measure = own } },
                           { "pictures alone", { .measure = own } },
                           { "prompts alone", { .measure = own } },
                           { "all three", { .measure = own } } };

@@ -232,20 +232,92 @@ static void wrong_types_and_sizes_anywhere_leave_a_page_whole(void **state)
     assert_true(n > 500);
 }
 
-static void names_are_cut_in_their_middle_by_characters(void **state)
+static size_t count(const char *text, char c)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += *text == c;
+    return n;
+}
+
+static void names_are_cut_in_their_middle_by_what_their_letters_take(void **state)
 {
     (void) state;
     struct uqm_short_text buf;
-    assert_string_equal(uqm_shorten(&buf, "short", 9), "short");
-    assert_string_equal(uqm_shorten(&buf, "abcdefghij", 9), "abcd\u2026ghij");
-    assert_string_equal(uqm_shorten(&buf, "\u00e4\u00f6\u00fcabcdef\u00e4", 9),
-                        "\u00e4\u00f6\u00fca\u2026def\u00e4");
-    assert_string_equal(uqm_shorten(&buf, "\u6f22\u5b57\u6f22\u5b57\u6f22\u5b57", 9),
+    assert_string_equal(uqm_shorten(&buf, "abcd", 256, false), "abcd");
+    assert_string_equal(uqm_shorten(&buf, "abcdx", 256, false), "a\u2026x");
+    assert_string_equal(uqm_shorten(&buf, "abcde0123456", 612, false), "abcd\u20263456");
+    assert_string_equal(uqm_shorten(&buf, "\u00e4\u00f6\u00fcabcdef\u00e4", 600, false),
+                        "\u00e4\u00f6\u00fc\u2026def\u00e4");
+    assert_string_equal(uqm_shorten(&buf, "\u6f22\u5b57\u6f22\u5b57\u6f22\u5b57", 550, false),
                         "\u6f22\u5b57\u2026\u6f22\u5b57");
     char long_name[2000];
     memset(long_name, 'x', sizeof long_name - 1);
     long_name[sizeof long_name - 1] = '\0';
-    assert_int_equal(strlen(uqm_shorten(&buf, long_name, 17)), 16 + strlen("\u2026"));
+    const size_t usual = count(uqm_shorten(&buf, long_name, 1130, false), 'x');
+    assert_in_range(usual, 15, 17);
+    memset(long_name, 'W', sizeof long_name - 1);
+    assert_in_range(count(uqm_shorten(&buf, long_name, 1130, false), 'W'), 8, 10);
+    memset(long_name, 'i', sizeof long_name - 1);
+    assert_true(count(uqm_shorten(&buf, long_name, 1130, false), 'i') > usual);
+    memset(long_name, 'b', sizeof long_name - 1);
+    assert_in_range(count(uqm_shorten(&buf, long_name, 1130, true), 'b'), 13, usual - 1);
+    assert_string_equal(uqm_shorten(&buf, "UQ-Merge (7 of 10)", 1165, true), "UQ-Merge (7 of 10)");
+}
+
+/* WCAG's relative luminance of a mark at an opacity over a background. */
+static double luminance(const int mark[3], const int back[3], double opacity)
+{
+    static const double part[] = { 0.2126, 0.7152, 0.0722 };
+    double sum = 0;
+    for (int i = 0; i < 3; i++) {
+        const double v = (mark[i] * opacity + back[i] * (1 - opacity)) / 255;
+        sum += part[i] * (v <= 0.04045 ? v / 12.92 : pow((v + 0.055) / 1.055, 2.4));
+    }
+    return sum;
+}
+
+/* The colours are those of the style: --mark and --bg, in light and in dark. */
+static void numbers_in_a_heat_map_stand_out_whatever_their_cell(void **state)
+{
+    (void) state;
+    static const int mark[2][3] = { { 0x0b, 0x62, 0xa8 }, { 0x6c, 0xb6, 0xf5 } };
+    static const int back[2][3] = { { 0xff, 0xff, 0xff }, { 0x15, 0x18, 0x1b } };
+    static const char *const label[] = { "row" }, *const head[] = { "a", "b" };
+    assert_non_null(strstr(uqm_page_style, "--bg:#fff;"));
+    assert_non_null(strstr(uqm_page_style, "--mark:#0b62a8;"));
+    assert_non_null(strstr(uqm_page_style, "--bg:#15181b;"));
+    assert_non_null(strstr(uqm_page_style, "--mark:#6cb6f5;"));
+    for (int step = 0; step <= 100; step++) {
+        const double values[] = { step / 100.0, 1 };
+        const struct uqm_heat_chart c = { .title = "t",
+                                          .what = "w",
+                                          .row_labels = label,
+                                          .column_labels = head,
+                                          .n_rows = 1,
+                                          .n_columns = 2,
+                                          .values = values };
+        struct uqm_html h;
+        struct uqm_err err = { 0 };
+        char *text, name[32] = "";
+        size_t len;
+        assert_ok(uqm_html_init(&h, &err), err);
+        uqm_chart_heat(&h, &c);
+        assert_ok(uqm_html_finish(&text, &len, &h, &err), err);
+        const char *at = strstr(text, "fill-opacity=\""), *class_name = strstr(text, "\"heattext");
+        assert_true(at && class_name);
+        const double opacity = strtod(at + 14, NULL);
+        sscanf(class_name, "\"%31[^\"]", name);
+        for (int dark = 0; dark < 2; dark++) {
+            const bool white =
+                !strcmp(name, "heattext") ? dark : !strcmp(name, "heattext over") && !dark;
+            const double l = luminance(mark[dark], back[dark], opacity);
+            const double contrast = white ? 1.05 / (l + 0.05) : (l + 0.05) / 0.05;
+            if (contrast < 4.4)
+                fail_msg("%s at %g, %s: %g", name, opacity, dark ? "dark" : "light", contrast);
+        }
+        free(text);
+    }
 }
 
 static void axes_hold_equal_negative_and_huge_values(void **state)
@@ -284,6 +356,32 @@ static void axes_hold_equal_negative_and_huge_values(void **state)
         }
 }
 
+/* A single value with a small error: "0.1584", "0.1585", ... need more room than the steps have. */
+static void long_numbers_below_an_axis_leave_each_other_room(void **state)
+{
+    (void) state;
+    const struct uqm_chart_row row = { "a", 0.1585, 0.0002, false };
+    const struct uqm_row_chart c = {
+        .title = "t", .unit = UQM_UNIT_NATS, .rows = &row, .n = 1, .error = "e"
+    };
+    struct uqm_html h;
+    struct uqm_err err = { 0 };
+    char *text;
+    size_t len, n = 0;
+    double last = -100;
+    assert_ok(uqm_html_init(&h, &err), err);
+    uqm_chart_rows(&h, &c);
+    assert_ok(uqm_html_finish(&text, &len, &h, &err), err);
+    for (const char *p = text; (p = strstr(p, "class=\"grid\" x1=\"")); n++) {
+        p += strlen("class=\"grid\" x1=\"");
+        const double x = strtod(p, NULL);
+        assert_true(x - last >= 6 * 7);
+        last = x;
+    }
+    assert_in_range(n, 2, 6);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,8 +391,10 @@ int main(void)
         cmocka_unit_test(a_layers_distance_is_the_root_mean_square_of_its_tensors),
         cmocka_unit_test(documents_of_no_kind_are_refused_by_name),
         cmocka_unit_test(wrong_types_and_sizes_anywhere_leave_a_page_whole),
-        cmocka_unit_test(names_are_cut_in_their_middle_by_characters),
+        cmocka_unit_test(names_are_cut_in_their_middle_by_what_their_letters_take),
+        cmocka_unit_test(numbers_in_a_heat_map_stand_out_whatever_their_cell),
         cmocka_unit_test(axes_hold_equal_negative_and_huge_values),
+        cmocka_unit_test(long_numbers_below_an_axis_leave_each_other_room),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
