@@ -73,6 +73,8 @@ static const char *to_the_end(const json_t *steps)
     json_array_foreach (steps, i, step)
         if (!json_is_true(json_object_get(step, "improved")))
             return "every model was taken or tried";
+    if (json_array_size(steps) < 2)
+        return "there is one model";
     return has_accuracy(steps) ? "the accuracy rose to the end" : "the uncertainty fell to the end";
 }
 

@@ -7,6 +7,19 @@
 
 #include "src/uq/sample.h"
 
+/* A standard error in a line of the log; "-": one record has none. */
+struct error_text {
+    char text[32];
+};
+
+static struct error_text error_text(int decimals, double se)
+{
+    struct error_text out = { "-" };
+    if (!isnan(se))
+        snprintf(out.text, sizeof out.text, "%.*f", decimals, se);
+    return out;
+}
+
 /* ---- the models ---- */
 
 static void put_in_order(struct uqm_select *s, double *values)
@@ -35,15 +48,17 @@ int uqm_select_measure(struct uqm_select *s, struct uqm_err *err)
         int ret = uqm_select_model(&s->models[i], s, &s->call, i, err);
         if (ret < 0)
             return ret;
-        uqm_log(&s->call.env, UQM_LOG_INFO, "%s: uncertainty %.6f, standard error %.6f",
-                s->call.names[i], s->models[i].model.mean, s->models[i].model.se);
+        uqm_log(&s->call.env, UQM_LOG_INFO, "%s: uncertainty %.6f, standard error %s",
+                s->call.names[i], s->models[i].model.mean,
+                error_text(6, s->models[i].model.se).text);
     }
     for (size_t i = 0; i < s->n && s->wants_accuracy; i++) {
         int ret = uqm_select_model(&s->accuracies[i], s, &s->accuracy_call, i, err);
         if (ret < 0)
             return ret;
-        uqm_log(&s->call.env, UQM_LOG_INFO, "%s: accuracy %.4f, standard error %.4f",
-                s->call.names[i], s->accuracies[i].model.mean, s->accuracies[i].model.se);
+        uqm_log(&s->call.env, UQM_LOG_INFO, "%s: accuracy %.4f, standard error %s",
+                s->call.names[i], s->accuracies[i].model.mean,
+                error_text(4, s->accuracies[i].model.se).text);
     }
     double *values = malloc(s->n * sizeof *values);
     if (!values)
@@ -185,17 +200,18 @@ static int step(void *ctx, struct uqm_algorithm_step *out, size_t t, size_t best
         return ret;
     fill_step(out, s, t, best);
     const double u = now->measure.model.mean;
-    char accuracy[64] = "";
+    char accuracy[96] = "";
     if (s->wants_accuracy)
-        snprintf(accuracy, sizeof accuracy, "; accuracy %.4f, standard error %.4f",
-                 now->accuracy.model.mean, now->accuracy.model.se);
+        snprintf(accuracy, sizeof accuracy, "; accuracy %.4f, standard error %s",
+                 now->accuracy.model.mean, error_text(4, now->accuracy.model.se).text);
     if (best == 0)
         uqm_log(&s->call.env, UQM_LOG_INFO, "step %zu: %s: uncertainty %.6f%s", t,
                 s->ordered_names[t - 1], u, accuracy);
     else
         uqm_log(&s->call.env, UQM_LOG_INFO,
-                "step %zu: + %s: uncertainty %.6f, %+.6f to step %zu, paired standard error %.6f%s",
-                t, s->ordered_names[t - 1], u, now->diff.mean, best, now->diff.se, accuracy);
+                "step %zu: + %s: uncertainty %.6f, %+.6f to step %zu, paired standard error %s%s",
+                t, s->ordered_names[t - 1], u, now->diff.mean, best,
+                error_text(6, now->diff.se).text, accuracy);
     return warn_of_step(s, t, best, out, err);
 }
 

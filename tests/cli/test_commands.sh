@@ -328,12 +328,16 @@ run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 4 --r
     --all-steps
 holds '[ $status = 0 ] && grep -q "^selected" "$work/stdout"' \
     'select --no-write prints the table and writes nothing'
+printf '{"id":"a","image":null,"question":"q","choices":["x","y"],"answer":0}\n' > "$work/one.jsonl"
 run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 8 --perturb none --repeats 1 \
     --no-write --order accuracy-desc --all-steps --json
 accuracy=$(printf '%.4f' "$(value steps.1.accuracy)")
 holds '[ $status = 0 ] && ! grep -q warning "$work/stderr" &&
     grep -q "^uqmerge: step 2: .*; accuracy $accuracy, standard error 0\.[0-9]*$" "$work/stderr"' \
     'a selection by accuracy tells the accuracy of each step'
+run select "$base" "$zoo/models/reason" --data one.jsonl --no-write --order accuracy-asc
+holds '[ $status = 0 ] && ! grep -q nan "$work/stderr" && grep -q "standard error -$" "$work/stderr"' \
+    'one record has no standard error'
 run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 8 --perturb none --repeats 1 \
     --no-write --order accuracy-desc --all-steps
 holds '[ $status = 0 ] && [ "$(grep -c " accuracy  stderr" "$work/stdout")" = 2 ] &&

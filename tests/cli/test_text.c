@@ -211,7 +211,7 @@ static void a_selection_by_accuracy_shows_it(void **state)
               "   1  a      0.250000  0.125000            -         -        8    0.5000       -"
               "  yes\n"
               "\n"
-              "stopped at    no step: the accuracy rose to the end\n"
+              "stopped at    no step: there is one model\n"
               "selected      a\n"
               "read          0 B in 0:00\n");
     free(text);
@@ -223,8 +223,9 @@ static void a_selection_without_a_stop_says_what_happened(void **state)
     static const struct {
         const char *improved, *said;
     } cases[] = { { "true", "no step: the uncertainty fell to the end\n" },
-                  { "false", "no step: every model was taken or tried\n" } };
-    for (int i = 0; i < 2; i++) {
+                  { "false", "no step: every model was taken or tried\n" },
+                  { "true, \"accuracy\": 0.5", "no step: the accuracy rose to the end\n" } };
+    for (int i = 0; i < 3; i++) {
         char json[256];
         snprintf(
             json, sizeof json,
@@ -233,7 +234,7 @@ static void a_selection_without_a_stop_says_what_happened(void **state)
             cases[i].improved);
         char *text = select_text(json);
         assert_non_null(strstr(text, cases[i].said));
-        assert_null(strstr(text, "accuracy"));
+        assert_int_equal(strstr(text, "accuracy  stderr") != NULL, i == 2);
         free(text);
     }
 }
