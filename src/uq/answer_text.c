@@ -37,19 +37,26 @@ static int32_t change_case(int32_t c, bool upper)
     return c;
 }
 
+/* The character of n bytes, which uqm_utf8_len() found, at s. */
+static int32_t code_point(const uint8_t *s, size_t n)
+{
+    int32_t c = n == 1 ? s[0] : s[0] & 0x7f >> n;
+    for (size_t i = 1; i < n; i++)
+        c = c << 6 | (s[i] & 0x3f);
+    return c;
+}
+
 /* The character at s into dst, in the other case; how long it is. */
 static size_t copy_character(uint8_t *dst, const uint8_t *s, size_t left, bool upper)
 {
     const size_t n = uqm_utf8_len(s, left);
+    const int32_t c = n ? change_case(code_point(s, n), upper) : 0;
     if (n == 1) {
-        dst[0] = (uint8_t) change_case(s[0], upper);
+        dst[0] = (uint8_t) c;
     } else if (n == 2) {
-        const int32_t c = change_case((s[0] & 0x1f) << 6 | (s[1] & 0x3f), upper);
         dst[0] = (uint8_t) (0xc0 | c >> 6);
         dst[1] = (uint8_t) (0x80 | (c & 0x3f));
     } else if (n == 3) {
-        const int32_t c =
-            change_case((s[0] & 0xf) << 12 | (s[1] & 0x3f) << 6 | (s[2] & 0x3f), upper);
         dst[0] = (uint8_t) (0xe0 | c >> 12);
         dst[1] = (uint8_t) (0x80 | (c >> 6 & 0x3f));
         dst[2] = (uint8_t) (0x80 | (c & 0x3f));
@@ -112,6 +119,46 @@ char *uqm_answer_map(struct uqm_arena *arena, const char *text, const char *from
     }
     *at = 0;
     return out;
+}
+
+/* Beyond ASCII what is neither letter, digit nor white space: marks, symbols, controls. */
+static bool is_mark(int32_t c)
+{
+    static const int32_t marks[][2] = {
+        { 0x80, 0x84 },     { 0x86, 0x9F },       { 0xA1, 0xA9 },       { 0xAB, 0xB1 },
+        { 0xB4, 0xB4 },     { 0xB6, 0xB8 },       { 0xBB, 0xBB },       { 0xBF, 0xBF },
+        { 0xD7, 0xD7 },     { 0xF7, 0xF7 },       { 0x300, 0x36F },     { 0x200B, 0x2027 },
+        { 0x202A, 0x202E }, { 0x2030, 0x205E },   { 0x2060, 0x206F },   { 0x207A, 0x207E },
+        { 0x208A, 0x208E }, { 0x20A0, 0x2101 },   { 0x2103, 0x2106 },   { 0x2116, 0x2118 },
+        { 0x211E, 0x2123 }, { 0x218A, 0x244A },   { 0x249C, 0x24E9 },   { 0x2500, 0x2775 },
+        { 0x2794, 0x2BFF }, { 0x3001, 0x3004 },   { 0x3008, 0x3020 },   { 0xFE00, 0xFE6F },
+        { 0xFEFF, 0xFF0F }, { 0xFF1A, 0xFF20 },   { 0xFF3B, 0xFF40 },   { 0xFF5B, 0xFF65 },
+        { 0xFFE0, 0xFFFD }, { 0x1F000, 0x1F0FF }, { 0x1F10D, 0x1FBCA },
+    };
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (c >= marks[i][0] && c <= marks[i][1])
+            return true;
+    return false;
+}
+
+char *uqm_answer_words_only(struct uqm_arena *arena, const char *text)
+{
+    const size_t len = text ? strlen(text) : 0;
+    char *out = text ? uqm_arena_strndup(arena, text, len) : NULL, *at = out;
+    for (size_t i = 0, n; out && i < len; i += n) {
+        const uint8_t *s = (const uint8_t *) text + i;
+        n = uqm_utf8_len(s, len - i);
+        const int32_t c = n ? code_point(s, n) : 0xFFFD;
+        n = n ? n : 1;
+        const bool word = c < 0x80 ? !strchr(uqm_answer_punctuation, c) || c == '_' : !is_mark(c);
+        if (uqm_utf8_space(s, len - i) || (word && c > ' ' && c != 0x7f)) {
+            memcpy(at, s, n);
+            at += n;
+        }
+    }
+    if (out)
+        *at = 0;
+    return uqm_answer_strip(arena, out);
 }
 
 bool uqm_answer_split(struct uqm_answer_words *out, struct uqm_arena *arena, const char *text)

@@ -17,6 +17,9 @@ char *uqm_answer_lower(struct uqm_arena *arena, const char *text);
 /* The first character upper-cased, all others lower-cased: Python's str.capitalize(). */
 char *uqm_answer_capitalize(struct uqm_arena *arena, const char *text);
 char *uqm_answer_strip(struct uqm_arena *arena, const char *text);
+/* Letters, digits, `_` and white space alone, stripped: Python's [^\w\s] deleted. Marks and symbols
+ * are told from letters in the ranges that English answers draw on; bytes that are no UTF-8 go. */
+char *uqm_answer_words_only(struct uqm_arena *arena, const char *text);
 /* Every byte that is one of `from` becomes `to`; 0 deletes it. */
 char *uqm_answer_map(struct uqm_arena *arena, const char *text, const char *from, char to);
 

@@ -242,29 +242,6 @@ static bool is_word_character(char c)
            (c & 0x80);
 }
 
-/* Punctuation and symbols out, ASCII's and the common ones beyond it. */
-static char *only_words(struct uqm_arena *arena, const char *text)
-{
-    char *out = uqm_arena_strndup(arena, text, strlen(text)), *at = out;
-    const uint8_t *p = (const uint8_t *) text;
-    for (size_t left = strlen(text), n; out && left; p += n, left -= n) {
-        n = uqm_utf8_len(p, left);
-        n = n ? n : 1;
-        const bool general = n == 3 && p[0] == 0xe2 && (p[1] == 0x80 || p[1] == 0x81);
-        const bool latin = n == 2 && p[0] == 0xc2 && p[1] >= 0xa1 && p[1] != 0xaa && p[1] != 0xb5 &&
-                           p[1] != 0xba && (p[1] < 0xb2 || p[1] > 0xb3) &&
-                           (p[1] < 0xb9 || p[1] > 0xbe);
-        if (uqm_utf8_space(p, left) ||
-            (n == 1 ? is_word_character((char) *p) : !general && !latin)) {
-            memcpy(at, p, n);
-            at += n;
-        }
-    }
-    if (out)
-        *at = 0;
-    return uqm_answer_strip(arena, out);
-}
-
 /* The texts after "X. ", each to the end of its line. false: no memory. */
 static bool find_options(struct uqm_answer_words *out, struct uqm_arena *arena,
                          const char *question)
@@ -315,7 +292,7 @@ static double realworldqa(struct scoring *s)
     struct uqm_answer_words options;
     const char *lower = uqm_answer_lower(&s->arena, s->answer);
     const char *digits = lower ? uqm_answer_digits(lower) : NULL;
-    const char *said = only_words(&s->arena, digits ? digits : s->answer);
+    const char *said = uqm_answer_words_only(&s->arena, digits ? digits : s->answer);
     s->no_memory |= !lower || !said || !find_options(&options, &s->arena, s->record->question);
     if (s->no_memory)
         return 0;

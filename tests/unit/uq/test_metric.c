@@ -83,6 +83,15 @@ static void cases_change_beyond_ascii_and_broken_bytes_stay(void **state)
     assert_form(uqm_answer_strip, " \xe2\x80\xa8 ", "");
 }
 
+static void words_alone_are_letters_digits_and_spaces(void **state)
+{
+    (void) state;
+    assert_form(uqm_answer_words_only, " It's a_b, 5.0\tm! ", "Its a_b 50\tm");
+    assert_form(uqm_answer_words_only, "3 \u00d7 4 \u00f7 2 = \u20ac6\u00b2", "3  4  2  6\u00b2");
+    assert_form(uqm_answer_words_only, "\ufeff\u201cyes\u201d\u2026\u2192\u3002 \U0001f600", "yes");
+    assert_form(uqm_answer_words_only, "cafe\u0301 \u4e2d\u6587 \xff\x01", "cafe \u4e2d\u6587");
+}
+
 static void the_soft_score_leaves_each_answer_out_once(void **state)
 {
     (void) state;
@@ -199,6 +208,7 @@ int main(void)
         cmocka_unit_test(the_vqa_form_agrees_with_the_documents_checks),
         cmocka_unit_test(the_plain_form_drops_marks_articles_and_number_words),
         cmocka_unit_test(cases_change_beyond_ascii_and_broken_bytes_stay),
+        cmocka_unit_test(words_alone_are_letters_digits_and_spaces),
         cmocka_unit_test(the_soft_score_leaves_each_answer_out_once),
         cmocka_unit_test(the_short_metrics_follow_the_zoos_rules),
         cmocka_unit_test(a_guess_depends_on_the_records_id_and_the_seed_alone),
