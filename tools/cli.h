@@ -119,7 +119,18 @@ int cli_parse(struct cli_parsed *out, struct cli_common *options, const struct c
               int argc, char **argv, struct uqm_err *err);
 void cli_parsed_finish(struct cli_parsed *parsed);
 
+/*
+ * What people read of a command or of all, made from the tables: --help; the manual page in
+ * man(7)'s language, docs/uqmerge.1; completion for bash, docs/uqmerge.bash.
+ */
 void cli_help(FILE *out, const struct cli_command *command);
+void cli_manual(FILE *out, const struct cli_command *const *commands, size_t n_commands);
+void cli_completion(FILE *out, const struct cli_command *const *commands, size_t n_commands);
+
+/* The names of a table's options in this state, that have no line of their own: "--a, --b", after
+ * what `text` holds in its first `used` bytes. Returns the length with them. */
+size_t cli_append_names(char *text, size_t size, size_t used, const struct cli_option *options,
+                        enum cli_state state);
 
 int cli_fail(struct uqm_err *err, enum uqm_status code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4), cold));

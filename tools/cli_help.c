@@ -66,9 +66,8 @@ static bool is_shared(const struct cli_option *options, const char *name)
     return false;
 }
 
-/* The names of the options in this state, ", " between them. Returns the length with them. */
-static size_t append_names(char *text, size_t size, size_t used, const struct cli_option *options,
-                           enum cli_state state)
+size_t cli_append_names(char *text, size_t size, size_t used, const struct cli_option *options,
+                        enum cli_state state)
 {
     for (const struct cli_option *o = options; o && o->name && used < size; o++) {
         if (o->state == state && !is_shared(options, o->name))
@@ -82,14 +81,14 @@ static size_t append_names(char *text, size_t size, size_t used, const struct cl
 static void help_other_names(FILE *out, const struct cli_command *command)
 {
     char text[1024] = "";
-    size_t used = append_names(text, sizeof text, 0, command->options, CLI_SILENT);
+    size_t used = cli_append_names(text, sizeof text, 0, command->options, CLI_SILENT);
     if (command->runs)
-        used = append_names(text, sizeof text, used, cli_run_options, CLI_SILENT);
+        used = cli_append_names(text, sizeof text, used, cli_run_options, CLI_SILENT);
     if (used) {
         fputs("\nAccepted too, as other names or opposites of these:\n  ", out);
         wrap(out, text, 2);
     }
-    if (append_names(text, sizeof text, 0, command->options, CLI_NOTED)) {
+    if (cli_append_names(text, sizeof text, 0, command->options, CLI_NOTED)) {
         fputs("\nAccepted with a note, because mergekit has them and they mean nothing here:\n  ",
               out);
         wrap(out, text, 2);

@@ -16,7 +16,9 @@ const struct cli_command cmd_devices = {
     .name = "devices",
     .args = "",
     .summary = "Show what this machine can run network layers on.",
-    .details = "In this version that is the CPU: its kernels, the BLAS it uses, its memory.",
+    .details =
+        "The CPU, with its kernels, the BLAS it uses and its memory; and every Vulkan device, "
+        "with its driver, what was found usable, and why --device auto does not take it.",
     .options_bytes = sizeof(struct cli_common),
     .run = run,
 };

@@ -95,12 +95,20 @@ static int exit_code(int ret)
     }
 }
 
-static int print_result(const struct session *s, const char *json, print_fn print, unsigned flags)
+/* A write of more than the stream's buffer fails at once and leaves nothing to flush: what became
+ * of it is known here only. */
+static int print_document(struct session *s, const char *json)
 {
-    if (s->options->json) {
-        fputs(json, stdout);
-        return EXIT_DONE;
-    }
+    errno = 0;
+    if (fputs(json, stdout) == EOF)
+        s->stdout_errno = errno;
+    return EXIT_DONE;
+}
+
+static int print_result(struct session *s, const char *json, print_fn print, unsigned flags)
+{
+    if (s->options->json)
+        return print_document(s, json);
     json_error_t why;
     json_t *result = json_loads(json, JSON_ALLOW_NUL, &why);
     if (!result) {
@@ -122,6 +130,18 @@ static void print_error(const char *where, const struct uqm_err *err)
     fputc('\n', stderr);
 }
 
+/* before: the errno of a write that failed already, or 0. */
+static int close_stdout(int code, int before)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    int why = before ? before : errno;
+    fprintf(stderr, "uqmerge: error: standard output: %s\n",
+            why ? strerror(why) : "a write failed");
+    return code == EXIT_DONE ? EXIT_FAILED : code;
+}
+
 int session_finish(struct session *s, int ret, char **json, print_fn print, unsigned flags,
                    const struct uqm_err *err)
 {
@@ -136,7 +156,7 @@ int session_finish(struct session *s, int ret, char **json, print_fn print, unsi
         print_error(ret == UQM_ERR_INTERRUPTED ? s->options->command : NULL, err);
     free(*json);
     *json = NULL;
-    return session_close_stdout(code);
+    return close_stdout(code, s->stdout_errno);
 }
 
 int session_refuse(int code, const struct uqm_err *err)
@@ -147,10 +167,5 @@ int session_refuse(int code, const struct uqm_err *err)
 
 int session_close_stdout(int code)
 {
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return code;
-    fprintf(stderr, "uqmerge: error: standard output: %s\n",
-            errno ? strerror(errno) : "a write failed");
-    return code == EXIT_DONE ? EXIT_FAILED : code;
+    return close_stdout(code, 0);
 }

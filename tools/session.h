@@ -20,6 +20,7 @@ enum {
 struct session {
     struct cli_common *options;
     struct progress progress;
+    int stdout_errno; /* of the document's write; 0: it went well */
 };
 
 /* Prints a result for people. flags: the command's own. */

@@ -20,7 +20,9 @@ static void help(FILE *out)
     for (int i = 0; i < N_COMMANDS; i++)
         fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     fputs("\n  uqmerge COMMAND --help   a command's arguments and options\n"
-          "  uqmerge --version        the program's version\n",
+          "  uqmerge --version        the program's version\n"
+          "  uqmerge --man            the manual page, for man -l -\n"
+          "  uqmerge --completion     for bash: source <(uqmerge --completion)\n",
           out);
 }
 
@@ -67,8 +69,8 @@ static int no_such_command(const char *name)
 
 static int no_command_yet(const char *option)
 {
-    static const char *const names[] = { "--help", "--version" };
-    return refuse(option, "a command comes first", nearest(option, names, 2));
+    static const char *const names[] = { "--help", "--version", "--man", "--completion" };
+    return refuse(option, "a command comes first", nearest(option, names, 4));
 }
 
 /* mergekit's flags that mean nothing here, each once. */
@@ -116,12 +118,26 @@ static int run(const struct cli_command *command, int argc, char **argv)
     return code;
 }
 
+/* What the program says of itself: true when `name` asks for it. */
+static bool tell(const char *name)
+{
+    if (strcmp(name, "--version") == 0)
+        printf("uqmerge %s\n", uqm_version());
+    else if (strcmp(name, "--man") == 0)
+        cli_manual(stdout, commands, N_COMMANDS);
+    else if (strcmp(name, "--completion") == 0)
+        cli_completion(stdout, commands, N_COMMANDS);
+    else
+        return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     struct uqm_err err;
     session_hold_streams();
     session_catch_signals();
-    if (argc < 2)
+    if (argc < 2 || !argv[1][0])
         return session_refuse(
             cli_fail(&err, UQM_ERR_ARG, "no command is given; see uqmerge --help"), &err);
 
@@ -136,10 +152,8 @@ int main(int argc, char **argv)
             help(stdout);
         return session_close_stdout(EXIT_DONE);
     }
-    if (strcmp(name, "--version") == 0) {
-        printf("uqmerge %s\n", uqm_version());
+    if (tell(name))
         return session_close_stdout(EXIT_DONE);
-    }
     if (name[0] == '-')
         return no_command_yet(name);
 

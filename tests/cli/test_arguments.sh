@@ -8,6 +8,9 @@ for command in inspect diff merge verify sign convert pack unpack ask uq select 
     devices; do
     prints "help-$command.txt" "$command has a help text" "$command" --help
 done
+# Both lie where people look for them: UQM_REWRITE=1 writes them anew like the expected texts.
+prints ../../../docs/uqmerge.1 'docs/uqmerge.1 is the manual page of this program' --man
+prints ../../../docs/uqmerge.bash 'docs/uqmerge.bash is the completion of this program' --completion
 prints help-merge.txt 'help wins over mistakes beside it' merge --memroy --help
 prints help-uq.txt 'help COMMAND is COMMAND --help' help uq
 run --version
@@ -170,6 +173,50 @@ run uq absent-model --data "$zoo/data/heldin/mmb.jsonl" --memory=1.5GiB --random
 holds '[ $status = 1 ] && grep -q "absent-model" "$work/stderr"' \
     'values may follow = or the letter, letters may be joined'
 
+# The manual page: no warning of the tools that read it, where they are there.
+page=$UQM_TESTS/../docs/uqmerge.1
+if command -v mandoc > /dev/null; then
+    : > "$work/stderr"
+    mandoc -T lint "$page" > "$work/stdout" 2>&1
+    holds '[ ! -s "$work/stdout" ]' 'mandoc finds nothing wrong with the manual page'
+fi
+if command -v groff > /dev/null; then
+    groff -ww -b -man -Tutf8 -z "$page" > "$work/stdout" 2>&1
+    holds '[ ! -s "$work/stdout" ]' 'groff has no warning for the manual page'
+fi
+
+# completes WORDS NAME ARGUMENT...: what bash offers for the last argument, and which of its own ways
+# of completing are asked for ("+default" is none).
+completes() {
+    wanted=$1 name=$2
+    shift 2
+    bash -c '
+        . "$0"
+        compopt() { ways="$*"; }
+        COMP_WORDS=(uqmerge "$@") COMP_CWORD=$#
+        _uqmerge
+        echo ${COMPREPLY[@]} ${ways:+[$ways]}' "$UQM_TESTS/../docs/uqmerge.bash" "$@" \
+        > "$work/stdout" 2> "$work/stderr"
+    holds '[ ! -s "$work/stderr" ] && [ "$(cat "$work/stdout")" = "$wanted" ]' "completion: $name"
+}
+if command -v bash > /dev/null; then
+    completes 'sign select [+o default]' 'commands' s
+    completes 'pack [+o default]' 'help is of commands' help pa
+    completes '--dry-run --direct --device [+o default]' 'options, own and shared' merge a.yml --d
+    completes '--no-write [+o default]' "options of the command, not mergekit's" select --no
+    completes 'uring [+o default]' 'choices' uq m --io u
+    completes 'uring [+o default]' 'choices behind =' uq m --io = u
+    completes '--io=uring [+o default]' 'choices in one word' uq m --io=u
+    completes 'sampled full off [+o default]' 'an option that means another thing elsewhere' \
+        merge --report ''
+    completes '' 'files of an option' select --report p
+    completes '[+o default -o dirnames]' 'folders of an option' select --out o
+    completes 'image,text [+o default]' 'lists of names' uq --perturb image,te
+    completes '[+o default]' 'nothing for a number' uq --threads ''
+    completes '' 'files and folders for arguments' inspect mod
+    completes '' 'nothing but paths behind --' inspect -- --t
+fi
+
 run devices --json
 holds '[ $status = 0 ] && [ "$(value devices.0.id)" = cpu ] && [ "$(value devices.0.type)" = cpu ]' \
     'devices is one JSON document that names the CPU'
@@ -179,6 +226,13 @@ if [ -w /dev/full ]; then
     : > "$work/stdout"
     holds '[ $status = 1 ] && grep -q "standard output: No space left" "$work/stderr"' \
         'a full disk under standard output is an error'
+fi
+if [ -w /dev/full ]; then
+    # One write of more than the stream's buffer leaves nothing behind to fail once more.
+    status=0
+    "$uqmerge" inspect "$zoo/models/know" --json > /dev/full 2> "$work/stderr" || status=$?
+    holds '[ $status = 1 ] && grep -q "standard output: No space left" "$work/stderr"' \
+        'a full disk under a large document is an error with its reason'
 fi
 status=0
 # The pipe's reader is gone before the program writes.
