@@ -199,7 +199,8 @@ static int ticks_apart(const struct uqm_row_chart *c, const struct axis *a, int 
         longest = len > longest ? len : longest;
     }
     const double room = (PLOT_END - PLOT) / (double) (n > 0 ? n : 1);
-    return (int) ceil((double) (CHARACTER * longest + CHARACTER) / room);
+    /* One that ends at the edge is moved by as much as it would have left the picture. */
+    return (int) ceil((double) (CHARACTER * (longest + 2) + 8) / room);
 }
 
 /* A text below the axis; one that would leave the picture on the right ends at its edge. */

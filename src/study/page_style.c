@@ -59,12 +59,14 @@ const char uqm_page_style[] =
     "tr.selected th{font-weight:700;color:var(--strong)}\n"
     "small{color:var(--dim);font-weight:400}\n"
     /* On paper nothing scrolls: what lies beside a number goes below it, and the paper lies on its
-     * side. */
+     * side. A picture cannot be cut, so none is higher than what a page has left below a heading.
+     */
     "@media print{@page{size:landscape;margin:12mm}body{max-width:none;padding:0;font-size:10pt}"
     "figure,tr,p{break-inside:avoid}h2,h3,h2+p,h3+p,.kind{break-after:avoid}"
     ".scroll,figure.wide{overflow:visible}"
-    ".charts{grid-template-columns:repeat(3,1fr)}"
+    ".charts{grid-template-columns:repeat(3,1fr)}svg{max-height:115mm}"
     "table{font-size:7pt}th,td{padding:.15rem .35rem}"
+    "thead th.long{overflow-wrap:anywhere}.text.long{min-width:7rem}"
     ".num small,thead small{display:block}"
     ".text{white-space:normal}"
-    "figure.wide svg{min-width:0!important;max-width:100%!important}}\n";
+    "figure.wide svg{min-width:0!important;max-width:100%!important;max-height:155mm}}\n";

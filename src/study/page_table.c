@@ -192,6 +192,17 @@ static void show_cell(struct uqm_html *h, const json_t *column, const json_t *ro
     uqm_html_close(h);
 }
 
+static size_t longest_word(const char *text)
+{
+    size_t longest = 0;
+    while (*text) {
+        const size_t n = strcspn(text, " ");
+        longest = n > longest ? n : longest;
+        text += n + strspn(text + n, " ");
+    }
+    return longest;
+}
+
 static void show_head(struct uqm_html *h, const json_t *table)
 {
     size_t i;
@@ -200,11 +211,15 @@ static void show_head(struct uqm_html *h, const json_t *table)
     uqm_html_open(h, "tr");
     json_array_foreach (json_object_get(table, "columns"), i, column) {
         const enum uqm_unit unit = uqm_unit_of(uqm_get_text(column, "unit"));
+        const char *title = uqm_get_text(column, "title");
         uqm_html_open(h, "th");
         uqm_html_attr(h, "scope", "col");
+        const bool is_long = longest_word(title) > SHORT_TEXT;
         if (unit != UQM_UNIT_NONE)
-            uqm_html_attr(h, "class", "num");
-        uqm_html_text(h, uqm_get_text(column, "title"));
+            uqm_html_attr(h, "class", is_long ? "num long" : "num");
+        else if (is_long)
+            uqm_html_attr(h, "class", "long");
+        uqm_html_text(h, title);
         if (uqm_unit_title(unit)[0]) {
             uqm_html_open(h, "small");
             uqm_html_textf(h, " %s", uqm_unit_title(unit));

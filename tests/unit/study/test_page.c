@@ -240,6 +240,22 @@ static size_t count(const char *text, char c)
     return n;
 }
 
+/* On paper a heading may be broken within a word only where nothing else fits. */
+static void headings_of_long_words_alone_may_be_broken_anywhere(void **state)
+{
+    (void) state;
+    static const char text[] =
+        "{\"models\":[{\"model\":\"a\",\"average\":1,\"datasets\":[{\"data\":\"some words in a "
+        "row\","
+        "\"metric\":\"m\",\"value\":1},{\"data\":\"one-of-twenty-bytes\",\"metric\":\"m\","
+        "\"value\":1}]}]}";
+    const char *const texts[] = { text };
+    char *page = page_of(texts, 1);
+    assert_non_null(strstr(page, "<th scope=\"col\" class=\"num\">some words in a row<"));
+    assert_non_null(strstr(page, "<th scope=\"col\" class=\"num long\">one-of-twenty-bytes<"));
+    free(page);
+}
+
 static void names_are_cut_in_their_middle_by_what_their_letters_take(void **state)
 {
     (void) state;
@@ -391,6 +407,7 @@ int main(void)
         cmocka_unit_test(a_layers_distance_is_the_root_mean_square_of_its_tensors),
         cmocka_unit_test(documents_of_no_kind_are_refused_by_name),
         cmocka_unit_test(wrong_types_and_sizes_anywhere_leave_a_page_whole),
+        cmocka_unit_test(headings_of_long_words_alone_may_be_broken_anywhere),
         cmocka_unit_test(names_are_cut_in_their_middle_by_what_their_letters_take),
         cmocka_unit_test(numbers_in_a_heat_map_stand_out_whatever_their_cell),
         cmocka_unit_test(axes_hold_equal_negative_and_huge_values),
