@@ -106,6 +106,23 @@ static const struct cli_option table[] = {
     { 0 },
 };
 
+/* A race compares the perturbation uncertainties of one step and the best. */
+static int check_race(const struct options *o, struct uqm_err *err)
+{
+    const bool by_accuracy =
+        o->order == UQM_ORDER_ACCURACY_DESC || o->order == UQM_ORDER_ACCURACY_ASC;
+    const char *beside = by_accuracy                        ? "an --order by accuracy"
+                         : o->uq.method == UQM_UQ_CONFORMAL ? "--method cp"
+                         : o->window > 1                    ? "--window"
+                                                            : NULL;
+    if (!(o->confident > 0) || !beside)
+        return UQM_OK;
+    return cli_fail(err, UQM_ERR_ARG,
+                    "select: --confident: makes no sense with %s: it compares the perturbation "
+                    "uncertainties of one step and the best",
+                    beside);
+}
+
 static int check(const struct options *o, struct uqm_err *err)
 {
     if (!o->out && !o->no_write)
@@ -114,7 +131,7 @@ static int check(const struct options *o, struct uqm_err *err)
         return cli_fail(err, UQM_ERR_ARG, "select: --out: makes no sense with --no-write");
     if (o->overwrite && o->no_write)
         return cli_fail(err, UQM_ERR_ARG, "select: --overwrite: makes no sense with --no-write");
-    return UQM_OK;
+    return check_race(o, err);
 }
 
 /* The page of a result; NULL: whether there can be one is checked, before hours go by. */

@@ -146,6 +146,10 @@ for options in '--perturb model --dropout 0.2' '--dropout 0' '--perturb none --r
     refuses 1 absent-model "uq $options is taken" \
         uq absent-model --data "$zoo/data/heldin/mmb.jsonl" $options
 done
+for options in '--order accuracy-asc' '--order accuracy-desc' '--method cp' '--window 2'; do
+    refuses 2 'select: --confident: makes no sense with' "no race is run with $options" \
+        select m --data d --no-write --confident 0.05 $options
+done
 refuses 2 'select: --overwrite: makes no sense with --no-write' 'nothing written replaces nothing' \
     select m --data d --no-write --overwrite
 for seed in --seed=0 '--random-seed 7'; do
