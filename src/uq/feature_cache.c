@@ -189,12 +189,19 @@ int uqm_features_pixels(float *pixels, const struct uqm_survey *survey, size_t s
     return ret;
 }
 
-static int note_bad(struct job *job, size_t record, const struct uqm_err *why, struct uqm_err *err)
+static int note_bad(struct job *job, const struct slot *slot, const struct uqm_err *why,
+                    struct uqm_err *err)
 {
     struct uqm_features *f = job->features;
-    if (f->survey->env->strict) {
-        *err = *why;
-        return why->code;
+    const struct uqm_survey *s = f->survey;
+    const size_t record = slot->record, in_set = record - s->first_record[slot->set];
+    if (s->env->strict) {
+        const struct uqm_dataset *set = &s->sets[slot->set];
+        struct uqm_record_where where;
+        uqm_record_where(&where, set, &set->records[in_set]);
+        int ret = uqm_fail(err, why->code, "%.200s: %.300s", where.text, why->msg);
+        err->sys_errno = why->sys_errno;
+        return ret;
     }
     pthread_mutex_lock(&job->bad_lock);
     f->bad[record] = true;
@@ -234,7 +241,7 @@ static int fill_pixels(void *ctx, size_t image, float *dst, struct uqm_err *err)
         return ret;
     }
     memset(dst, 0, 3 * (size_t) job->config->image_size * job->config->image_size * sizeof *dst);
-    return note_bad(job, slot->record, &why, err);
+    return note_bad(job, slot, &why, err);
 }
 
 static int store_features(void *ctx, size_t image, const float *features, struct uqm_err *err)

@@ -253,7 +253,8 @@ run uq "$base" --data picture.jsonl --repeats 2 --trace open.trace
     > "$work/stdout" 2>&- < /dev/null)
 holds 'cmp -s "$work/open.trace" "$work/closed.trace"' \
     'what is said on a closed standard error does not go into a file that has got its number'
-refuses 1 cut.png 'with --strict it is an error' uq "$base" --data picture.jsonl --repeats 2 --strict
+refuses 1 'picture.jsonl:2: record b: ' 'with --strict it is an error' \
+    uq "$base" --data picture.jsonl --repeats 2 --strict
 
 refuses 1 '--task nope: no such task' 'an unknown task is refused where tasks.json decides, too' \
     uq "$base" --data "$mmb" --task nope
@@ -296,7 +297,7 @@ run eval "$base" --data cut-open.jsonl --max-new-tokens task --json
 holds '[ $status = 0 ] && [ "$(value models.0.datasets.0.skipped)" = 1 ] &&
     [ "$(value models.0.datasets.0.samples)" = 1 ] && grep -q "cut.png" "$work/stderr"' \
     'a picture of a generation set that does not decode is skipped, counted and named'
-refuses 1 cut.png 'with --strict it is an error in a generation set too' \
+refuses 1 'cut-open.jsonl:1: record a: ' 'with --strict it is an error in a generation set too' \
     eval "$base" --data cut-open.jsonl --strict
 
 # --- experiment
