@@ -164,7 +164,20 @@ static bool reserve(struct meanings *m)
     return !m->no_memory;
 }
 
-/* What Python's float() reads, underscores aside. */
+/* The text as a number is looked for in it: without commas, space at its ends and, as Python's
+ * float() has it, the underscores between digits. */
+static char *number_text(struct uqm_arena *arena, const char *text)
+{
+    char *s = uqm_answer_strip(arena, uqm_answer_map(arena, text, ",", 0)), *at = s;
+    for (const char *p = s; p && *p; p++)
+        if (*p != '_' || p == s || !is_digit(p[-1]) || !is_digit(p[1]))
+            *at++ = *p;
+    if (s)
+        *at = 0;
+    return s;
+}
+
+/* What Python's float() reads. */
 static bool is_number(const char *s)
 {
     s += *s == '+' || *s == '-';
@@ -198,7 +211,7 @@ static double to_cents(double x)
 static void add_meaning(struct meanings *m, const char *text)
 {
     const char *s = uqm_answer_strip(&m->arena, text);
-    const char *bare = uqm_answer_map(&m->arena, s, ",", 0);
+    const char *bare = number_text(&m->arena, s);
     const char *lower = uqm_answer_lower(&m->arena, s);
     if (!s || !bare || !lower || !reserve(m)) {
         m->no_memory = true;

@@ -152,6 +152,17 @@ static void a_guess_depends_on_the_records_id_and_the_seed_alone(void **state)
         assert_in_range(n[k], 60, 140);
 }
 
+static void an_open_number_may_have_spaces_and_underscores_as_in_python(void **state)
+{
+    (void) state;
+    assert_right(score_text("lmms_mmmu", "149", "149 ,"));
+    assert_right(score_text("lmms_mmmu", "1,000", "1_000"));
+    assert_right(score_text("lmms_mmmu", "1_000", "it is 1000"));
+    assert_wrong(score_text("lmms_mmmu", "8_0", "8_000"));
+    assert_right(score_text("lmms_mmmu", "8__0", "8__000")); /* these are texts */
+    assert_right(score_text("lmms_mmmu", "_5", "7_5_5_5a"));
+}
+
 static void yes_and_no_are_counted_apart(void **state)
 {
     (void) state;
@@ -212,6 +223,7 @@ int main(void)
         cmocka_unit_test(the_soft_score_leaves_each_answer_out_once),
         cmocka_unit_test(the_short_metrics_follow_the_zoos_rules),
         cmocka_unit_test(a_guess_depends_on_the_records_id_and_the_seed_alone),
+        cmocka_unit_test(an_open_number_may_have_spaces_and_underscores_as_in_python),
         cmocka_unit_test(yes_and_no_are_counted_apart),
         cmocka_unit_test(a_letter_metric_wants_the_label_and_others_the_answers),
         cmocka_unit_test(every_metric_is_found_by_its_name_and_takes_any_text),
