@@ -211,6 +211,7 @@ put("dataset_tsv", "rows", "index\tquestion\thint\tA\tB\tanswer\tcategory\timage
 put("dataset_tsv", "quoted", "question\timage\r\nq\t\"QUJD\"\r\n")
 put("dataset_tsv", "open", "question\tA\n\"q\ta\n")
 put("dataset_tsv", "short", "question\tA\nq\n")
+put("dataset_tsv", "marked", "\ufeff\"index\"\tquestion\n\n1\tq\n\r\n\n")
 
 # --- pictures: the repository's own ---
 pictures = os.path.join(repo, "tests/golden/pictures")
