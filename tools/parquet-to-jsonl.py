@@ -24,7 +24,13 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sys
+
+try:
+    import pyarrow.parquet
+except ImportError:
+    pyarrow = None
 
 KEYS = ["id", "image", "question", "hint", "choices", "answer", "answers", "category"]
 ENDINGS = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp"}
@@ -237,10 +243,11 @@ def record_of(row, columns, number, pictures, joined):
 
 def rows_of(files, options=None):
     """Rows, and with options where their keys are."""
-    import pyarrow.parquet
-
     for path in files:
-        table = pyarrow.parquet.ParquetFile(path)
+        try:
+            table = pyarrow.parquet.ParquetFile(path)
+        except (OSError, ValueError) as error:
+            sys.exit(f"{path}: {error}")
         names = table.schema_arrow.names
         columns = columns_of(options, names, path) if options else None
         for batch in table.iter_batches(batch_size=64):
@@ -248,17 +255,17 @@ def rows_of(files, options=None):
                 yield row, columns
 
 
-def main():
-    options = arguments()
-    try:
-        os.makedirs(options.out)
-    except OSError as error:
-        sys.exit(f"{options.out}: {error.strerror}")
+def convert(options):
     pictures = Pictures(os.path.join(options.out, "images"))
     for row, _ in rows_of(options.pictures):
-        pictures.by_id[str(row["id"])] = pictures.put_all(str(row["id"]), [row["image"]])
+        if not {"id", "image"} <= set(row):
+            sys.exit(f"--pictures: no columns are called id and image; there are {', '.join(row)}")
+        try:
+            pictures.by_id[str(row["id"])] = pictures.put_all(str(row["id"]), [row["image"]])
+        except ValueError as error:
+            print(f"picture {row['id']}: left out: {error}", file=sys.stderr)
     name = os.path.basename(os.path.normpath(options.out)) + ".jsonl"
-    n_left_out = 0
+    n_left_out = n_written = 0
     with open(os.path.join(options.out, name + ".part"), "x", encoding="utf-8") as out:
         for number, (row, columns) in enumerate(rows_of(options.files, options)):
             if options.limit is not None and number >= options.limit:
@@ -270,9 +277,27 @@ def main():
                 n_left_out += 1
                 continue
             out.write(json.dumps(record, ensure_ascii=False) + "\n")
+            n_written += 1
     os.rename(out.name, os.path.join(options.out, name))
     if n_left_out:
         print(f"{n_left_out} records were left out", file=sys.stderr)
+    if not n_written:
+        sys.exit(f"{options.out}: no record is left")
+
+
+def main():
+    options = arguments()
+    if pyarrow is None:
+        sys.exit("pyarrow is not there; pip install pyarrow")
+    try:
+        os.makedirs(options.out)
+    except OSError as error:
+        sys.exit(f"{options.out}: {error.strerror}")
+    try:
+        convert(options)
+    except BaseException:
+        shutil.rmtree(options.out)  # it was made here
+        raise
 
 
 if __name__ == "__main__":

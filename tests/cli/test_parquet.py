@@ -96,12 +96,14 @@ def pictures():
 
     files = {"q": [{"id": "7", "imageId": "n1", "question": "q", "answer": "yes"},
                    {"id": "8", "imageId": "n2", "question": "r", "answer": "no"}],
-             "p": [{"id": "n1", "image": {"bytes": PNG, "path": "n1.jpg"}}]}
+             "p": [{"id": "n1", "image": {"bytes": PNG, "path": "n1.jpg"}},
+                   {"id": "n2", "image": {"bytes": b"GIF8", "path": "n2.gif"}}]}
     records, _, said, _ = convert(files, "q", "--pictures", "p", "--image", "imageId")
     check("pictures may lie in files of their own",
-          (records, said.splitlines()[0]),
+          (records, said.splitlines()[:2]),
           ([{"id": "7", "image": "images/n1.png", "question": "q", "answer": "yes"}],
-           "record 1: left out: no picture has the id n2"))
+           ["picture n2: left out: a picture that is no JPEG, PNG or WebP file",
+            "record 1: left out: no picture has the id n2"]))
 
 
 def choices():
@@ -157,4 +159,7 @@ pictures()
 choices()
 answers()
 refusals()
+check("a set without records leaves nothing behind",
+      convert({"a": [{"question": None}]}, "a")[0::2],
+      (None, "record 0: left out: it has no question\n1 records were left out\nset: no record is left\n"))
 print(f"1..{count}")
