@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "src/base/part.h"
+
 enum { MOST_DEPTH = 256 }; /* of folders that are removed: each takes a descriptor */
 
 static int read_fully(int fd, char *buf, size_t len, size_t *got)
@@ -144,26 +146,27 @@ int uqm_find_file(const char *path, struct uqm_err *err)
     return find(S_IFREG, path, err);
 }
 
+/* All of it, on the disk. Returns 0 or the errno. */
+static int write_synced(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, data, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno;
+        data += n;
+        len -= (size_t) n;
+    }
+    return fsync(fd) != 0 ? errno : 0;
+}
+
 int uqm_write_file(const char *path, const void *data, size_t len, struct uqm_err *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0)
         return uqm_fail_errno(err, "%s", path);
-    const char *p = data;
-    int bad = 0;
-    while (len > 0 && !bad) {
-        ssize_t n = write(fd, p, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            bad = errno;
-        } else {
-            p += n;
-            len -= (size_t) n;
-        }
-    }
-    if (!bad && fsync(fd) != 0)
-        bad = errno;
+    int bad = write_synced(fd, data, len);
     if (close(fd) != 0 && !bad)
         bad = errno;
     if (bad) {
@@ -196,25 +199,25 @@ int uqm_make_dir(const char *path, struct uqm_err *err)
 int uqm_replace_file(const char *path, const void *data, size_t len, struct uqm_err *err)
 {
     char *part = NULL, *dir = uqm_path_dir(path);
-    int ret;
+    int ret, fd = -1;
 
     if (!dir || asprintf(&part, "%s.part", path) < 0) {
         free(dir);
         return uqm_fail(err, UQM_ERR_NOMEM, "%s", path);
     }
-    if (unlink(part) != 0 && errno != ENOENT) {
-        ret = uqm_fail_errno(err, "%s", part);
-        goto done;
-    }
-    ret = uqm_write_file(part, data, len, err);
+    ret = uqm_part_open(&fd, part, path, true, err);
     if (ret < 0)
         goto done;
-    if (rename(part, path) != 0) {
+    int bad = write_synced(fd, data, len);
+    if (bad)
+        ret = uqm_fail_errno_of(err, bad, "%s", part);
+    else if (rename(part, path) != 0)
         ret = uqm_fail_errno(err, "%s", path);
+    if (ret < 0)
         unlink(part);
-        goto done;
-    }
-    ret = uqm_fsync_dir(dir, err);
+    else
+        ret = uqm_fsync_dir(dir, err);
+    close(fd); /* and the lock with it */
 
 done:
     free(part);

@@ -31,7 +31,7 @@ int uqm_find_file(const char *path, struct uqm_err *err);
 int uqm_write_file(const char *path, const void *data, size_t len, struct uqm_err *err);
 /*
  * Replace `path` as a whole: write `path` + ".part", fsync, rename, fsync the folder. For
- * single-file outputs (traces, state).
+ * single-file outputs (traces, state). Runs that replace one file at a time take turns.
  */
 int uqm_replace_file(const char *path, const void *data, size_t len, struct uqm_err *err);
 /*

@@ -1,12 +1,15 @@
 /* uqm_sign(): list a folder's files, hash them, sign the statement over them. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "src/archive/archive.h"
 #include "src/base/fs.h"
+#include "src/base/part.h"
 #include "src/base/utf8.h"
 #include "src/format/json.h"
 #include "src/merge/signature_place.h"
@@ -94,6 +97,7 @@ struct sign {
     struct uqm_key *key;
     struct uqm_sha256_hex hint;
     uint64_t n_bytes;
+    int lock_fd; /* the folder, where the signature goes into it; or -1 */
     struct uqm_err *err;
 };
 
@@ -107,8 +111,8 @@ static int clear_place(const struct sign *s)
         uqm_check_replaceable(path, "application/vnd.dev.sigstore.bundle", "a signature", s->err);
     if (ret == UQM_OK && asprintf(&part, "%s.part", path) < 0)
         return no_memory(s->params->path, s->err);
-    if (ret == UQM_OK && unlink(part) != 0 && errno != ENOENT)
-        ret = uqm_fail_errno(s->err, "%s", part);
+    if (ret == UQM_OK)
+        ret = uqm_part_clear(part, path, true, s->err);
     free(part);
     return ret;
 }
@@ -128,11 +132,27 @@ static int make_bundle(char **text, struct sign *s, const char *statement)
     return ret;
 }
 
+/* Two runs that put their signatures into the folder would sign each other's halves. */
+static int lock_folder(struct sign *s)
+{
+    const char *path = s->params->path;
+    if (!s->place.below)
+        return UQM_OK;
+    s->lock_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->lock_fd < 0)
+        return uqm_fail_errno(s->err, "%s", path);
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return uqm_fail(s->err, UQM_ERR_IO, "%s: another run is signing it", path);
+    return UQM_OK;
+}
+
 static int sign_files(struct sign *s, const char **ignored, size_t n_ignored)
 {
     const char *path = s->params->path;
     char *bundle = NULL;
-    int ret = clear_place(s);
+    int ret = lock_folder(s);
+    if (ret == UQM_OK)
+        ret = clear_place(s);
     if (ret == UQM_OK)
         ret = uqm_signed_files_list(&s->files, path, ignored, n_ignored, s->err);
     if (ret == UQM_OK)
@@ -185,7 +205,7 @@ static int run(struct sign *s)
 
 UQM_API int uqm_sign(char **json, const struct uqm_sign_params *params, struct uqm_err *err)
 {
-    struct sign s = { .params = params, .err = err };
+    struct sign s = { .params = params, .err = err, .lock_fd = -1 };
     *json = NULL;
     int ret = run(&s);
     if (ret == UQM_OK) {
@@ -197,6 +217,8 @@ UQM_API int uqm_sign(char **json, const struct uqm_sign_params *params, struct u
         if (!*json)
             ret = no_memory(params->path, err);
     }
+    if (s.lock_fd >= 0)
+        close(s.lock_fd);
     uqm_key_destroy(&s.key);
     uqm_signed_files_finish(&s.files);
     uqm_signature_place_finish(&s.place);

@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include "src/base/fs.h"
+#include "src/base/part.h"
 #include "src/format/json.h"
 
 enum { VERSION = 2, MAX_STATE_BYTES = 1 << 30 };
 
 struct uqm_state {
-    char *path;
+    char *path, *lock;
+    int lock_fd;  /* held while the state is open: two runs would write over each other's entries */
     json_t *root; /* {"version", "job", "entries": [{"kind", "models", "values", "asked",
                      "answers"}]} */
     size_t *n_records;
@@ -126,15 +128,20 @@ int uqm_state_open(struct uqm_state **out, struct uqm_env *env, const char *path
     struct uqm_state *s = calloc(1, sizeof *s);
     if (!s)
         goto no_memory;
+    s->lock_fd = -1;
     s->path = path ? strdup(path) : NULL;
+    if (path && asprintf(&s->lock, "%s.lock", path) < 0)
+        s->lock = NULL;
     s->n_records = malloc((n_sets + 1) * sizeof *s->n_records);
     s->root = json_pack("{s:i, s:s, s:[]}", "version", VERSION, "job", job->text, "entries");
-    if ((path && !s->path) || !s->n_records || !s->root)
+    if ((path && (!s->path || !s->lock)) || !s->n_records || !s->root)
         goto no_memory;
     memcpy(s->n_records, n_records, n_sets * sizeof *n_records);
     s->n_sets = n_sets;
 
-    ret = load(s, env, job->text, err);
+    ret = path ? uqm_part_open(&s->lock_fd, s->lock, path, false, err) : UQM_OK;
+    if (ret == UQM_OK)
+        ret = load(s, env, job->text, err);
     if (ret < 0)
         goto fail;
     *out = s;
@@ -153,8 +160,13 @@ void uqm_state_close(struct uqm_state **state)
     *state = NULL;
     if (!s)
         return;
+    if (s->lock_fd >= 0) {
+        unlink(s->lock);
+        close(s->lock_fd);
+    }
     json_decref(s->root);
     free(s->n_records);
+    free(s->lock);
     free(s->path);
     free(s);
 }

@@ -24,7 +24,8 @@ struct uqm_state_key {
     size_t n_models;
 };
 
-/* path NULL: kept in memory only. n_records[n_sets]: the shape of every entry. */
+/* path NULL: kept in memory only. n_records[n_sets]: the shape of every entry. UQM_ERR_IO where
+ * another run has it open, which `path` + ".lock" says until the state is closed. */
 int uqm_state_open(struct uqm_state **out, struct uqm_env *env, const char *path,
                    const struct uqm_xxh3_hex *job, const size_t *n_records, size_t n_sets,
                    struct uqm_err *err);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "src/base/fs.h"
+#include "src/base/part.h"
 #include "src/format/json.h"
 
 struct uqm_trace {
@@ -24,11 +25,17 @@ int uqm_trace_create(struct uqm_trace **out, const char *path, struct uqm_err *e
     ret = uqm_check_replaceable(path, "{\"model\":", "a trace", err);
     if (ret < 0)
         return ret;
+    int fd = -1;
     struct uqm_trace *t = calloc(1, sizeof *t);
     if (!t || !(t->path = strdup(path)) || asprintf(&t->part, "%s.part", path) < 0)
         ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory", path);
-    else if (!(t->file = fopen(t->part, "we")))
+    else
+        ret = uqm_part_open(&fd, t->part, path, false, err);
+    if (ret == UQM_OK && !(t->file = fdopen(fd, "w"))) {
         ret = uqm_fail_errno(err, "%s", t->part);
+        unlink(t->part);
+        close(fd);
+    }
     if (ret < 0)
         uqm_trace_destroy(&t);
     *out = t;
@@ -129,9 +136,9 @@ void uqm_trace_destroy(struct uqm_trace **trace)
     if (!t)
         return;
     if (t->file) {
-        fclose(t->file);
         if (!t->committed)
             unlink(t->part);
+        fclose(t->file); /* the lock goes last */
     }
     free(t->part);
     free(t->path);

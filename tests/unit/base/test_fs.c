@@ -1,7 +1,9 @@
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "src/base/fs.h"
+#include "src/base/part.h"
 #include "tests/unit/test.h"
 
 static char dir[] = "/tmp/uqm-fs-XXXXXX";
@@ -65,6 +67,76 @@ static void an_existing_file_is_not_written_over(void **state)
     assert_fails(uqm_write_file(in_dir("once"), "b", 1, &err), err, UQM_ERR_IO, "once");
     assert_ok(uqm_replace_file(in_dir("once"), "c", 1, &err), err);
     assert_false(uqm_is_file(in_dir("once.part")));
+}
+
+/* Two of each at once: the file is one of theirs, whole, and no run fails for the other's sake. */
+static void runs_that_replace_one_file_take_turns(void **state)
+{
+    (void) state;
+    enum { RUNS = 4, ROUNDS = 15, BYTES = 20000 };
+    pid_t runs[RUNS];
+    char path[128];
+    snprintf(path, sizeof path, "%s", in_dir("shared"));
+    for (int i = 0; i < RUNS; i++) {
+        runs[i] = fork();
+        assert_true(runs[i] >= 0);
+        if (runs[i] == 0) {
+            char data[BYTES];
+            struct uqm_err err = { 0 };
+            int ret = UQM_OK;
+            memset(data, 'a' + i, sizeof data);
+            for (int k = 0; k < ROUNDS && ret == UQM_OK; k++)
+                ret = uqm_replace_file(path, data, sizeof data, &err);
+            _exit(ret == UQM_OK ? 0 : 1);
+        }
+    }
+    for (int i = 0; i < RUNS; i++) {
+        int status = 0;
+        assert_int_equal(waitpid(runs[i], &status, 0), runs[i]);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    char *text;
+    size_t len;
+    struct uqm_err err = { 0 };
+    assert_ok(uqm_read_file(&text, &len, path, BYTES, &err), err);
+    assert_int_equal(len, BYTES);
+    for (size_t i = 1; i < len; i++)
+        assert_int_equal(text[i], text[0]);
+    free(text);
+    assert_false(uqm_is_file(in_dir("shared.part")));
+}
+
+static void a_part_has_one_run_and_what_a_killed_one_left_is_none(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    int fd, other;
+    assert_ok(uqm_write_file(in_dir("p.part"), "left", 4, &err), err);
+    assert_ok(uqm_part_open(&fd, in_dir("p.part"), "p", false, &err), err);
+    assert_int_equal(lseek(fd, 0, SEEK_END), 0);
+    assert_fails(uqm_part_open(&other, in_dir("p.part"), "p", false, &err), err, UQM_ERR_IO,
+                 "p: another run is writing it");
+    assert_int_equal(other, -1);
+    assert_fails(uqm_part_clear(in_dir("p.part"), "p", false, &err), err, UQM_ERR_IO,
+                 "another run");
+    assert_true(uqm_is_file(in_dir("p.part")));
+    close(fd);
+    assert_ok(uqm_part_clear(in_dir("p.part"), "p", false, &err), err);
+    assert_false(uqm_is_file(in_dir("p.part")));
+    assert_ok(uqm_part_clear(in_dir("p.part"), "p", false, &err), err);
+
+    /* A link there is not followed, nor what it names locked or written to. */
+    assert_ok(uqm_write_file(in_dir("theirs"), "data", 4, &err), err);
+    assert_int_equal(symlink("theirs", in_dir("p.part")), 0);
+    assert_ok(uqm_part_open(&fd, in_dir("p.part"), "p", false, &err), err);
+    assert_int_equal(write(fd, "x", 1), 1);
+    close(fd);
+    char *text;
+    size_t len;
+    assert_ok(uqm_read_file(&text, &len, in_dir("theirs"), 100, &err), err);
+    assert_string_equal(text, "data");
+    free(text);
+    assert_int_equal(unlink(in_dir("p.part")), 0);
 }
 
 static void paths_are_cut_and_joined(void **state)
@@ -170,6 +242,8 @@ int main(void)
         cmocka_unit_test(what_is_no_file_is_an_error_not_a_hang),
         cmocka_unit_test(what_is_no_file_or_leads_nowhere_is_not_taken_for_absent),
         cmocka_unit_test(an_existing_file_is_not_written_over),
+        cmocka_unit_test(runs_that_replace_one_file_take_turns),
+        cmocka_unit_test(a_part_has_one_run_and_what_a_killed_one_left_is_none),
         cmocka_unit_test(paths_are_cut_and_joined),
         cmocka_unit_test(a_tree_is_removed_but_not_what_its_links_name),
         cmocka_unit_test(a_tree_of_any_depth_that_an_archive_may_have_is_removed),

@@ -1,6 +1,8 @@
 /* sign and verify --public-key, against signatures that the model_signing tool made
  * (tests/data/signature/make_signatures.sh). */
+#include <fcntl.h>
 #include <jansson.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -138,6 +140,24 @@ static void what_a_killed_run_left_is_not_signed(void **state)
     assert_ok(uqm_write_file(in_dir(dir, "model/model.sig.part"), "half", 4, &err), err);
     assert_ok(sign(dir, DATA("keys/p256.pem"), NULL, &err), err);
     assert_holds(dir, DATA("keys/p256.pub.pem"), NULL);
+    test_rm(dir);
+}
+
+static void a_folder_has_one_signer_at_a_time(void **state)
+{
+    (void) state;
+    char *dir = start();
+    struct uqm_err err = { 0 };
+    int held = open(in_dir(dir, "model"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(held, LOCK_EX), 0);
+    assert_fails(sign(dir, DATA("keys/p256.pem"), NULL, &err), err, UQM_ERR_IO,
+                 "another run is signing it");
+    /* elsewhere there is no halfway file that it could be signed with */
+    char place[512];
+    snprintf(place, sizeof place, "%s", in_dir(dir, "elsewhere.sig"));
+    assert_ok(sign(dir, DATA("keys/p256.pem"), place, &err), err);
+    close(held);
+    assert_ok(sign(dir, DATA("keys/p256.pem"), NULL, &err), err);
     test_rm(dir);
 }
 
@@ -299,6 +319,7 @@ int main(void)
         cmocka_unit_test(signatures_of_both_programs_hold),
         cmocka_unit_test(what_is_signed_here_holds_here_and_can_be_signed_again),
         cmocka_unit_test(what_a_killed_run_left_is_not_signed),
+        cmocka_unit_test(a_folder_has_one_signer_at_a_time),
         cmocka_unit_test(nothing_but_a_signature_is_replaced),
         cmocka_unit_test(a_signature_larger_than_the_memory_is_refused),
         cmocka_unit_test(missing_extra_and_changed_files_are_told_apart),

@@ -111,6 +111,21 @@ static void values_come_back_to_the_bit(void **state)
     uqm_state_close(&s);
 }
 
+static void a_state_has_one_run_at_a_time(void **state)
+{
+    (void) state;
+    struct uqm_err err = { 0 };
+    struct uqm_state *s = open_state(in_workdir("l.json"), &job), *other = NULL;
+    assert_fails(uqm_state_open(&other, test_env(64 << 20, 1), in_workdir("l.json"), &job,
+                                n_records, 2, &err),
+                 err, UQM_ERR_IO, "l.json: another run is writing it");
+    assert_null(other);
+    uqm_state_close(&s);
+    assert_false(uqm_is_file(in_workdir("l.json.lock")));
+    s = open_state(in_workdir("l.json"), &job);
+    uqm_state_close(&s);
+}
+
 static void without_a_path_it_remembers_all_the_same(void **state)
 {
     (void) state;
@@ -185,9 +200,16 @@ static void a_damaged_state_starts_over(void **state)
 static void a_place_that_cannot_be_written_is_an_error(void **state)
 {
     (void) state;
-    struct uqm_state *s = open_state(in_workdir("nowhere/s.json"), &job);
+    struct uqm_state *s = NULL;
     struct uqm_err err = { 0 };
-    assert_fails(try_put(s, &one, x, y, &err), err, UQM_ERR_IO, "nowhere/s.json");
+    assert_fails(uqm_state_open(&s, test_env(64 << 20, 1), in_workdir("nowhere/s.json"), &job,
+                                n_records, 2, &err),
+                 err, UQM_ERR_IO, "nowhere/s.json");
+    assert_null(s);
+    assert_ok(uqm_make_dir(in_workdir("gone"), &err), err);
+    s = open_state(in_workdir("gone/s.json"), &job);
+    assert_ok(uqm_remove_tree(in_workdir("gone"), &err), err);
+    assert_fails(try_put(s, &one, x, y, &err), err, UQM_ERR_IO, "gone/s.json");
     uqm_state_close(&s);
 }
 
@@ -195,6 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_come_back_to_the_bit),
+        cmocka_unit_test(a_state_has_one_run_at_a_time),
         cmocka_unit_test(without_a_path_it_remembers_all_the_same),
         cmocka_unit_test(a_state_of_another_job_is_set_aside),
         cmocka_unit_test(a_damaged_state_starts_over),

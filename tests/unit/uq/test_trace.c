@@ -85,6 +85,24 @@ static void an_unfinished_trace_leaves_nothing(void **state)
     assert_fails(uqm_trace_create(&t, in_workdir("no/u.jsonl"), &err), err, UQM_ERR_IO, "u.jsonl");
 }
 
+static void two_runs_do_not_write_one_trace(void **state)
+{
+    (void) state;
+    struct uqm_trace *t = NULL, *other = NULL;
+    struct uqm_err err = { 0 };
+    float logits[2][2][6] = { 0 };
+    assert_ok(uqm_trace_create(&t, in_workdir("two.jsonl"), &err), err);
+    assert_fails(uqm_trace_create(&other, in_workdir("two.jsonl"), &err), err, UQM_ERR_IO,
+                 "two.jsonl: another run is writing it");
+    assert_null(other);
+    assert_ok(uqm_trace_add(t, &survey, "m", NULL, logits[0][0], &err), err);
+    assert_ok(uqm_trace_commit(t, &err), err);
+    uqm_trace_destroy(&t);
+    assert_true(uqm_is_file(in_workdir("two.jsonl")));
+    assert_ok(uqm_trace_create(&other, in_workdir("two.jsonl"), &err), err);
+    uqm_trace_destroy(&other);
+}
+
 /* Lines of both kinds; UQM_OK leaves NAME. */
 static int write_both(const char *name, struct uqm_err *err)
 {
@@ -184,6 +202,7 @@ int main(void)
         cmocka_unit_test(a_line_stands_for_every_record_and_pass),
         cmocka_unit_test(a_line_stands_for_every_answer),
         cmocka_unit_test(an_unfinished_trace_leaves_nothing),
+        cmocka_unit_test(two_runs_do_not_write_one_trace),
         cmocka_unit_test(a_data_set_is_not_taken_for_a_trace),
         cmocka_unit_test(every_allocation_of_json_may_fail_once),
         cmocka_unit_test(no_trace_takes_every_call),
