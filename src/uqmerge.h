@@ -161,7 +161,8 @@ struct uqm_unpack_params {
     struct uqm_common common;
     const char *archive;
     const char *out_dir; /* must not exist */
-    const char *base;    /* NULL: the base is where the archive says, or beside it */
+    const char *base;    /* NULL: the base is where the archive says, or beside it; UQM_ERR_ARG when
+                            the archive needs none */
 };
 /*
  * Restore every file of an archive, each proven by its SHA-256. out_dir appears whole or not at

@@ -34,6 +34,9 @@ static int begin(struct uqm_unpack *u, struct uqm_err *err)
     const struct uqm_archive_params open = { .path = u->params->archive, .base = u->params->base };
     const struct uqm_publish_params target = { .target = u->params->out_dir, .job = &job };
     int ret = uqm_archive_open(&u->archive, u->env, &open, err);
+    if (ret == UQM_OK && open.base && !uqm_archive_base(u->archive))
+        ret = uqm_fail(err, UQM_ERR_ARG, "--base %s: %s was packed without a base", open.base,
+                       open.path);
     if (ret == UQM_OK)
         ret = identify(&job, u, err);
     if (ret == UQM_OK)

@@ -111,6 +111,10 @@ int uqm_eval(char **json, const struct uqm_eval_params *params, struct uqm_err *
         uqm_call_finish(&call);
         return ret;
     }
+    if (ret == UQM_OK && params->max_new_tokens &&
+        !uqm_survey_asks(&call.survey, UQM_TASK_GENERATION))
+        uqm_log(&call.env, UQM_LOG_INFO,
+                "--max-new-tokens has no effect here: no set is answered in words");
     json_t *models = json_array();
     struct answer answer = { &call, models };
     if (ret == UQM_OK)

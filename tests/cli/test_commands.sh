@@ -279,6 +279,9 @@ holds '[ $status = 0 ] && [ "$(value models.0.datasets.0.metric)" = yes_no ] &&
     [ "$(grep -c "\"answer\":" "$work/said.jsonl")" = 8 ] &&
     [ "$(grep -c "\"p\":" "$work/said.jsonl")" = 8 ]' \
     'eval asks generation sets and multiple choice at once, and writes down every answer'
+run eval "$base" --data "$mmb" --samples 6 --max-new-tokens 4
+holds '[ $status = 0 ] && grep -q "no set is answered in words" "$work/stderr"' \
+    'eval says that a limit of tokens has no effect on letters'
 printf '{"id":"a","question":"Which?","answers":["b"]}\n{"id":"b","question":"Which?"}\n' \
     > "$work/open.jsonl"
 run eval "$base" --data open.jsonl --max-new-tokens 1 --json

@@ -312,6 +312,8 @@ static void a_delta_needs_its_base_and_finds_it(void **state)
 
     /* an archive of it does as well, and a delta of a delta */
     pack(in_dir("elsewhere/moved"), in_dir("pair-base.uqz"), &plain);
+    assert_fails(try_unpack(in_dir("pair-base.uqz"), in_dir("tuned-3"), &delta, &err), err,
+                 UQM_ERR_ARG, "pair-base.uqz was packed without a base");
     snprintf(base, sizeof base, "%s", in_dir("pair-base.uqz"));
     unpack(in_dir("tuned.uqz"), in_dir("tuned-3"), &delta);
     assert_same_file(in_dir("tuned-3/model.safetensors"), in_dir("pair-tuned/model.safetensors"));
