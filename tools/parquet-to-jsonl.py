@@ -12,11 +12,11 @@ A column stands for a key of the records; where a set's columns have other names
     parquet-to-jsonl.py --out gqa testdev_balanced_instructions/*.parquet \\
         --pictures testdev_balanced_images/*.parquet --image imageId
 
-The first writes textvqa/textvqa.jsonl and textvqa/images/. Pictures are kept byte for byte, as files
-named by the record's id; one that is the same as an earlier one is not written again. Records without
-an id are numbered from 0 over all files, in the order in which the files are given. Of a record with
-choices the answer is a letter, an index (digits are one) or a choice's text. A record that cannot be
-turned is left out, with a warning.
+The first writes textvqa/textvqa.jsonl and textvqa/images/. Pictures are kept byte for byte, as
+files named by the record's id; one that is the same as an earlier one is not written again. Records
+without an id are numbered from 0 over all files, in the order in which the files are given. Of a
+record with choices the answer is a letter, an index (digits are one) or a choice's text. A record
+that cannot be turned is left out, with a warning.
 """
 import argparse
 import ast
@@ -49,7 +49,7 @@ def arguments():
         parser.add_argument(f"--{key}", metavar="COLUMN",
                             help=f"the column that holds {key}; default {key}{more.get(key, '')}")
     parser.add_argument("--options", metavar="COLUMNS",
-                        help="columns that hold one choice each, e.g. A,B,C,D, instead of --choices")
+                        help="columns of one choice each, e.g. A,B,C,D, instead of --choices")
     parser.add_argument("--pictures", nargs="+", metavar="FILE", default=[],
                         help="Parquet files with columns id and image; --image then holds such ids")
     parser.add_argument("--limit", type=int, help="so many records at most")
@@ -92,7 +92,7 @@ def plain(value):
 
 
 def picture_bytes(value):
-    """Bytes of a picture as data sets store it: bytes, or {"bytes", "path"}. None: there is none."""
+    """Bytes of a picture as sets store it: bytes, or {"bytes", "path"}. None: there is none."""
     if isinstance(value, dict):
         if value.get("bytes") is None and value.get("path"):
             raise ValueError(f"its picture {value['path']} is not in the file")
@@ -235,7 +235,8 @@ def record_of(row, columns, number, pictures, joined):
         record["answers"] = answers_of(texts["answers"])
     values = [row[column] for column in columns["image"]]
     if joined:
-        record["image"] = pictures.find(str(values[0])) if values and values[0] is not None else None
+        known = values and values[0] is not None
+        record["image"] = pictures.find(str(values[0])) if known else None
     else:
         record["image"] = pictures.put_all(record["id"], values)
     return record

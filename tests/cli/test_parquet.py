@@ -3,46 +3,62 @@
 
 pyarrow need not be there: a module in its place gives the rows of files that hold Python literals.
 """
+import contextlib
+import importlib.util
+import io
 import json
 import os
-import subprocess
 import sys
 import tempfile
-
-STAND_IN = """
 import types
+
+
 class ParquetFile:
     def __init__(self, path):
-        self.rows = eval(open(path).read(), {"nan": float("nan")})
+        with open(path) as f:
+            self.rows = eval(f.read(), {"nan": float("nan")})
         self.schema_arrow = types.SimpleNamespace(names=list(self.rows[0]))
+
     def iter_batches(self, batch_size):
         for at in range(0, len(self.rows), batch_size):
             rows = self.rows[at:at + batch_size]
             yield types.SimpleNamespace(to_pylist=lambda rows=rows: rows)
-"""
+
+
+parquet = types.ModuleType("pyarrow.parquet")
+parquet.ParquetFile = ParquetFile
+sys.modules["pyarrow"] = types.ModuleType("pyarrow")
+sys.modules["pyarrow"].parquet = sys.modules["pyarrow.parquet"] = parquet
+sys.dont_write_bytecode = True
+spec = importlib.util.spec_from_file_location("tool", sys.argv[1])
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
 PNG, JPEG, WEBP = b"\x89PNG\r\n1", b"\xff\xd8\xff\xe0", b"RIFF----WEBP"
-tool = os.path.abspath(sys.argv[1])
 count = 0
 
 
 def convert(files, *arguments):
     """What comes out: the records, the pictures' names, what was said, the exit status."""
+    said, status, back = io.StringIO(), 0, os.getcwd()
     with tempfile.TemporaryDirectory(prefix="uqm-parquet.") as work:
-        os.makedirs(os.path.join(work, "modules/pyarrow"))
-        open(os.path.join(work, "modules/pyarrow/__init__.py"), "w").close()
-        with open(os.path.join(work, "modules/pyarrow/parquet.py"), "w") as f:
-            f.write(STAND_IN)
+        os.chdir(work)
         for name, rows in files.items():
-            with open(os.path.join(work, name), "w") as f:
+            with open(name, "w") as f:
                 f.write(repr(rows))
-        done = subprocess.run([sys.executable, "-B", tool, "--out", "set", *arguments], cwd=work,
-                              capture_output=True, text=True,
-                              env={**os.environ, "PYTHONPATH": os.path.join(work, "modules")})
-        path = os.path.join(work, "set/set.jsonl")
-        records = [json.loads(line) for line in open(path)] if os.path.exists(path) else None
-        folder = os.path.join(work, "set/images")
-        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-        return records, names, done.stderr, done.returncode
+        sys.argv = ["parquet-to-jsonl.py", "--out", "set", *arguments]
+        try:
+            with contextlib.redirect_stderr(said):
+                tool.main()
+        except SystemExit as stop:  # its text is what Python would say on standard error
+            print(stop, file=said)
+            status = 1
+        records = None
+        if os.path.exists("set/set.jsonl"):
+            with open("set/set.jsonl") as f:
+                records = [json.loads(line) for line in f]
+        names = sorted(os.listdir("set/images")) if os.path.isdir("set/images") else []
+        os.chdir(back)
+    return records, names, said.getvalue(), status
 
 
 def check(name, got, expected):
@@ -108,7 +124,8 @@ def pictures():
 
 def choices():
     got, _ = choices_and_label(
-        [{"options": ["x", "y"], "answer": "1"}, {"options": "['it\\'s', \"a \\\"b\\\"\"]", "answer": "B"},
+        [{"options": ["x", "y"], "answer": "1"},
+         {"options": "['it\\'s', \"a \\\"b\\\"\"]", "answer": "B"},
          {"options": '["x", null]', "answer": 0}, {"options": "[]", "answer": "free"},
          {"options": {"text": ["x", "y"], "label": ["A", "B"]}, "answer": "y"},
          {"options": {"A": "x", "B": "y", "C": None}, "answer": -1},
@@ -128,7 +145,8 @@ def choices():
 
 
 def answers():
-    rows = [{"question": "q", "answers": [{"answer": "a", "answer_id": 1}, {"answer": "b", "answer_id": 2}],
+    rows = [{"question": "q",
+             "answers": [{"answer": "a", "answer_id": 1}, {"answer": "b", "answer_id": 2}],
              "dataset": "HME100k", "answer": None, "hint": float("nan")},
             {"question": "q", "answers": {"answer": ["a", None, "b"], "answer_id": [1, 2, 3]},
              "dataset": "x", "answer": True, "hint": ""},
@@ -138,8 +156,8 @@ def answers():
           records,
           [{"id": "0", "image": None, "question": "q", "category": "HME100k",
             "answers": [{"answer": "a", "answer_id": 1}, {"answer": "b", "answer_id": 2}]},
-           {"id": "1", "image": None, "question": "q", "hint": "", "category": "x", "answer": "True",
-            "answers": ["a", "b"]},
+           {"id": "1", "image": None, "question": "q", "hint": "", "category": "x",
+            "answer": "True", "answers": ["a", "b"]},
            {"id": "2", "image": None, "question": "q", "answer": ["p", "q"]}])
 
 
@@ -148,7 +166,8 @@ def refusals():
     check("a column that is not there is named",
           convert({"a": rows}, "a")[2:],
           ("a: no column is called question; there are text, id\n", 1))
-    check("so is one that was asked for", convert({"a": rows}, "a", "--question", "text", "--hint", "h")[2:],
+    check("so is one that was asked for",
+          convert({"a": rows}, "a", "--question", "text", "--hint", "h")[2:],
           ("a: no column is called h; there are text, id\n", 1))
     records, _, _, _ = convert({"a": rows, "b": [{"text": "r"}]}, "a", "b", "--question", "text")
     check("files need not have the same columns", [(r["id"], r["question"]) for r in records],
@@ -161,5 +180,6 @@ answers()
 refusals()
 check("a set without records leaves nothing behind",
       convert({"a": [{"question": None}]}, "a")[0::2],
-      (None, "record 0: left out: it has no question\n1 records were left out\nset: no record is left\n"))
+      (None, "record 0: left out: it has no question\n1 records were left out\n"
+             "set: no record is left\n"))
 print(f"1..{count}")
