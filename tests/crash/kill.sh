@@ -12,8 +12,8 @@ uqmerge=$(realpath "$1")
 make=$(realpath "$2")
 kills=$3 megabytes=$4 seed=${5:-1} signal=${UQM_SIGNAL:-KILL}
 [ $# -gt 5 ] && shift 5 || set --
-zoo=$UQM_ZOO
-keys=$UQM_ZOO/../data/signature/keys
+zoo=$(realpath "$UQM_ZOO")
+keys=$zoo/../data/signature/keys
 work=$(mktemp -d "${TMPDIR:-/tmp}/uqm-kill.XXXXXX")
 pid=
 trap '[ "$pid" ] && kill -KILL "$pid" 2> /dev/null; rm -rf "$work"' EXIT
