@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "src/base/fs.h"
+#include "src/checkpoint/inspect.h"
 #include "src/format/json.h"
 #include "src/study/study_tables.h"
 #include "src/study/study_write.h"
@@ -172,11 +173,11 @@ static json_t *result_json(const struct experiment *e, double seconds)
 {
     const struct uqm_study_run *run = &e->run;
     const size_t n = json_array_size(run->jobs);
-    json_t *result =
-        json_pack("{s:s, s:s, s:o, s:O, s:{s:I, s:I, s:I}, s:f}", "out", e->params->out_dir,
-                  "study", e->study.name, "tables", table_list(e), "left_out", e->left_out,
-                  "n_jobs", "all", (json_int_t) n, "cached", (json_int_t) run->n_cached, "done",
-                  (json_int_t) run->n_done, "seconds", seconds);
+    json_t *result = json_pack(
+        "{s:o, s:o, s:o, s:O, s:{s:I, s:I, s:I}, s:f}", "out", uqm_inspect_text(e->params->out_dir),
+        "study", uqm_inspect_text(e->study.name), "tables", table_list(e), "left_out", e->left_out,
+        "n_jobs", "all", (json_int_t) n, "cached", (json_int_t) run->n_cached, "done",
+        (json_int_t) run->n_done, "seconds", seconds);
     if (result && e->params->dry_run) {
         json_object_set(result, "jobs", run->jobs);
         json_object_set(result, "waiting", e->waiting);

@@ -4,6 +4,7 @@
 
 #include "src/base/env.h"
 #include "src/base/fs.h"
+#include "src/checkpoint/inspect.h"
 #include "src/format/json.h"
 #include "src/study/page.h"
 
@@ -71,8 +72,8 @@ static json_t *result_json(const struct report *r, const struct uqm_report_param
             list, json_pack("{s:s, s:s?, s:s}", "name", r->names[i], "path",
                             p->document ? NULL : p->files.v[i], "kind",
                             uqm_page_kind_name(uqm_page_kind_of(r->documents[i].root))));
-    return json_pack("{s:s, s:I, s:o}", "out", p->out_path, "bytes", (json_int_t) bytes,
-                     "documents", list);
+    return json_pack("{s:o, s:I, s:o}", "out", uqm_inspect_text(p->out_path), "bytes",
+                     (json_int_t) bytes, "documents", list);
 }
 
 static int check_params(const struct uqm_report_params *p, struct uqm_err *err)

@@ -17,7 +17,7 @@ struct uqm_study_cache {
     const struct uqm_env *env;
     char *dir;
     int lock;      /* -1: not ours */
-    json_t *known; /* name: value, of what was read or put in this run */
+    json_t *known; /* name: value, of what was read or put in this run; null: damaged */
 };
 
 static int take_lock(struct uqm_study_cache *c, struct uqm_err *err)
@@ -132,13 +132,14 @@ const json_t *uqm_study_cache_get(struct uqm_study_cache *c, const json_t *key)
         return NULL;
     json_t *value = json_object_get(c->known, name.text);
     if (value)
-        return value;
+        return json_is_null(value) ? NULL : value;
     char *path = path_of(c, &name);
     if (path && uqm_is_file(path)) {
         value = read_entry(path, key);
         if (!value)
             uqm_log(c->env, UQM_LOG_WARN, "%s: damaged, so it is found again", path);
-        else if (json_object_set_new(c->known, name.text, value) < 0)
+        /* null: once warned of */
+        if (json_object_set_new(c->known, name.text, value ? value : json_null()) < 0)
             value = NULL;
     }
     free(path);

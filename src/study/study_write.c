@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/fs.h"
+#include "src/checkpoint/inspect.h"
 #include "src/format/json.h"
 #include "src/study/page.h"
 
@@ -177,9 +178,9 @@ static json_t *models_json(const struct uqm_study_run *run)
 {
     json_t *list = json_array();
     for (size_t i = 0; list && i < run->study->n_models; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", run->study->models[i].name,
-                                              "path", run->study->models[i].path, "digest",
-                                              run->models[i].text));
+        json_array_append_new(list, json_pack("{s:s, s:o, s:s}", "name", run->study->models[i].name,
+                                              "path", uqm_inspect_text(run->study->models[i].path),
+                                              "digest", run->models[i].text));
     return list;
 }
 
@@ -188,11 +189,11 @@ static json_t *data_json(const struct uqm_study_run *run)
     json_t *list = json_array();
     for (size_t i = 0; list && i < run->study->n_sets; i++) {
         const struct uqm_study_set *set = &run->study->sets[i];
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s, s:I, s:s}", "name", set->name, "role",
-                                        uqm_study_role_names[set->role], "path", set->path,
-                                        "records", (json_int_t) run->sets[i].n_records, "digest",
-                                        run->sets[i].digest.text));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:I, s:s}", "name", set->name,
+                                              "role", uqm_study_role_names[set->role], "path",
+                                              uqm_inspect_text(set->path), "records",
+                                              (json_int_t) run->sets[i].n_records, "digest",
+                                              run->sets[i].digest.text));
     }
     return list;
 }
@@ -210,6 +211,22 @@ static json_t *methods_json(const struct uqm_study *s)
                                         s->methods[i].info->name, "parameters", params));
     }
     return list;
+}
+
+static json_t *ratios_json(const struct uqm_study *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < s->n_ratios; i++)
+        json_array_append_new(list, json_real(s->ratios[i]));
+    return list;
+}
+
+static json_t *tower_json(const struct uqm_study_run *run)
+{
+    return run->study->vision_tower
+               ? json_pack("{s:o, s:s}", "path", uqm_inspect_text(run->study->vision_tower),
+                           "digest", run->tower.text)
+               : json_null();
 }
 
 /* The selection that most tables are about; null when no table needed it. */
@@ -251,7 +268,7 @@ static json_t *settings_table(const struct uqm_study_run *run, const json_t *ind
     uqm_table_column(table, "what", "setting", NULL, NULL);
     uqm_table_column(table, "value", "value", NULL, NULL);
     setting(table, "program", json_incref(json_object_get(index, "program")));
-    setting(table, "study file", json_string(s->path));
+    setting(table, "study file", uqm_inspect_text(s->path));
     setting(table, "study file, XXH3-128", json_string(s->digest.text));
     setting(table, "device", json_string(run->device));
     setting(table, "seeds (the first is the study's own)", seeds_json(s));
@@ -267,7 +284,11 @@ static json_t *settings_table(const struct uqm_study_run *run, const json_t *ind
             s->max_new_tokens < 0 ? json_string("as each task says")
                                   : json_integer(s->max_new_tokens));
     if (s->has_base)
-        setting(table, "base", json_pack("s++", s->base.name, ", XXH3-128 ", run->base.text));
+        setting(table, "base",
+                json_pack("s++", uqm_get_text(json_object_get(index, "base"), "name"),
+                          ", XXH3-128 ", run->base.text));
+    if (s->vision_tower)
+        setting(table, "vision tower", json_pack("s+", "XXH3-128 ", run->tower.text));
     if (json_is_object(pick)) {
         setting(table, "order of Algorithm 1", json_incref(json_object_get(pick, "order")));
         setting(table, "selected", json_incref(json_object_get(pick, "selected")));
@@ -330,18 +351,20 @@ static json_t *index_json(const struct uqm_study_run *run, const struct uqm_stud
                       uqm_get_text(table, "title"), "json", name, ".json", "csv", name, ".csv",
                       "rows", (json_int_t) json_array_size(json_object_get(table, "rows"))));
     }
-    json_t *base = s->has_base ? json_pack("{s:s, s:s, s:s}", "name", s->base.name, "path",
-                                           s->base.path, "digest", run->base.text)
-                               : json_null();
+    json_t *base = s->has_base
+                       ? json_pack("{s:o, s:o, s:s}", "name", uqm_inspect_text(s->base.name),
+                                   "path", uqm_inspect_text(s->base.path), "digest", run->base.text)
+                       : json_null();
     json_t *index = json_pack(
-        "{s:s, s:s+, s:s, s:s, s:s, s:o, s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:O}",
-        "study", s->name, "program", "uqmerge ", uqm_version(), "file", s->path, "digest",
-        s->digest.text, "device", run->device, "seeds", seeds_json(s), "repeats",
-        (json_int_t) s->repeats, "dropout", s->dropout, "samples", sample_json(&s->samples),
-        "eval_samples", sample_json(&s->eval_samples), "max_new_tokens",
+        "{s:o, s:s+, s:o, s:s, s:s, s:o, s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:I, s:o, s:o, s:O}",
+        "study", uqm_inspect_text(s->name), "program", "uqmerge ", uqm_version(), "file",
+        uqm_inspect_text(s->path), "digest", s->digest.text, "device", run->device, "seeds",
+        seeds_json(s), "repeats", (json_int_t) s->repeats, "dropout", s->dropout, "samples",
+        sample_json(&s->samples), "eval_samples", sample_json(&s->eval_samples), "max_new_tokens",
         s->max_new_tokens < 0 ? json_string("task") : json_integer(s->max_new_tokens), "models",
-        models_json(run), "base", base, "data", data_json(run), "methods", methods_json(s),
+        models_json(run), "base", base, "vision_tower", tower_json(run), "data", data_json(run),
+        "methods", methods_json(s), "ratios", ratios_json(s), "subsets", (json_int_t) s->n_subsets,
         "selection", pick_json(run, pick), "tables", list, "left_out", left_out);
     if (index)
         json_object_set_new(index, "about", about_tables(run, index));
@@ -383,25 +406,53 @@ json_t *uqm_study_work(const struct uqm_study_run *run)
 
 /* --- all of it --- */
 
-/* What the tables' values depend on, of the index, and a digest of that. NULL: no memory. */
-static json_t *run_json(const json_t *index)
+/* Where things lay is not what was run: the same study has the same digest from any folder. */
+static void drop_paths(json_t *what)
 {
-    static const char *const keys[] = { "study",   "program",      "file",           "digest",
-                                        "device",  "seeds",        "repeats",        "dropout",
-                                        "samples", "eval_samples", "max_new_tokens", "models",
-                                        "base",    "data",         "methods" };
-    json_t *what = json_object();
-    bool whole = what != NULL;
-    for (size_t i = 0; whole && i < sizeof keys / sizeof *keys; i++)
-        whole = json_object_set(what, strcmp(keys[i], "digest") ? keys[i] : "file_digest",
-                                json_object_get(index, keys[i])) == 0;
-    char *text = whole ? uqm_json_dump(what) : NULL;
+    static const char *const one[] = { "base", "vision_tower" }, *const many[] = { "models",
+                                                                                   "data" };
+    static const char *const names[] = { "study", "file", "file_digest" };
+    size_t k;
+    json_t *entry;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        json_object_del(what, names[i]);
+    for (size_t i = 0; i < 2; i++) {
+        json_object_del(json_object_get(what, one[i]), "path");
+        json_array_foreach (json_object_get(what, many[i]), k, entry)
+            json_object_del(entry, "path");
+    }
+}
+
+static struct uqm_xxh3_hex digest_of(const json_t *what)
+{
+    json_t *bare = json_deep_copy(what);
+    drop_paths(bare);
+    char *text = bare ? uqm_json_dump_as(bare, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     struct uqm_xxh3 *h = text ? uqm_xxh3_create() : NULL;
     if (h)
         uqm_xxh3_update(h, text, strlen(text));
     const struct uqm_xxh3_hex hex = h ? uqm_xxh3_hex(h) : (struct uqm_xxh3_hex){ "" };
     uqm_xxh3_destroy(&h);
     free(text);
+    json_decref(bare);
+    return hex;
+}
+
+/* What was run, of the index, and the digest of what the tables' values depend on. NULL: no memory.
+ */
+static json_t *run_json(const json_t *index)
+{
+    static const char *const keys[] = { "study",   "program",      "file",           "digest",
+                                        "device",  "seeds",        "repeats",        "dropout",
+                                        "samples", "eval_samples", "max_new_tokens", "models",
+                                        "base",    "vision_tower", "data",           "methods",
+                                        "ratios",  "subsets" };
+    json_t *what = json_object();
+    bool whole = what != NULL;
+    for (size_t i = 0; whole && i < sizeof keys / sizeof *keys; i++)
+        whole = json_object_set(what, strcmp(keys[i], "digest") ? keys[i] : "file_digest",
+                                json_object_get(index, keys[i])) == 0;
+    const struct uqm_xxh3_hex hex = whole ? digest_of(what) : (struct uqm_xxh3_hex){ "" };
     if (!hex.text[0] || json_object_set_new(what, "digest", json_string(hex.text)) < 0) {
         json_decref(what);
         return NULL;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/fs.h"
+#include "src/base/utf8.h"
 #include "src/checkpoint/checkpoint.h"
 #include "src/checkpoint/model_file.h"
 
@@ -174,16 +175,27 @@ void uqm_candidate_close(struct uqm_candidate *candidate)
     *candidate = (struct uqm_candidate){ .env = candidate->env };
 }
 
+/* Results are JSON: a name that is no UTF-8 has \xNN in its place. Takes over `base`. */
+static char *as_text(char *base)
+{
+    struct uqm_printable shown;
+    if (!base || uqm_utf8_valid((const uint8_t *) base, strlen(base)))
+        return base;
+    uqm_printable(&shown, base, strlen(base));
+    free(base);
+    return strdup(shown.text);
+}
+
 static char *name_of(const char *model)
 {
     char *base = uqm_path_base(model);
     if (!base || (*base && strcmp(base, ".") != 0 && strcmp(base, "..") != 0))
-        return base;
+        return as_text(base);
     free(base);
     char *real = realpath(model, NULL);
     base = uqm_path_base(real ? real : model);
     free(real);
-    return base;
+    return as_text(base);
 }
 
 static bool is_taken(char *const *names, size_t n, const char *name)

@@ -8,6 +8,7 @@
 
 #include "src/base/checked.h"
 #include "src/base/fs.h"
+#include "src/base/utf8.h"
 #include "src/format/json.h"
 #include "src/uq/dataset_tsv.h"
 
@@ -511,6 +512,12 @@ static int split_name(struct loader *l, const char *arg)
         }
         free(base);
         l->set->path = uqm_arena_strndup(arena, arg, strlen(arg));
+    }
+    const char *name = l->set->name;
+    struct uqm_printable shown;
+    if (name && !uqm_utf8_valid((const uint8_t *) name, strlen(name))) { /* results are JSON */
+        uqm_printable(&shown, name, strlen(name));
+        l->set->name = uqm_arena_strndup(arena, shown.text, strlen(shown.text));
     }
     if (!l->set->name || !l->set->path)
         return uqm_fail(l->err, UQM_ERR_NOMEM, "%s: no memory for its name", arg);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/base/fs.h"
+#include "src/checkpoint/inspect.h"
 #include "src/merge/fingerprint.h"
 #include "src/uq/call.h"
 
@@ -15,10 +16,11 @@ static json_t *model_json(struct uqm_call *call, const char *name, const char *p
     struct uqm_err err = { 0 }, ignored = { 0 };
     if (uqm_model_fingerprint(&fingerprint, &call->env, path, &call->open, &err) < 0) {
         uqm_warn(&call->env, &ignored, "%s; its fingerprint is left out", err.msg);
-        return json_pack("{s:s, s:s, s:n}", "model", name, "path", path, "fingerprint");
+        return json_pack("{s:s, s:o, s:n}", "model", name, "path", uqm_inspect_text(path),
+                         "fingerprint");
     }
-    return json_pack("{s:s, s:s, s:s}", "model", name, "path", path, "fingerprint",
-                     fingerprint.text);
+    return json_pack("{s:s, s:o, s:s}", "model", name, "path", uqm_inspect_text(path),
+                     "fingerprint", fingerprint.text);
 }
 
 /* Of every picture in the order of the records, one that follows itself once; those of a table

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "src/checkpoint/inspect.h"
 #include "src/uq/select.h"
 
 static const char *const order_names[] = { "uq-desc",      "uq-asc", "accuracy-desc",
@@ -119,12 +120,12 @@ json_t *uqm_select_json(struct uqm_select *s, double seconds, struct uqm_err *er
     }
     const uint64_t read = s->call.env.bytes_read + s->accuracy_call.env.bytes_read;
     const size_t stop = s->result.stopped_at;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:I, s:f}", "run",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:f}", "run",
                      uqm_call_run(&s->call, s->rule.base), "config", config_json(s), "models",
                      models_json(s), "order", names_json(s->ordered_names, s->n), "steps", steps,
                      "stopped_at", stop ? json_integer((json_int_t) stop) : json_null(),
                      "stopped_by", stop_json(s), "selected",
                      names_json(s->ordered_names, s->result.best), "out",
-                     s->params->no_write ? NULL : s->params->out_dir, "bytes_read",
-                     (json_int_t) read, "seconds", seconds);
+                     uqm_inspect_text(s->params->no_write ? NULL : s->params->out_dir),
+                     "bytes_read", (json_int_t) read, "seconds", seconds);
 }

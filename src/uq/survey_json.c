@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "src/base/fs.h"
+#include "src/checkpoint/inspect.h"
 #include "src/uq/survey.h"
 
 /* Raised by a change of the program that changes values. */
@@ -48,9 +49,10 @@ json_t *uqm_survey_config(const struct uqm_survey *survey)
     json_t *sets = json_array();
     for (size_t i = 0; sets && i < survey->n_sets; i++) {
         const struct uqm_dataset *set = &survey->sets[i];
-        json_array_append_new(sets, json_pack("{s:s, s:s, s:I, s:s}", "data", set->name, "path",
-                                              set->path, "records", (json_int_t) set->n_records,
-                                              "digest", set->digest.text));
+        json_array_append_new(sets,
+                              json_pack("{s:s, s:o, s:I, s:s}", "data", set->name, "path",
+                                        uqm_inspect_text(set->path), "records",
+                                        (json_int_t) set->n_records, "digest", set->digest.text));
     }
     return json_pack("{s:o, s:s, s:o, s:I, s:f, s:o, s:o}", "seed", seed_json(survey->env->seed),
                      "streams", survey->streams == UQM_STREAMS_AUTHORS ? "authors" : "own",

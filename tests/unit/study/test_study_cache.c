@@ -108,6 +108,35 @@ static void a_damaged_entry_counts_as_absent_and_is_replaced(void **state)
     assert_true(get(4) == 0.75);
 }
 
+static void count_warning(void *ctx, enum uqm_log_level level, const char *line)
+{
+    (void) line;
+    *(size_t *) ctx += level == UQM_LOG_WARN;
+}
+
+static void damage_is_told_once(void **state)
+{
+    (void) state;
+    size_t n = 0;
+    struct uqm_env *env = test_env(0, 1);
+    struct uqm_study_cache *c;
+    env->log = count_warning;
+    env->ctx = &n;
+    put(8, 0.5);
+    unlink(file_of(8));
+    assert_ok(uqm_write_file(file_of(8), "{", 1, &err), err);
+    assert_ok(uqm_study_cache_open(&c, env, in_workdir("cache"), true, &err), err);
+    json_t *key = key_of(8), *v = json_real(0.75);
+    for (int i = 0; i < 3; i++)
+        assert_null(uqm_study_cache_get(c, key));
+    assert_int_equal(n, 1);
+    assert_ok(uqm_study_cache_put(c, key, v, &err), err);
+    assert_true(json_number_value(uqm_study_cache_get(c, key)) == 0.75);
+    json_decref(key);
+    json_decref(v);
+    uqm_study_cache_close(&c);
+}
+
 static void an_entry_under_anothers_name_is_not_believed(void **state)
 {
     (void) state;
@@ -182,6 +211,7 @@ int main(void)
         cmocka_unit_test(an_answer_is_found_again_to_the_last_bit),
         cmocka_unit_test(a_key_of_the_same_members_in_another_order_is_the_same),
         cmocka_unit_test(a_damaged_entry_counts_as_absent_and_is_replaced),
+        cmocka_unit_test(damage_is_told_once),
         cmocka_unit_test(an_entry_under_anothers_name_is_not_believed),
         cmocka_unit_test(two_runs_in_one_folder_are_refused),
         cmocka_unit_test(reading_alone_makes_no_folder),

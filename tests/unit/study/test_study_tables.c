@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "src/format/base64.h"
+#include "src/format/json.h"
 #include "src/study/study_tables.h"
 #include "src/study/study_write.h"
 #include "tests/unit/uq/workdir.h"
@@ -513,6 +514,58 @@ static void spread_and_rank_correlation_are_the_textbooks(void **state)
     NEAR(uqm_study_spearman(up, tied, 3), sqrt(3) / 2);
 }
 
+/* Write T9 alone; the digest of what was run, which every file has. */
+static void written_run(char out[64], struct bench *b)
+{
+    json_t *tables = json_array(), *left_out = json_array();
+    json_array_append_new(tables, fill(b, "t9"));
+    assert_ok(uqm_study_write(&b->run, &b->pick, tables, left_out, &err), err);
+    json_decref(tables);
+    json_decref(left_out);
+    json_t *index = uqm_json_load(in_workdir("experiment.json"), 1 << 20, &err);
+    json_t *table = uqm_json_load(in_workdir("t9.json"), 1 << 20, &err);
+    assert_true(index && table);
+    snprintf(out, 64, "%s", uqm_get_text(index, "run"));
+    assert_string_equal(uqm_get_text(json_object_get(table, "run"), "digest"), out);
+    json_decref(index);
+    json_decref(table);
+}
+
+static void note_warning(void *ctx, enum uqm_log_level level, const char *line)
+{
+    if (level == UQM_LOG_WARN)
+        snprintf(ctx, 512, "%s", line);
+}
+
+static void what_was_run_is_the_same_from_any_folder_and_tells_settings_apart(void **state)
+{
+    (void) state;
+    struct bench b;
+    char first[64], moved[64], other[64], said[512] = "";
+    begin(&b, "moved");
+    written_run(first, &b);
+    b.study.path = "else\xff/where.yml"; /* no text, and no reason to fail */
+    b.study.models[0].path = "/far/away/a";
+    b.study.sets[1].path = "\xfe.jsonl";
+    written_run(moved, &b);
+    assert_string_equal(moved, first);
+    b.study.n_subsets++;
+    put_file("t1.json", "{\"run\": {\"digest\": \"0a\"}}");
+    b.run.env->log = note_warning;
+    b.run.env->ctx = said;
+    written_run(other, &b);
+    assert_string_not_equal(other, first);
+    assert_non_null(strstr(said, "t1.json: of an earlier run of other models, data or settings"));
+    char own[128];
+    snprintf(own, sizeof own, "{\"run\": {\"digest\": \"%s\"}}", other);
+    put_file("t1.json", own);
+    said[0] = '\0';
+    written_run(other, &b);
+    assert_string_equal(said, "");
+    unlink(in_workdir("t1.json"));
+    end(&b);
+}
+
 static void csv_quotes_what_needs_it(void **state)
 {
     (void) state;
@@ -557,6 +610,7 @@ int main(void)
         cmocka_unit_test(a_dry_run_asks_nothing_and_lists_what_it_knows),
         cmocka_unit_test(a_method_without_its_base_is_left_out_by_name),
         cmocka_unit_test(spread_and_rank_correlation_are_the_textbooks),
+        cmocka_unit_test(what_was_run_is_the_same_from_any_folder_and_tells_settings_apart),
         cmocka_unit_test(csv_quotes_what_needs_it),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

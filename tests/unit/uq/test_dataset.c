@@ -233,6 +233,10 @@ static void a_name_can_be_given_to_a_set(void **state)
     set = load(path); /* the = is in the path, not after a name */
     assert_string_equal(set.name, "set.v1");
     uqm_dataset_finish(&set);
+
+    set = load(put_file("s\xfft.jsonl", "{\"question\":\"q\"}")); /* results are JSON */
+    assert_string_equal(set.name, "s\\xFFt");
+    uqm_dataset_finish(&set);
 }
 
 static void hostile_records_are_refused_by_name_and_line(void **state)
