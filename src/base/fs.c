@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "src/base/part.h"
+#include "src/base/utf8.h"
 
 enum { MOST_DEPTH = 256 }; /* of folders that are removed: each takes a descriptor */
 
@@ -221,6 +222,19 @@ int uqm_replace_file(const char *path, const void *data, size_t len, struct uqm_
 
 done:
     free(part);
+    free(dir);
+    return ret;
+}
+
+int uqm_check_path_text(const char *path, bool whole, struct uqm_err *err)
+{
+    if (!uqm_utf8_valid((const uint8_t *) path, strlen(path)))
+        return uqm_fail(err, UQM_ERR_ARG, "%s: a name that is not UTF-8", path);
+    char *dir = whole && path[0] != '/' ? getcwd(NULL, 0) : NULL;
+    int ret = dir && !uqm_utf8_valid((const uint8_t *) dir, strlen(dir))
+                  ? uqm_fail(err, UQM_ERR_ARG, "%s: lies in a folder whose name is not UTF-8: %s",
+                             path, dir)
+                  : UQM_OK;
     free(dir);
     return ret;
 }

@@ -42,6 +42,12 @@ int uqm_replace_file(const char *path, const void *data, size_t len, struct uqm_
  */
 int uqm_check_replaceable(const char *path, const char *mark, const char *noun,
                           struct uqm_err *err);
+/*
+ * Results, manifests and recipes name paths, and are UTF-8: UQM_ERR_ARG for a path that is not, so
+ * that it is said before the work and not after. whole: nor may the working directory be another
+ * that a relative path starts from, for what names absolute ones.
+ */
+int uqm_check_path_text(const char *path, bool whole, struct uqm_err *err);
 /* The same file, by whatever names; links are followed. false also where it cannot be told. */
 bool uqm_is_same_file(const char *a, const char *b);
 int uqm_fsync_dir(const char *path, struct uqm_err *err);

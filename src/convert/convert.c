@@ -139,7 +139,11 @@ static int run(json_t **result, struct convert *c, struct uqm_err *err)
         .report = UQM_REPORT_OFF,
         .form = to_gguf ? &c->gguf.form : NULL,
     };
-    int ret = uqm_env_init(&c->env, &p->common, err);
+    int ret = uqm_check_path_text(p->in, true, err);
+    if (ret == UQM_OK)
+        ret = uqm_check_path_text(p->out, false, err);
+    if (ret == UQM_OK)
+        ret = uqm_env_init(&c->env, &p->common, err);
     if (ret == UQM_OK)
         ret = to_gguf ? check_gguf(c, err) : check_dtype(c, err);
     if (ret == UQM_OK && !to_gguf)

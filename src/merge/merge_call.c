@@ -133,7 +133,12 @@ static int write_jobs(json_t **result, struct call *c, struct uqm_err *err)
 
 static int run(json_t **result, struct call *c, struct uqm_err *err)
 {
-    int ret = uqm_env_init(&c->env, &c->params->common, err);
+    const struct uqm_strings *recipes = &c->params->recipes;
+    int ret = uqm_check_path_text(c->params->out_dir, false, err);
+    for (size_t i = 0; i < recipes->n && ret == UQM_OK; i++) /* outputs are called as they are */
+        ret = uqm_check_path_text(recipes->v[i], false, err);
+    if (ret == UQM_OK)
+        ret = uqm_env_init(&c->env, &c->params->common, err);
     if (ret == UQM_OK && c->params->vision_tower)
         uqm_log(&c->env, UQM_LOG_INFO,
                 "--vision-tower has no effect here: a tower that lies beside "

@@ -460,7 +460,9 @@ UQM_API int uqm_verify(char **json, const struct uqm_verify_params *params, stru
     struct uqm_env env;
     struct uqm_verify v = { .env = &env, .params = params, .path = params->path, .err = err };
     *json = NULL;
-    int ret = uqm_env_init(&env, &params->common, err);
+    int ret = uqm_check_path_text(params->path, false, err);
+    if (ret == UQM_OK)
+        ret = uqm_env_init(&env, &params->common, err);
     if (ret < 0)
         return ret;
     v.differences = json_array();

@@ -194,7 +194,11 @@ UQM_API int uqm_pack(char **json, const struct uqm_pack_params *params, struct u
     struct timespec start;
     *json = NULL;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    int ret = uqm_env_init(&env, &params->common, err);
+    int ret = uqm_check_path_text(params->archive, false, err);
+    if (ret == UQM_OK && params->delta_from)
+        ret = uqm_check_path_text(params->delta_from, false, err);
+    if (ret == UQM_OK)
+        ret = uqm_env_init(&env, &params->common, err);
     if (ret == UQM_OK)
         ret = check_target(params, err);
     if (ret == UQM_OK)

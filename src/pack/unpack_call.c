@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/fs.h"
 #include "src/format/json.h"
 #include "src/pack/unpack_impl.h"
 
@@ -88,7 +89,9 @@ UQM_API int uqm_unpack(char **json, const struct uqm_unpack_params *params, stru
     struct timespec start;
     *json = NULL;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    int ret = uqm_env_init(&env, &params->common, err);
+    int ret = uqm_check_path_text(params->out_dir, false, err);
+    if (ret == UQM_OK)
+        ret = uqm_env_init(&env, &params->common, err);
     if (ret == UQM_OK)
         ret = unpack_all(&u, err);
     if (ret == UQM_OK) {

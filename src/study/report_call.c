@@ -82,7 +82,10 @@ static int check_params(const struct uqm_report_params *p, struct uqm_err *err)
         return uqm_fail(err, UQM_ERR_ARG, "--out FILE.html is needed");
     if (!p->check_only && (p->document != NULL) == (p->files.n > 0))
         return uqm_fail(err, UQM_ERR_ARG, "a report is of files or of one document");
-    return uqm_check_replaceable(p->out_path, "<!DOCTYPE html>", "a page", err);
+    int ret = uqm_check_path_text(p->out_path, false, err);
+    for (size_t i = 0; i < p->files.n && ret == UQM_OK; i++)
+        ret = uqm_check_path_text(p->files.v[i], false, err);
+    return ret < 0 ? ret : uqm_check_replaceable(p->out_path, "<!DOCTYPE html>", "a page", err);
 }
 
 static int make(char **json, struct report *r, const struct uqm_report_params *p,

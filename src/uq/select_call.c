@@ -58,7 +58,14 @@ static int check_params(const struct uqm_select_params *p, struct uqm_err *err)
     if (!p->no_write && !p->out_dir)
         return uqm_fail(err, UQM_ERR_ARG, "--out DIR is needed, or --no-write");
     const struct uqm_strings *models = &p->uq.questions.models;
+    ret = p->no_write ? UQM_OK : uqm_check_path_text(p->out_dir, false, err);
+    if (ret == UQM_OK && p->base_dir)
+        ret = uqm_check_path_text(p->base_dir, true, err);
     for (size_t i = 0; i < models->n; i++) {
+        if (ret == UQM_OK)
+            ret = uqm_check_path_text(models->v[i], true, err);
+        if (ret < 0)
+            return ret;
         if (uqm_is_recipe_path(models->v[i]))
             return uqm_fail(err, UQM_ERR_UNSUPPORTED,
                             "%s: select merges checkpoints, and a recipe is none; write it with "
@@ -69,7 +76,7 @@ static int check_params(const struct uqm_select_params *p, struct uqm_err *err)
                 return uqm_fail(err, UQM_ERR_ARG, "%s: select is given this model twice",
                                 models->v[i]);
     }
-    return UQM_OK;
+    return ret;
 }
 
 /* Known before hours are spent, not after: a place for the result. */
