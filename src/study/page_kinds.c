@@ -357,11 +357,11 @@ static json_t *steps_table(const json_t *root)
                                                           .line = true,
                                                           .stop_row = stop_row });
     if (stop_row)
-        uqm_table_note(table, "Stopped at step %zu%s%s; %zu models are selected (in bold).",
-                       stop_row, by[0] ? " by " : "", by, n_selected);
+        uqm_table_note(table, "Stopped at step %zu%s%s; %zu model%s selected (in bold).", stop_row,
+                       by[0] ? " by " : "", by, n_selected, n_selected == 1 ? " is" : "s are");
     else
-        uqm_table_note(table, "The uncertainty fell to the end; %zu models are selected.",
-                       n_selected);
+        uqm_table_note(table, "The uncertainty fell to the end; %zu model%s selected.", n_selected,
+                       n_selected == 1 ? " is" : "s are");
     return table;
 }
 

@@ -199,6 +199,11 @@ static int read_models(struct reader *r, const struct uqm_yaml_node *node)
             if (!strcmp(s->models[k].name, m->name))
                 ret = fail_at(r, m->line, "models: two are called %s; give one another name",
                               m->name);
+            else if (!strcmp(s->models[k].path, m->path))
+                ret = fail_at(r, m->line,
+                              "models: %s and %s are one folder, and no merge takes "
+                              "one twice",
+                              s->models[k].name, m->name);
         s->n_models = i + 1;
     }
     return ret;

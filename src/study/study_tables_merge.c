@@ -185,9 +185,9 @@ int uqm_study_fill_t1(struct uqm_study_maker *m)
     uqm_study_chart_role(m, UQM_HELD_IN, "method", false, 0, "sd");
     uqm_study_chart_role(m, UQM_HELD_OUT, "method", false, 0, "sd");
     uqm_table_note(m->table,
-                   "%zu subsets of %zu models, drawn with seed %llu; T10 and T11 name "
-                   "them.",
-                   s->n_subsets, m->pick->n_selected, (unsigned long long) s->seeds[0]);
+                   "%zu subset%s of %zu model%s, drawn with seed %llu; T10 and T11 name them.",
+                   s->n_subsets, s->n_subsets == 1 ? "" : "s", m->pick->n_selected,
+                   m->pick->n_selected == 1 ? "" : "s", (unsigned long long) s->seeds[0]);
     if (m->pick->n_selected == s->n_models)
         uqm_table_note(m->table, "Every model was selected, so that all subsets are the same.");
     note_roles(m);
@@ -277,8 +277,9 @@ int uqm_study_fill_t6(struct uqm_study_maker *m)
     uqm_table_chart(
         m->table, &(struct uqm_table_chart){
                       .title = "All models", .label = "method", .value = "of_all", .bars = true });
-    uqm_table_note(m->table, "%zu sets; %zu models are selected.",
-                   s->n_of_role[UQM_HELD_IN] + s->n_of_role[UQM_HELD_OUT], m->pick->n_selected);
+    uqm_table_note(m->table, "%zu sets; %zu model%s selected.",
+                   s->n_of_role[UQM_HELD_IN] + s->n_of_role[UQM_HELD_OUT], m->pick->n_selected,
+                   m->pick->n_selected == 1 ? " is" : "s are");
     return waits ? UQM_STUDY_WAITS : UQM_OK;
 }
 

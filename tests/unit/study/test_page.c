@@ -94,7 +94,7 @@ static void numbers_stand_with_their_units_and_errors(void **state)
     assert_non_null(strstr(page, "0.1235<small> \u00b1 0.0100</small>"));
     assert_non_null(strstr(page, "uncertainty<small> nats</small>"));
     assert_non_null(strstr(page, "<td class=\"num\">25.00</td>")); /* an accuracy, in % */
-    assert_non_null(strstr(page, "Stopped at step 2; 1 models"));
+    assert_non_null(strstr(page, "Stopped at step 2; 1 model is selected"));
     assert_non_null(strstr(page, "; dashed: the stop</text>"));
     assert_non_null(strstr(page, "d1935"));
     assert_non_null(strstr(page, "1 records skipped, 8 counted"));

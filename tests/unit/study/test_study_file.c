@@ -99,6 +99,8 @@ static void mistakes_are_told_with_their_line(void **state)
                                           "models?" },
         { "models: []\n" DATA, "x/study.yml:1: models: a list belongs here" },
         { "models:\n  - a\n  - b/a\n" DATA, "x/study.yml:3: models: two are called a" },
+        { "models:\n  - a\n  - {name: b, path: a}\n" DATA,
+          "x/study.yml:3: models: a and b are one folder" },
         { "models: [m.yml]\n" DATA, "x/study.yml:1: models: x/m.yml is a recipe" },
         { "models: [{name: a}]\n" DATA, "models: key path is missing" },
         { "models: [{path: a, pth: b}]\n" DATA, "unknown key pth; did you mean path?" },
