@@ -91,9 +91,6 @@ static int begin(struct experiment *e, struct uqm_err *err)
         return uqm_fail(err, UQM_ERR_ARG, "a study file and --out DIR are needed");
     if (p->common.seed)
         return uqm_fail(err, UQM_ERR_ARG, "--seed: a study's seeds stand in its file (seeds)");
-    if ((ret = uqm_check_path_text(p->study_path, true, err)) < 0 ||
-        (ret = uqm_check_path_text(p->out_dir, true, err)) < 0)
-        return ret;
     e->tables = json_array();
     e->left_out = json_array();
     e->waiting = json_array();

@@ -69,8 +69,8 @@ static json_t *result_json(const struct report *r, const struct uqm_report_param
     json_t *list = json_array();
     for (size_t i = 0; list && i < r->n; i++)
         json_array_append_new(
-            list, json_pack("{s:s, s:s?, s:s}", "name", r->names[i], "path",
-                            p->document ? NULL : p->files.v[i], "kind",
+            list, json_pack("{s:o, s:o, s:s}", "name", uqm_inspect_text(r->names[i]), "path",
+                            p->document ? json_null() : uqm_inspect_text(p->files.v[i]), "kind",
                             uqm_page_kind_name(uqm_page_kind_of(r->documents[i].root))));
     return json_pack("{s:o, s:I, s:o}", "out", uqm_inspect_text(p->out_path), "bytes",
                      (json_int_t) bytes, "documents", list);
@@ -82,10 +82,7 @@ static int check_params(const struct uqm_report_params *p, struct uqm_err *err)
         return uqm_fail(err, UQM_ERR_ARG, "--out FILE.html is needed");
     if (!p->check_only && (p->document != NULL) == (p->files.n > 0))
         return uqm_fail(err, UQM_ERR_ARG, "a report is of files or of one document");
-    int ret = uqm_check_path_text(p->out_path, false, err);
-    for (size_t i = 0; i < p->files.n && ret == UQM_OK; i++)
-        ret = uqm_check_path_text(p->files.v[i], false, err);
-    return ret < 0 ? ret : uqm_check_replaceable(p->out_path, "<!DOCTYPE html>", "a page", err);
+    return uqm_check_replaceable(p->out_path, "<!DOCTYPE html>", "a page", err);
 }
 
 static int make(char **json, struct report *r, const struct uqm_report_params *p,

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "src/base/clock.h"
-#include "src/base/fs.h"
 #include "src/format/json.h"
 
 /* One clean pass of the records that have a label. */
@@ -67,23 +66,11 @@ int uqm_call_warn_of_nothing(struct uqm_call *call, struct uqm_err *err)
                     why);
 }
 
-static int check_paths(const struct uqm_strings *paths, struct uqm_err *err)
-{
-    int ret = UQM_OK;
-    for (size_t i = 0; i < paths->n && ret == UQM_OK; i++)
-        ret = uqm_check_path_text(paths->v[i], false, err);
-    return ret;
-}
-
 int uqm_call_init(struct uqm_call *call, const struct uqm_call_params *params, struct uqm_err *err)
 {
     const struct uqm_question_params *q = params->survey.questions;
     *call = (struct uqm_call){ .models = &q->models, .kind = params->kind, .alpha = params->alpha };
-    int ret = check_paths(&q->models, err);
-    if (ret == UQM_OK)
-        ret = check_paths(&q->data, err);
-    if (ret == UQM_OK)
-        ret = uqm_env_init(&call->env, params->common, err);
+    int ret = uqm_env_init(&call->env, params->common, err);
     if (ret == UQM_OK)
         ret = uqm_survey_init(&call->survey, &call->env, &params->survey, err);
     if (ret < 0)

@@ -58,11 +58,12 @@ static int check_params(const struct uqm_select_params *p, struct uqm_err *err)
     if (!p->no_write && !p->out_dir)
         return uqm_fail(err, UQM_ERR_ARG, "--out DIR is needed, or --no-write");
     const struct uqm_strings *models = &p->uq.questions.models;
+    /* What is written has a recipe and a manifest, and both name the models. */
     ret = p->no_write ? UQM_OK : uqm_check_path_text(p->out_dir, false, err);
-    if (ret == UQM_OK && p->base_dir)
+    if (ret == UQM_OK && !p->no_write && p->base_dir)
         ret = uqm_check_path_text(p->base_dir, true, err);
     for (size_t i = 0; i < models->n; i++) {
-        if (ret == UQM_OK)
+        if (ret == UQM_OK && !p->no_write)
             ret = uqm_check_path_text(models->v[i], true, err);
         if (ret < 0)
             return ret;

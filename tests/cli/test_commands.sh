@@ -351,17 +351,20 @@ run select "$zoo/models/reason" "$zoo/models/know" --data "$mmb" --samples 4 --r
 holds '[ $status = 1 ] && ! grep -q uncertainty "$work/stderr" &&
     grep -q "error: nowhere/select.html: its folder: No such file" "$work/stderr"' \
     'a page that cannot be written is refused before anything is asked'
-# JSON and YAML name paths in UTF-8 alone: it is said before the work, and never in silence.
+# Recipes and manifests name paths, and are UTF-8: it is said before the work.
 odd=$(printf 'odd\377')
 cp -r "$zoo/models/reason" "$work/$odd"
-: > "$work/nothing.json"
 for arguments in "merge mix.yml $odd.out" "verify $odd" "pack $odd $odd.uqz" "unpack a.uqz $odd.out" \
-    "uq $odd --data $mmb" "eval $odd --data $mmb" "select $odd $zoo/models/know --data $mmb --no-write" \
+    "select $odd $zoo/models/know --data $mmb --out $odd.out" \
     "convert $odd a.out --to hf" "convert $zoo/models/know $odd.out --to gguf" \
-    "report nothing.json --out $odd.html" "experiment study.yml --out $odd.out" "sign $odd --key $keys/p256.pem"; do
+    "sign $odd --key $keys/p256.pem"; do
     # shellcheck disable=SC2086
     refuses 1 'a name that is not UTF-8' "${arguments%% *} refuses a name that is not UTF-8" $arguments
 done
+run uq "$odd" --data "$mmb" --samples 2 --repeats 1 --perturb none --json
+holds '[ $status = 0 ] && [ "$(value models.0.model)" = "odd\\xFF" ]' 'uq shows such a name escaped'
+run report "$odd/config.json" --out "$odd.html"
+holds '[ $status = 1 ] && grep -q "not a result" "$work/stderr"' 'report, too, goes by such a name'
 holds '[ -z "$(find "$work" -maxdepth 1 -name "*odd*.*")" ]' 'and leaves nothing there'
 mkdir "$work/holder" && cp -r "$zoo/models/reason" "$work/holder/reason"
 : > "$work/holder/uqmerge.manifest.json"
