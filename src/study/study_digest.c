@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "src/base/fs.h"
+#include "src/checkpoint/inspect.h"
 #include "src/format/json.h"
 #include "src/study/study_digest.h"
 #include "src/uq/task.h"
@@ -62,13 +63,14 @@ static json_t *files_key(const char *real, struct dirent **names, int n)
         char *path = uqm_path_join(real, names[i]->d_name);
         if (path && stat(path, &st) == 0 && S_ISREG(st.st_mode))
             json_array_append_new(
-                files, json_pack("[s, I, I, I, I, I, I]", names[i]->d_name, (json_int_t) st.st_size,
-                                 (json_int_t) st.st_ino, (json_int_t) st.st_mtim.tv_sec,
-                                 (json_int_t) st.st_mtim.tv_nsec, (json_int_t) st.st_ctim.tv_sec,
-                                 (json_int_t) st.st_ctim.tv_nsec));
+                files, json_pack("[o, I, I, I, I, I, I]", uqm_inspect_text(names[i]->d_name),
+                                 (json_int_t) st.st_size, (json_int_t) st.st_ino,
+                                 (json_int_t) st.st_mtim.tv_sec, (json_int_t) st.st_mtim.tv_nsec,
+                                 (json_int_t) st.st_ctim.tv_sec, (json_int_t) st.st_ctim.tv_nsec));
         free(path);
     }
-    return json_pack("{s:s, s:s, s:o}", "kind", "files", "path", real, "files", files);
+    return json_pack("{s:s, s:o, s:o}", "kind", "files", "path", uqm_inspect_text(real), "files",
+                     files);
 }
 
 static int add_parts(struct uqm_xxh3 *h, const struct uqm_common *common, const char *path,

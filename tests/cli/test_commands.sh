@@ -363,6 +363,11 @@ for arguments in "merge mix.yml $odd.out" "verify $odd" "pack $odd $odd.uqz" "un
 done
 run uq "$odd" --data "$mmb" --samples 2 --repeats 1 --perturb none --json
 holds '[ $status = 0 ] && [ "$(value models.0.model)" = "odd\\xFF" ]' 'uq shows such a name escaped'
+printf 'models: [k]\ndata: {held-in: [%s]}\ntables: [t9]\nsamples: 2\nrepeats: 1\n' "$mmb" > "$work/$odd/one.yml"
+cp -r "$zoo/models/know" "$work/$odd/k"
+run experiment "$odd/one.yml" --out study-of-odd
+holds '[ $status = 0 ] && [ -s "$work/study-of-odd/t9.json" ]' 'a study may lie in such a folder'
+rm -r "$work/$odd/k" "$work/study-of-odd"
 run report "$odd/config.json" --out "$odd.html"
 holds '[ $status = 1 ] && grep -q "not a result" "$work/stderr"' 'report, too, goes by such a name'
 holds '[ -z "$(find "$work" -maxdepth 1 -name "*odd*.*")" ]' 'and leaves nothing there'
