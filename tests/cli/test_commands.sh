@@ -312,6 +312,22 @@ mkdir "$work/taken" && echo mine > "$work/taken/file"
 refuses 1 "it exists and is no study's folder" 'another folder is not taken for a study' \
     experiment "$zoo/study.yml" --out taken
 holds '[ "$(ls "$work/taken")" = file ]' 'and is left as it was'
+cat > "$work/small.yml" <<EOF
+models: [$zoo/models/reason, $zoo/models/know]
+data: {held-in: [$mmb]}
+samples: 4
+eval_samples: 4
+repeats: 2
+EOF
+run experiment small.yml --out small --only t8 --json
+holds '[ $status = 0 ] && [ "$(value n_jobs.cached)" = 0 ] && [ "$(value n_jobs.done)" -gt 8 ] &&
+    grep -q "Conformal prediction: each model on each set" "$work/small/index.html" &&
+    [ "$(grep -c "^know,mmb,2,2,[0-9]" "$work/small/t8-conformal-sets.csv")" = 1 ]' \
+    'experiment shows what the conformal sets of T8 are'
+cp "$work/small/t8.json" "$work/t8.json"
+run experiment small.yml --out small --only t8 --json
+holds '[ $status = 0 ] && [ "$(value n_jobs.done)" = 0 ] && cmp -s "$work/small/t8.json" "$work/t8.json"' \
+    'and asks nothing a second time'
 # --- select
 run select "$zoo/models/reason" "$zoo/models/know" "$zoo/models/chat" --data "$mmb" --samples 4 \
     --repeats 2 --out chosen --json
