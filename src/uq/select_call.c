@@ -165,9 +165,9 @@ static int make_digests(struct uqm_select *s, struct uqm_err *err)
     struct uqm_xxh3_hex base;
     int ret = UQM_OK;
     for (size_t i = 0; i < s->n && ret == UQM_OK; i++)
-        ret = uqm_survey_model(&s->model_digests[i], s->call.models->v[i], err);
+        ret = uqm_survey_model(&s->model_digests[i], s->call.models->v[i], s->state_path, err);
     if (ret == UQM_OK && s->rule.base)
-        ret = uqm_survey_model(&base, s->rule.base, err);
+        ret = uqm_survey_model(&base, s->rule.base, s->state_path, err);
     if (ret == UQM_OK)
         ret = uqm_merge_rule_digest(&s->rule_digest, &s->rule, s->rule.base ? &base : NULL, err);
     return ret;

@@ -79,18 +79,23 @@ static void add_file(struct uqm_xxh3 *h, const char *path)
 }
 
 /* A model's files in the order of their names; not what lies in folders of its folder. */
-static int add_model(struct uqm_xxh3 *h, const char *path, struct uqm_err *err)
+static int add_model(struct uqm_xxh3 *h, const char *path, const char *own, struct uqm_err *err)
 {
     char *real = realpath(path, NULL);
     struct dirent **names = NULL;
     if (!real)
         return uqm_fail_errno(err, "%s", path);
-    add_file(h, real);
-    int n = uqm_is_dir(real) ? scandir(real, &names, NULL, alphasort) : 0;
+    const bool is_dir = uqm_is_dir(real);
+    if (is_dir)
+        add_text(h, real); /* its time is that of the last name in it, whosever that is */
+    else
+        add_file(h, real);
+    int n = is_dir ? scandir(real, &names, NULL, alphasort) : 0;
     int ret = n < 0 ? uqm_fail_errno(err, "%s", path) : UQM_OK;
     for (int i = 0; i < n; i++) {
         char *file = uqm_path_join(real, names[i]->d_name);
-        if (file && uqm_is_file(file))
+        const bool is_own = file && own && strncmp(file, own, strlen(own)) == 0;
+        if (file && uqm_is_file(file) && !is_own)
             add_file(h, file);
         else if (!file)
             ret = uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for its files' names", path);
@@ -131,18 +136,33 @@ int uqm_survey_job(struct uqm_xxh3_hex *out, const struct uqm_survey *survey,
     for (size_t i = 0; i < survey->n_sets; i++)
         add_set(h, &survey->sets[i], &survey->tasks[i]);
 
-    int ret = vision_tower ? add_model(h, vision_tower, err) : UQM_OK;
+    int ret = vision_tower ? add_model(h, vision_tower, NULL, err) : UQM_OK;
     *out = uqm_xxh3_hex(h);
     uqm_xxh3_destroy(&h);
     return ret;
 }
 
-int uqm_survey_model(struct uqm_xxh3_hex *out, const char *path, struct uqm_err *err)
+/* Where a file is or will be, as add_model() names what it finds. NULL: its folder is not there. */
+static char *place_of(const char *path)
+{
+    char *dir = uqm_path_dir(path), *base = uqm_path_base(path);
+    char *real = dir ? realpath(dir, NULL) : NULL;
+    char *place = real && base ? uqm_path_join(real, base) : NULL;
+    free(dir);
+    free(base);
+    free(real);
+    return place;
+}
+
+int uqm_survey_model(struct uqm_xxh3_hex *out, const char *path, const char *own,
+                     struct uqm_err *err)
 {
     struct uqm_xxh3 *h = uqm_xxh3_create();
     if (!h)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a digest");
-    int ret = add_model(h, path, err);
+    char *place = own ? place_of(own) : NULL;
+    int ret = add_model(h, path, place, err);
+    free(place);
     *out = uqm_xxh3_hex(h);
     uqm_xxh3_destroy(&h);
     return ret;

@@ -387,6 +387,14 @@ rm -r "$work/$odd/k" "$work/study-of-odd"
 run report "$odd/config.json" --out "$odd.html"
 holds '[ $status = 1 ] && grep -q "not a result" "$work/stderr"' 'report, too, goes by such a name'
 holds '[ -z "$(find "$work" -maxdepth 1 -name "*odd*.*")" ]' 'and leaves nothing there'
+cp -r "$zoo/models/reason" "$work/stateful"
+for again in first second; do
+    run select stateful "$zoo/models/know" --data one.jsonl --repeats 2 --no-write \
+        --state stateful/kept.json
+done
+holds '[ $status = 0 ] && grep -q "going on after 3 finished" "$work/stderr" &&
+    [ "$(grep -o "\"kind\"" "$work/stateful/kept.json" | wc -l)" = 3 ]' \
+    'a state that lies in one of the models does not make it another model'
 mkdir "$work/holder" && cp -r "$zoo/models/reason" "$work/holder/reason"
 : > "$work/holder/uqmerge.manifest.json"
 refuses 1 'holder: the input holder/reason lies there' 'so is a place with one of the models in it' \
