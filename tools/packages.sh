@@ -4,7 +4,7 @@ build_packages='build-essential meson ninja-build pkg-config libxxhash-dev libss
 libopenblas-dev libjansson-dev libfyaml-dev libjpeg-dev libspng-dev libwebp-dev
 libzstd-dev libsentencepiece-dev libvulkan-dev glslc'
 test_packages='libcmocka-dev clang clang-format python3 spirv-tools vulkan-validationlayers
-mesa-vulkan-drivers'
+mesa-vulkan-drivers openssl xxhash zstd'
 
 need_packages() {
     if ! command -v dpkg-query > /dev/null; then
