@@ -63,6 +63,17 @@ static int drop_impossible(struct experiment *e, struct uqm_err *err)
     return UQM_OK;
 }
 
+static int check_repeats(const struct experiment *e, struct uqm_err *err)
+{
+    if (e->study.repeats > 1)
+        return UQM_OK;
+    return uqm_warn(
+        &e->env, err,
+        "%s: repeats: every uncertainty will be 0, whatever the models are: each record "
+        "is asked once",
+        e->params->study_path);
+}
+
 /* DIR is new, empty, or a study's. */
 static int take_dir(const struct experiment *e, struct uqm_err *err)
 {
@@ -99,8 +110,8 @@ static int begin(struct experiment *e, struct uqm_err *err)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a study");
     if ((ret = uqm_env_init(&e->env, &p->common, err)) < 0 ||
         (ret = uqm_study_read(&e->study, p->study_path, err)) < 0 ||
-        (ret = choose_tables(e, err)) < 0 || (ret = drop_impossible(e, err)) < 0 ||
-        (ret = take_dir(e, err)) < 0)
+        (ret = check_repeats(e, err)) < 0 || (ret = choose_tables(e, err)) < 0 ||
+        (ret = drop_impossible(e, err)) < 0 || (ret = take_dir(e, err)) < 0)
         return ret;
     e->run = (struct uqm_study_run){ .study = &e->study,
                                      .common = &p->common,

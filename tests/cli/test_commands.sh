@@ -383,6 +383,8 @@ printf 'models: [k]\ndata: {held-in: [%s]}\ntables: [t9]\nsamples: 2\nrepeats: 1
 cp -r "$zoo/models/know" "$work/$odd/k"
 run experiment "$odd/one.yml" --out study-of-odd
 holds '[ $status = 0 ] && [ -s "$work/study-of-odd/t9.json" ]' 'a study may lie in such a folder'
+holds 'grep -q "one.yml: repeats: every uncertainty will be 0" "$work/stderr"' \
+    'and is warned of when it asks each record once'
 rm -r "$work/$odd/k" "$work/study-of-odd"
 run report "$odd/config.json" --out "$odd.html"
 holds '[ $status = 1 ] && grep -q "not a result" "$work/stderr"' 'report, too, goes by such a name'
