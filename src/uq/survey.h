@@ -66,12 +66,13 @@ json_t *uqm_survey_config(const struct uqm_survey *survey);
 
 /*
  * Digest of all that a measured value depends on, but for the model: seed, perturbations, the sets'
- * bytes and how they are asked, the pictures' files by path, size and time.
+ * bytes and how they are asked, the pictures' files by path, size, inode and times.
  */
 int uqm_survey_job(struct uqm_xxh3_hex *out, const struct uqm_survey *survey,
                    const char *vision_tower, struct uqm_err *err);
-/* Digest of a model's files by path, size and time. own: NULL, or a file that the run itself writes
- * and that may lie among them; it does not count, nor what its name begins (its lock). */
+/* Digest of a model's files by path, size, inode and times. own: NULL, or a file that the run
+ * itself writes and that may lie among them; it does not count, nor what its name begins (its
+ * lock). */
 int uqm_survey_model(struct uqm_xxh3_hex *out, const char *path, const char *own,
                      struct uqm_err *err);
 

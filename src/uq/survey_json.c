@@ -70,10 +70,12 @@ static void add_text(struct uqm_xxh3 *h, const char *text)
 static void add_file(struct uqm_xxh3 *h, const char *path)
 {
     struct stat st;
-    char line[128] = "absent";
+    char line[160] = "absent";
+    /* The times of contents alone can be set back, and are by whatever copies a file with them. */
     if (stat(path, &st) == 0)
-        snprintf(line, sizeof line, "%lld %lld.%09ld", (long long) st.st_size,
-                 (long long) st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+        snprintf(line, sizeof line, "%lld %llu %lld.%09ld %lld.%09ld", (long long) st.st_size,
+                 (unsigned long long) st.st_ino, (long long) st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
+                 (long long) st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
     add_text(h, path);
     add_text(h, line);
 }

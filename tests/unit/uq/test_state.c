@@ -1,6 +1,8 @@
+#include <fcntl.h>
 #include <math.h>
 
 #include "src/uq/state.h"
+#include "src/uq/survey.h"
 #include "tests/unit/uq/workdir.h"
 
 static const size_t n_records[2] = { 2, 3 };
@@ -213,6 +215,24 @@ static void a_place_that_cannot_be_written_is_an_error(void **state)
     uqm_state_close(&s);
 }
 
+/* What a state's values are of: the same size and time of contents do not make the same model. */
+static void a_model_whose_files_were_replaced_is_another_whatever_their_times(void **state)
+{
+    (void) state;
+    const struct timespec old[2] = { { 1000000000, 0 }, { 1000000000, 0 } };
+    struct uqm_xxh3_hex first, same, second;
+    struct uqm_err err = { 0 };
+    assert_int_equal(utimensat(AT_FDCWD, put_file("model/weights", "1234"), old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, in_workdir("model"), old, 0), 0);
+    assert_ok(uqm_survey_model(&first, in_workdir("model"), NULL, &err), err);
+    assert_ok(uqm_survey_model(&same, in_workdir("model"), NULL, &err), err);
+    assert_string_equal(first.text, same.text);
+    assert_int_equal(utimensat(AT_FDCWD, put_file("model/weights", "5678"), old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, in_workdir("model"), old, 0), 0);
+    assert_ok(uqm_survey_model(&second, in_workdir("model"), NULL, &err), err);
+    assert_string_not_equal(first.text, second.text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,6 +241,7 @@ int main(void)
         cmocka_unit_test(without_a_path_it_remembers_all_the_same),
         cmocka_unit_test(a_state_of_another_job_is_set_aside),
         cmocka_unit_test(a_damaged_state_starts_over),
+        cmocka_unit_test(a_model_whose_files_were_replaced_is_another_whatever_their_times),
         cmocka_unit_test(a_place_that_cannot_be_written_is_an_error),
     };
     return cmocka_run_group_tests(tests, make_workdir, drop_workdir);
