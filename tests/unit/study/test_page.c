@@ -68,6 +68,19 @@ static const char conformal[] =
     "\"coverage\":0.9376},\"accuracy\":0.6251,\"uacc\":0.6876,\"e_rate\":0.0311,\"f_rate\":0.0621,"
     "\"ece\":0.1711,\"mce\":0.3121}]}]}";
 
+static const char table[] =
+    "{\"experiment\":\"t8\",\"title\":\"T8\",\"about\":\"\",\"columns\":[{\"key\":\"m\",\"title\":"
+    "\"measure\",\"unit\":null},{\"key\":\"v\",\"title\":\"value\",\"unit\":\"fraction\",\"error\":"
+    "\"e\"}],\"rows\":[{\"m\":\"a\",\"v\":0.5,\"e\":0.1},{\"m\":[\"b\",\"c\"],\"v\":0}],\"charts\":"
+    "[{"
+    "\"title\":\"a "
+    "chart\",\"label\":\"m\",\"value\":\"v\",\"error\":\"e\",\"rule\":0.9,\"rule_name\":"
+    "\"promised\"}],\"notes\":[\"n\"],\"more\":[{\"title\":\"what belongs to "
+    "it\",\"columns\":[{\"key\":"
+    "\"x\",\"title\":\"x\",\"unit\":\"nats\"}],\"rows\":[{\"x\":0.4321}],\"more\":[{\"title\":"
+    "\"and to "
+    "that\",\"columns\":[],\"rows\":[]}]}]}";
+
 static void every_kind_makes_a_well_formed_page_without_script_or_network(void **state)
 {
     (void) state;
@@ -146,6 +159,21 @@ static void conformal_sets_stand_with_their_coverage_and_calibration(void **stat
     free(page);
 }
 
+static void a_table_has_what_belongs_to_it_below(void **state)
+{
+    (void) state;
+    const char *const texts[] = { table };
+    char *page = page_of(texts, 1);
+    assert_int_equal(xml_check(page).n_svg, 1);
+    const char *more = strstr(page, "<h3>what belongs to it</h3>");
+    assert_non_null(more);
+    assert_non_null(strstr(more, "<th scope=\"row\" class=\"num\">0.4321</th>"));
+    assert_null(strstr(page, "and to that")); /* one level, whatever a stranger nests */
+    assert_non_null(strstr(page, "%; bars: standard error; dashed: promised</text>"));
+    assert_non_null(strstr(page, "<bdi>b</bdi>, <bdi>c</bdi>"));
+    free(page);
+}
+
 static void a_layers_distance_is_the_root_mean_square_of_its_tensors(void **state)
 {
     (void) state;
@@ -219,7 +247,7 @@ static void wrong_types_and_sizes_anywhere_leave_a_page_whole(void **state)
     static const char *const wrong[] = { "null",    "1e308", "-1e300",
                                          "[]",      "{}",    "\"\"",
                                          "\"x<y\"", "true",  "[[1],{\"a\":2},null]" };
-    const char *const texts[] = { uq, conformal, selection, eval, diff, merge_report };
+    const char *const texts[] = { uq, conformal, selection, eval, diff, merge_report, table };
     size_t n = 0;
     for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
         for (size_t w = 0; w < sizeof wrong / sizeof *wrong; w++) {
@@ -404,6 +432,7 @@ int main(void)
         cmocka_unit_test(every_kind_makes_a_well_formed_page_without_script_or_network),
         cmocka_unit_test(numbers_stand_with_their_units_and_errors),
         cmocka_unit_test(conformal_sets_stand_with_their_coverage_and_calibration),
+        cmocka_unit_test(a_table_has_what_belongs_to_it_below),
         cmocka_unit_test(a_layers_distance_is_the_root_mean_square_of_its_tensors),
         cmocka_unit_test(documents_of_no_kind_are_refused_by_name),
         cmocka_unit_test(wrong_types_and_sizes_anywhere_leave_a_page_whole),
