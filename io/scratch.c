@@ -26,6 +26,7 @@ static int open_and_unlink(const char *dir)
 int uqm_scratch_init(struct uqm_scratch *out, const char *dir, uint64_t size_bytes,
                      struct uqm_err *err)
 {
+    const bool chosen = dir != NULL;
     if (!dir)
         dir = getenv("TMPDIR");
     if (!dir || !*dir)
@@ -35,7 +36,8 @@ int uqm_scratch_init(struct uqm_scratch *out, const char *dir, uint64_t size_byt
     if (out->fd < 0)
         out->fd = open_and_unlink(dir);
     if (out->fd < 0) {
-        int ret = uqm_fail_errno(err, "%s: no scratch file can be made there", dir);
+        int ret = uqm_fail_errno(err, "%s: no scratch file can be made there%s", dir,
+                                 chosen ? "" : " (TMPDIR says where)");
         uqm_scratch_finish(out);
         return ret;
     }

@@ -41,6 +41,10 @@ static void a_folder_that_is_not_there_and_a_full_disk_are_named(void **state)
     (void) state;
     struct uqm_scratch s;
     struct uqm_err err = { 0 };
+    assert_int_equal(setenv("TMPDIR", "/nonexistent/tmp", 1), 0);
+    assert_fails(uqm_scratch_init(&s, NULL, 4, &err), err, UQM_ERR_IO,
+                 "/nonexistent/tmp: no scratch file can be made there (TMPDIR says where): ");
+    assert_int_equal(unsetenv("TMPDIR"), 0);
     assert_fails(uqm_scratch_init(&s, "/nonexistent/folder", 4, &err), err, UQM_ERR_IO,
                  "/nonexistent/folder");
     assert_fails(uqm_scratch_init(&s, workdir, UINT64_C(1) << 60, &err), err, UQM_ERR_IO,
