@@ -159,17 +159,27 @@ static void measure(size_t *widths, const struct table *t)
     }
 }
 
+/* Columns of a row up to its last cell that is not empty: no line ends in blanks. */
+static size_t used_columns(const struct table *t, size_t row)
+{
+    size_t n = t->n_columns;
+    while (n > 0 && !t->cells[row * t->n_columns + n - 1][0])
+        n--;
+    return n;
+}
+
 bool table_print(FILE *out, struct table *t, int indent)
 {
     size_t widths[TABLE_MAX_COLUMNS];
     measure(widths, t);
-    for (size_t i = 0; i < t->n_cells; i++) {
-        size_t column = i % t->n_columns;
-        bool last = column + 1 == t->n_columns;
-        fprintf(out, "%*s", column ? 2 : indent, "");
-        print_cell(out, t->cells[i], t->align[column], widths[column], last);
-        if (last)
-            fputc('\n', out);
+    for (size_t row = 0; row < t->n_cells / t->n_columns; row++) {
+        const size_t used = used_columns(t, row);
+        for (size_t column = 0; column < used; column++) {
+            fprintf(out, "%*s", column ? 2 : indent, "");
+            print_cell(out, t->cells[row * t->n_columns + column], t->align[column], widths[column],
+                       column + 1 == used);
+        }
+        fputc('\n', out);
     }
     bool ok = !t->failed;
     table_finish(t);

@@ -171,11 +171,14 @@ static void a_table_is_as_wide_as_its_widest_cells(void **state)
     table_cell(&t, "%d", 12);
     table_name(&t, "a\tb\033[31m");
     table_cell(&t, "%d", 1234);
+    table_name(&t, "no blanks");
+    table_name(&t, "");
     assert_true(table_print(out, &t, 1));
     fclose(out);
     assert_string_equal(text, " name               n\n"
                               " zwölf             12\n"
-                              " a\\x09b\\x1b[31m  1234\n");
+                              " a\\x09b\\x1b[31m  1234\n"
+                              " no blanks\n");
     free(text);
 }
 
