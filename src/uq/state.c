@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/base/fs.h"
@@ -120,6 +121,15 @@ static int load(struct uqm_state *s, struct uqm_env *env, const char *job, struc
     return UQM_OK;
 }
 
+/* A lock is an empty file: no other that happens to have its name is lost. */
+static int take_lock(struct uqm_state *s, struct uqm_err *err)
+{
+    struct stat st;
+    if (lstat(s->lock, &st) == 0 && (!S_ISREG(st.st_mode) || st.st_size > 0))
+        return uqm_fail(err, UQM_ERR_ARG, "%s: not a lock, so it is not replaced", s->lock);
+    return uqm_part_open(&s->lock_fd, s->lock, s->path, false, err);
+}
+
 int uqm_state_open(struct uqm_state **out, struct uqm_env *env, const char *path,
                    const struct uqm_xxh3_hex *job, const size_t *n_records, size_t n_sets,
                    struct uqm_err *err)
@@ -139,7 +149,7 @@ int uqm_state_open(struct uqm_state **out, struct uqm_env *env, const char *path
     memcpy(s->n_records, n_records, n_sets * sizeof *n_records);
     s->n_sets = n_sets;
 
-    ret = path ? uqm_part_open(&s->lock_fd, s->lock, path, false, err) : UQM_OK;
+    ret = path ? take_lock(s, err) : UQM_OK;
     if (ret == UQM_OK)
         ret = load(s, env, job->text, err);
     if (ret < 0)

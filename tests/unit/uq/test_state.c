@@ -126,6 +126,16 @@ static void a_state_has_one_run_at_a_time(void **state)
     assert_false(uqm_is_file(in_workdir("l.json.lock")));
     s = open_state(in_workdir("l.json"), &job);
     uqm_state_close(&s);
+
+    /* What a killed run leaves is empty; anything else of that name is not ours. */
+    assert_ok(uqm_write_file(in_workdir("l.json.lock"), "", 0, &err), err);
+    s = open_state(in_workdir("l.json"), &job);
+    uqm_state_close(&s);
+    assert_ok(uqm_write_file(in_workdir("l.json.lock"), "mine", 4, &err), err);
+    assert_fails(uqm_state_open(&other, test_env(64 << 20, 1), in_workdir("l.json"), &job,
+                                n_records, 2, &err),
+                 err, UQM_ERR_ARG, "l.json.lock: not a lock, so it is not replaced");
+    assert_true(uqm_is_file(in_workdir("l.json.lock")));
 }
 
 static void without_a_path_it_remembers_all_the_same(void **state)
