@@ -276,12 +276,15 @@ int uqm_study_ahead(struct uqm_study_run *run, const struct uqm_study_target *ta
     for (size_t i = 0; i < n && ret == UQM_OK && !run->dry_run; i++) {
         q[n_open] = (struct uqm_study_question){ &targets[i], measure, set };
         keys[n_open] = question_key(run, &q[n_open]);
-        if (!keys[n_open])
+        const json_t *known = keys[n_open] ? uqm_study_cache_get(run->cache, keys[n_open]) : NULL;
+        if (!keys[n_open]) {
             ret = uqm_fail(err, UQM_ERR_NOMEM, "no memory for a question");
-        else if (uqm_study_cache_get(run->cache, keys[n_open]))
+        } else if (known) { /* one beyond the stop is asked for here alone */
+            ret = note_job(run, &q[n_open], keys[n_open], true, known, err);
             json_decref(keys[n_open]);
-        else
+        } else {
             n_open++;
+        }
     }
     if (ret == UQM_OK && n_open > 1) {
         uqm_log(run->env, UQM_LOG_INFO, "%s of %zu merges on %s", measure ? "uncertainty" : "score",

@@ -240,6 +240,19 @@ static void steps_that_will_all_be_asked_for_are_asked_together(void **state)
     assert_int_equal(n_together, 2);
     assert_int_equal(n_asked, 10);
     end(&b);
+
+    /* Here b, a stops: that c was asked for too is told again by a run that finds it in the cache.
+     */
+    for (int again = 0; again < 2; again++) {
+        begin_of(&b, windowed, "beyond", false);
+        const struct uqm_study_guide rising = { .measure = uqm_study_own_measure(&b.study),
+                                                .ascending = true };
+        assert_ok(uqm_study_pick(&b.pick, &b.run, &rising, false, &err), err);
+        assert_int_equal(b.pick.stopped_at, 2);
+        assert_int_equal(n_asked, again ? 0 : 10);
+        assert_int_equal(json_array_size(b.run.jobs), 10);
+        end(&b);
+    }
 }
 
 static void f1_takes_the_best_single_model(void **state)
