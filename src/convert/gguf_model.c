@@ -13,12 +13,14 @@
 enum { MOST_NAME = 160 };
 
 struct texts {
-    char *preprocessor, *tokenizer, *generation, *merged, *template, *template_json;
+    char *preprocessor, *processor, *tokenizer, *generation;
+    char *merged, *template, *template_json;
 };
 
 static void free_texts(struct texts *t)
 {
     free(t->preprocessor);
+    free(t->processor);
     free(t->tokenizer);
     free(t->generation);
     free(t->merged);
@@ -34,6 +36,8 @@ static int read_texts(struct texts *t, const struct uqm_checkpoint *home,
     if (ret >= 0 && home->vision_tower_path)
         ret = uqm_relayout_read(&t->preprocessor, home->vision_tower_path,
                                 "preprocessor_config.json", err);
+    if (ret >= 0)
+        ret = uqm_relayout_read(&t->processor, dir, "processor_config.json", err);
     if (ret >= 0)
         ret = uqm_relayout_read(&t->tokenizer, dir, "tokenizer_config.json", err);
     if (ret >= 0)
@@ -189,6 +193,7 @@ static int take_texts(struct uqm_gguf_export *x, struct uqm_recipe_source *rs,
         .config = t->merged ? t->merged : home->config_text,
         .vision_config = home->vision_config_text,
         .preprocessor = t->preprocessor,
+        .processor = t->processor,
         .tokenizer_config = t->tokenizer,
         .generation = t->generation,
     };

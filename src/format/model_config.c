@@ -470,6 +470,28 @@ static int parse_preprocessor(struct uqm_preprocess_config *p, const struct doc 
     return ret;
 }
 
+/* processor_config.json's image_processor, else preprocessor_config.json. */
+static int read_preprocessor(struct uqm_preprocess_config *p, const struct uqm_config_texts *texts,
+                             struct uqm_err *err)
+{
+    struct doc old = { 0 }, d;
+    int ret = open_doc(&d, texts->where, "processor_config.json", texts->processor, err);
+    const json_t *nested = json_object_get(d.object, "image_processor");
+    if (ret == UQM_OK && nested && !json_is_null(nested)) {
+        const struct doc inner = inner_doc(&d, "image_processor");
+        ret = inner.object ? parse_preprocessor(p, &inner)
+                           : uqm_fail(err, UQM_ERR_FORMAT, "%s: key image_processor: not an object",
+                                      d.where);
+    } else if (ret == UQM_OK) {
+        ret = open_doc(&old, texts->where, "preprocessor_config.json", texts->preprocessor, err);
+        if (ret == UQM_OK && old.object)
+            ret = parse_preprocessor(p, &old);
+    }
+    json_decref(old.object);
+    json_decref(d.object);
+    return ret;
+}
+
 static int parse_preprocess(struct uqm_preprocess_config *p, const struct doc *config,
                             const struct uqm_config_texts *texts, uint32_t side)
 {
@@ -479,12 +501,7 @@ static int parse_preprocess(struct uqm_preprocess_config *p, const struct doc *c
         .std = { 0.26862954, 0.26130258, 0.27577711 },
         .rescale = 1.0 / 255.0,
     };
-    struct doc d;
-    int ret =
-        open_doc(&d, texts->where, "preprocessor_config.json", texts->preprocessor, config->err);
-    if (ret == UQM_OK && d.object)
-        ret = parse_preprocessor(p, &d);
-    json_decref(d.object);
+    int ret = read_preprocessor(p, texts, config->err);
     if (ret < 0)
         return ret;
 

@@ -1,8 +1,9 @@
 /*
- * What config.json (and preprocessor_config.json, tokenizer_config.json, generation_config.json)
- * say of a LLaVA model, in either layout: llava-hf (text_config, vision_config) or LLaVA's own
- * (one flat object; the vision tower's config in a folder of its own, or, where a conversion put
- * the tower into the checkpoint, in a vision_config). Pure: text in, struct out.
+ * What config.json (and preprocessor_config.json or processor_config.json, tokenizer_config.json,
+ * generation_config.json) say of a LLaVA model, in either layout: llava-hf (text_config,
+ * vision_config) or LLaVA's own (one flat object; the vision tower's config in a folder of its own,
+ * or, where a conversion put the tower into the checkpoint, in a vision_config). Pure: text in,
+ * struct out.
  */
 #ifndef UQM_FORMAT_MODEL_CONFIG_H
 #define UQM_FORMAT_MODEL_CONFIG_H
@@ -49,6 +50,9 @@ struct uqm_model_config {
 struct uqm_config_texts {
     const char *where; /* the folder, for errors */
     const char *config, *vision_config, *preprocessor, *tokenizer_config, *generation;
+    /* processor_config.json: transformers 5 writes what preprocessor_config.json held into its
+     * image_processor, which is read in that file's place where it is there. */
+    const char *processor;
 };
 
 /*

@@ -14,7 +14,7 @@ enum { HF_ROWS = 64 }; /* the vocabulary's are a multiple */
 /* --- the model as it is --- */
 
 struct texts {
-    char *preprocessor, *tokenizer, *generation;
+    char *preprocessor, *processor, *tokenizer, *generation;
 };
 
 static int read_texts(struct texts *t, const struct uqm_checkpoint *cp, struct uqm_err *err)
@@ -24,6 +24,8 @@ static int read_texts(struct texts *t, const struct uqm_checkpoint *cp, struct u
     if (ret == UQM_OK && cp->vision_tower_path)
         ret = uqm_relayout_read(&t->preprocessor, cp->vision_tower_path, "preprocessor_config.json",
                                 err);
+    if (ret == UQM_OK)
+        ret = uqm_relayout_read(&t->processor, home, "processor_config.json", err);
     if (ret == UQM_OK)
         ret = uqm_relayout_read(&t->tokenizer, home, "tokenizer_config.json", err);
     if (ret == UQM_OK)
@@ -213,6 +215,7 @@ int uqm_relayout_create(struct uqm_relayout **out, struct uqm_vocab_plan **vocab
         .config = cp->config_text,
         .vision_config = cp->vision_config_text,
         .preprocessor = t.preprocessor,
+        .processor = t.processor,
         .tokenizer_config = t.tokenizer,
         .generation = t.generation,
     };
@@ -226,6 +229,7 @@ int uqm_relayout_create(struct uqm_relayout **out, struct uqm_vocab_plan **vocab
         ret = (r->to_hf ? uqm_llava_config_to_hf : uqm_llava_config_to_llava)(
             &r->config, &texts, &r->parsed, &r->tokens, err);
     free(t.preprocessor);
+    free(t.processor);
     free(t.tokenizer);
     free(t.generation);
     *out = r; /* and *vocab: the source's to destroy, in any case */

@@ -37,13 +37,15 @@ static int read_config(struct uqm_candidate *c, const struct uqm_open_params *op
         .vision_tower = open->vision_tower,
         .need_vision = open->need_vision,
     };
-    char *preprocessor = NULL, *tokenizer = NULL, *generation = NULL, *merged = NULL;
+    char *preprocessor = NULL, *processor = NULL, *tokenizer = NULL, *generation = NULL;
+    char *merged = NULL;
     int ret = uqm_checkpoint_open(&home, c->env, &params, err);
     if (ret < 0)
         return ret;
     if ((ret = read_optional(&preprocessor, home->path, "preprocessor_config.json", err)) < 0 ||
         (ret = read_optional(&preprocessor, home->vision_tower_path, "preprocessor_config.json",
                              err)) < 0 ||
+        (ret = read_optional(&processor, home->path, "processor_config.json", err)) < 0 ||
         (ret = read_optional(&tokenizer, home->path, "tokenizer_config.json", err)) < 0 ||
         (ret = read_optional(&generation, home->path, "generation_config.json", err)) < 0 ||
         (ret = uqm_source_config(&merged, c->source, err)) < 0)
@@ -54,6 +56,7 @@ static int read_config(struct uqm_candidate *c, const struct uqm_open_params *op
         .config = merged ? merged : home->config_text,
         .vision_config = home->vision_config_text,
         .preprocessor = preprocessor,
+        .processor = processor,
         .tokenizer_config = tokenizer,
         .generation = generation,
     };
@@ -66,6 +69,7 @@ static int read_config(struct uqm_candidate *c, const struct uqm_open_params *op
 out:
     free(merged);
     free(preprocessor);
+    free(processor);
     free(tokenizer);
     free(generation);
     uqm_checkpoint_close(&home);

@@ -110,8 +110,14 @@ static void read_config(struct uqm_model_config *out, const char *path)
     assert_ok(uqm_relayout_read(&preprocessor, tower, "preprocessor_config.json", &err), err);
     assert_ok(uqm_relayout_read(&tokenizer, path, "tokenizer_config.json", &err), err);
     assert_ok(uqm_relayout_read(&generation, path, "generation_config.json", &err), err);
-    const struct uqm_config_texts texts = { path,         cp->config_text, cp->vision_config_text,
-                                            preprocessor, tokenizer,       generation };
+    const struct uqm_config_texts texts = {
+        .where = path,
+        .config = cp->config_text,
+        .vision_config = cp->vision_config_text,
+        .preprocessor = preprocessor,
+        .tokenizer_config = tokenizer,
+        .generation = generation,
+    };
     assert_ok(uqm_model_config_parse(out, &texts, &err), err);
     free(preprocessor);
     free(tokenizer);

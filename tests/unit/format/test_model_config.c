@@ -366,6 +366,41 @@ static void the_preprocessor_gives_numbers_or_is_refused(void **state)
     refuse_preprocessor("{", UQM_ERR_FORMAT, "folder/preprocessor_config.json:1");
 }
 
+/* transformers 5 writes no preprocessor_config.json. */
+static void the_preprocessor_may_be_in_processor_config(void **state)
+{
+    (void) state;
+    struct uqm_model_config c;
+    struct uqm_err err = { 0 };
+    struct uqm_config_texts texts = {
+        .config = hf_7b,
+        .processor = "{\"image_processor\": {\"do_pad\": true, \"image_mean\": [0.5, 0.25, 0],"
+                     " \"size\": {\"shortest_edge\": 336}}, \"patch_size\": 14,"
+                     " \"processor_class\": \"LlavaProcessor\"}",
+    };
+    assert_ok(parse(&c, texts, &err), err);
+    assert_true(c.preprocess.pad_to_square);
+    assert_float_equal(c.preprocess.mean[1], 0.25, 0.0);
+
+    texts.preprocessor = "{\"image_mean\": [1, 1, 1]}"; /* an older save's, left there */
+    assert_ok(parse(&c, texts, &err), err);
+    assert_true(c.preprocess.pad_to_square);
+    assert_float_equal(c.preprocess.mean[1], 0.25, 0.0);
+
+    texts.processor = "{\"patch_size\": 14, \"image_processor\": null}";
+    assert_ok(parse(&c, texts, &err), err);
+    assert_false(c.preprocess.pad_to_square);
+    assert_float_equal(c.preprocess.mean[1], 1.0, 0.0);
+
+    texts.processor = "{\"image_processor\": {\"resample\": 2}}";
+    refuse_texts(texts, UQM_ERR_UNSUPPORTED,
+                 "folder/processor_config.json: image_processor: key resample: 2");
+    texts.processor = "{\"image_processor\": []}";
+    refuse_texts(texts, UQM_ERR_FORMAT, "key image_processor: not an object");
+    texts.processor = "{";
+    refuse_texts(texts, UQM_ERR_FORMAT, "folder/processor_config.json:1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +414,7 @@ int main(void)
         cmocka_unit_test(numbers_that_contradict_are_refused_by_key),
         cmocka_unit_test(what_we_do_not_compute_is_refused_by_name),
         cmocka_unit_test(the_preprocessor_gives_numbers_or_is_refused),
+        cmocka_unit_test(the_preprocessor_may_be_in_processor_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
