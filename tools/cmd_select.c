@@ -131,6 +131,11 @@ static int check(const struct options *o, struct uqm_err *err)
         return cli_fail(err, UQM_ERR_ARG, "select: --out: makes no sense with --no-write");
     if (o->overwrite && o->no_write)
         return cli_fail(err, UQM_ERR_ARG, "select: --overwrite: makes no sense with --no-write");
+    const char *const others[] = { o->out, o->state, o->uq.trace };
+    for (size_t i = 0; o->report && i < sizeof others / sizeof *others; i++)
+        if (others[i] && strcmp(o->report, others[i]) == 0)
+            return cli_fail(err, UQM_ERR_ARG, "select: --report: %.200s is another output's name",
+                            o->report);
     return check_race(o, err);
 }
 

@@ -245,6 +245,26 @@ bool uqm_is_same_file(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+char *uqm_path_place(const char *path)
+{
+    char *dir = uqm_path_dir(path), *base = uqm_path_base(path);
+    char *real = dir ? realpath(dir, NULL) : NULL;
+    char *place = real && base ? uqm_path_join(real, base) : NULL;
+    free(dir);
+    free(base);
+    free(real);
+    return place;
+}
+
+bool uqm_is_same_place(const char *a, const char *b)
+{
+    char *x = uqm_path_place(a), *y = uqm_path_place(b);
+    const bool same = x && y && strcmp(x, y) == 0;
+    free(x);
+    free(y);
+    return same || uqm_is_same_file(a, b);
+}
+
 /* 1: the file begins with something that holds `mark`, or is empty. */
 static int has_mark(const char *path, const char *mark)
 {

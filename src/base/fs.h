@@ -50,6 +50,11 @@ int uqm_check_replaceable(const char *path, const char *mark, const char *noun,
 int uqm_check_path_text(const char *path, bool whole, struct uqm_err *err);
 /* The same file, by whatever names; links are followed. false also where it cannot be told. */
 bool uqm_is_same_file(const char *a, const char *b);
+/* malloc'ed absolute path of what is there or will be: its folder's real path, and its own name.
+ * NULL: its folder is not there, or no memory. */
+char *uqm_path_place(const char *path);
+/* The same file, or the same name of one that is yet to be. */
+bool uqm_is_same_place(const char *a, const char *b);
 int uqm_fsync_dir(const char *path, struct uqm_err *err);
 /* A folder that outlives a power cut: made, and its own folder synced. It must not be there. */
 int uqm_make_dir(const char *path, struct uqm_err *err);

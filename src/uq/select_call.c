@@ -48,6 +48,23 @@ static bool is_same(const char *a, const char *b)
            (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
+/* One file cannot be two of these: they would wait for each other, or stand in each other's way. */
+static int check_places(const struct uqm_select *s, struct uqm_err *err)
+{
+    const struct uqm_select_params *p = s->params;
+    const struct {
+        const char *option, *path;
+    } v[] = { { "--out", p->no_write ? NULL : p->out_dir },
+              { "--state", s->state_path },
+              { "--trace", p->uq.trace_path } };
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++)
+        for (size_t j = 0; j < i; j++)
+            if (v[i].path && v[j].path && uqm_is_same_place(v[i].path, v[j].path))
+                return uqm_fail(err, UQM_ERR_ARG, "%s %s: that is the %s", v[i].option, v[i].path,
+                                v[j].option);
+    return UQM_OK;
+}
+
 static int check_params(const struct uqm_select_params *p, struct uqm_err *err)
 {
     if (p->order < UQM_ORDER_UQ_DESC || p->order > UQM_ORDER_RANDOM)
@@ -234,7 +251,8 @@ static int begin(struct uqm_select *s, struct uqm_err *err)
     if ((ret = check_params(s->params, err)) < 0 ||
         (ret = uqm_merge_rule_init(&s->rule, s->params->merge, s->params->base_dir,
                                    s->params->uq.questions.models.n, err)) < 0 ||
-        (ret = make_paths(s, err)) < 0 || (ret = check_out(s, err)) < 0 ||
+        (ret = make_paths(s, err)) < 0 || (ret = check_places(s, err)) < 0 ||
+        (ret = check_out(s, err)) < 0 ||
         (ret = uqm_call_uq_params(&params, &s->params->uq, err)) < 0)
         return ret;
     params.scratch_dir = s->scratch_dir;

@@ -144,25 +144,13 @@ int uqm_survey_job(struct uqm_xxh3_hex *out, const struct uqm_survey *survey,
     return ret;
 }
 
-/* Where a file is or will be, as add_model() names what it finds. NULL: its folder is not there. */
-static char *place_of(const char *path)
-{
-    char *dir = uqm_path_dir(path), *base = uqm_path_base(path);
-    char *real = dir ? realpath(dir, NULL) : NULL;
-    char *place = real && base ? uqm_path_join(real, base) : NULL;
-    free(dir);
-    free(base);
-    free(real);
-    return place;
-}
-
 int uqm_survey_model(struct uqm_xxh3_hex *out, const char *path, const char *own,
                      struct uqm_err *err)
 {
     struct uqm_xxh3 *h = uqm_xxh3_create();
     if (!h)
         return uqm_fail(err, UQM_ERR_NOMEM, "no memory for a digest");
-    char *place = own ? place_of(own) : NULL;
+    char *place = own ? uqm_path_place(own) : NULL;
     int ret = add_model(h, path, place, err);
     free(place);
     *out = uqm_xxh3_hex(h);

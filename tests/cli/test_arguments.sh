@@ -150,6 +150,10 @@ for options in '--order accuracy-asc' '--order accuracy-desc' '--method cp' '--w
     refuses 2 'select: --confident: makes no sense with' "no race is run with $options" \
         select m --data d --no-write --confident 0.05 $options
 done
+for option in --out --trace --state; do
+    refuses 2 'select: --report: p is another output' "a page under the name of $option is refused" \
+        select m --data d --out o --report p $option p
+done
 refuses 2 'select: --overwrite: makes no sense with --no-write' 'nothing written replaces nothing' \
     select m --data d --no-write --overwrite
 for seed in --seed=0 '--random-seed 7'; do

@@ -567,6 +567,16 @@ static void what_cannot_be_selected_is_refused_before_anything_is_asked(void **s
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--out");
     p = params_for(in_workdir("no/where/out"));
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_IO, "no/where");
+    p = params_for(in_workdir("no"));
+    p.state_path = in_workdir("one.json");
+    p.uq.trace_path = in_workdir("./one.json");
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "one.json: that is the --state");
+    p = params_for(in_workdir("no"));
+    p.uq.trace_path = in_workdir("no/");
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "that is the --out");
+    p = params_for(in_workdir("no"));
+    p.uq.trace_path = in_workdir("no.state.json");
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "that is the --state");
     put_file("taken/mine.txt", "no merge");
     p = params_for(in_workdir("taken"));
     p.overwrite = true;
