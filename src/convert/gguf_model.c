@@ -174,7 +174,7 @@ static int find_rows(struct uqm_gguf_export *x, const struct uqm_recipe_source *
         return uqm_fail(err, UQM_ERR_FORMAT, "%s: an embedding of %" PRIu64 " rows", x->in,
                         t->shape[0]);
     x->n_rows = (uint32_t) t->shape[0];
-    x->tied = x->config.text.tied_head || head < 0;
+    x->tied = head < 0; /* a stored head is the head, whatever config.json says */
     if (!x->has_kind)
         x->kind = t->dtype == UQM_F16    ? UQM_GGUF_ALL_F16
                   : t->dtype == UQM_BF16 ? UQM_GGUF_ALL_BF16

@@ -304,6 +304,10 @@ static int parse_llava_hf(struct uqm_model_config *out, const struct doc *d)
         ret = one_of(&text, "model_type", "llama", "llama", NULL);
     if (ret == UQM_OK)
         ret = parse_text(&out->text, &text, false);
+    bool tied = out->text.tied_head; /* said inside text_config, beside it, or in both */
+    if (ret == UQM_OK)
+        ret = uqm_json_bool(&tied, d->object, "tie_word_embeddings", false, d->where, d->err);
+    out->text.tied_head |= tied;
     if (ret == UQM_OK && !json_object_get(text.object, "vocab_size"))
         ret = number(&out->text.vocab_size, d, "vocab_size", false, 1, MAX_VOCAB);
     if (ret == UQM_OK)

@@ -16,7 +16,7 @@ struct uqm_text_config {
     uint32_t vocab_size, hidden, inner, n_layers, n_heads, n_kv_heads, head_dim, max_positions;
     float rms_eps;
     double rope_theta;
-    bool tied_head; /* tie_word_embeddings */
+    bool tied_head; /* tie_word_embeddings; networks have a stored head all the same */
 };
 
 struct uqm_vision_config {

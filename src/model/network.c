@@ -22,7 +22,8 @@ static int find_matrix(struct uqm_load *out, const struct uqm_network *net, cons
     return ret;
 }
 
-/* A model without a head of its own uses the embedding's rows, whatever its config says. */
+/* A model without a head of its own uses the embedding's rows, and one that has a head uses that,
+ * whatever its config says: so does transformers 5, and a merge writes both where it finds both. */
 static int find_ends(struct uqm_network *net, struct uqm_err *err)
 {
     static const char head[] = "language_model.lm_head.weight";
@@ -30,7 +31,7 @@ static int find_ends(struct uqm_network *net, struct uqm_err *err)
     if (ret < 0)
         return ret;
     net->head = net->embed;
-    if (net->config.text.tied_head || uqm_source_find(net->source, head) < 0)
+    if (uqm_source_find(net->source, head) < 0)
         return UQM_OK;
     return find_matrix(&net->head, net, head, err);
 }

@@ -274,6 +274,10 @@ static void newer_spellings_are_understood(void **state)
     assert_int_equal(c.n_real_tokens, 32007);
     assert_int_equal(c.vision.feature_layer, 23);
     assert_true(c.vision.keep_class_token);
+
+    config = edited(hf_7b, "\"tie_word_embeddings\": false", "\"tie_word_embeddings\": true");
+    assert_ok(parse(&c, (struct uqm_config_texts){ .config = config }, &err), err);
+    assert_true(c.text.tied_head);
 }
 
 static void numbers_that_contradict_are_refused_by_key(void **state)

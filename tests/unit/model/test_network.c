@@ -39,6 +39,24 @@ static void logits_are_those_of_plain_arithmetic_in_double(void **state)
     check_against_double(&config, UQM_F16);
 }
 
+/* transformers 5 ties what a checkpoint leaves out, and leaves two different matrices as they are.
+ */
+static void a_head_that_is_stored_is_used_whatever_the_config_says(void **state)
+{
+    (void) state;
+    struct fixture *f = setup();
+    float expected[MAX_PROMPTS][VOCAB];
+    run(f);
+    memcpy(expected, f->logits, sizeof expected);
+    memset(f->logits, 0, sizeof f->logits);
+    f->config.text.tied_head = true;
+    open_network(f, 64 * MIB, 2);
+    run(f);
+    for (size_t p = 0; p < f->n_prompts; p++)
+        assert_memory_equal(f->logits[p], expected[p], sizeof expected[p]);
+    teardown(f);
+}
+
 static void asked_tokens_have_the_logits_of_the_whole_vocabulary(void **state)
 {
     (void) state;
@@ -516,6 +534,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_are_those_of_plain_arithmetic_in_double),
+        cmocka_unit_test(a_head_that_is_stored_is_used_whatever_the_config_says),
         cmocka_unit_test(asked_tokens_have_the_logits_of_the_whole_vocabulary),
         cmocka_unit_test(a_batch_and_single_prompts_give_the_same_bits),
         cmocka_unit_test(shuffled_prompts_give_the_same_bits),
