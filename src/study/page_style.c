@@ -66,7 +66,8 @@ const char uqm_page_style[] =
     ".scroll,figure.wide{overflow:visible}"
     ".charts{grid-template-columns:repeat(3,1fr)}svg{max-height:115mm}"
     "table{font-size:7pt}th,td{padding:.15rem .35rem}"
+    "table.many{font-size:5pt}.many th,.many td{padding:.1rem .12rem}"
     "thead th.long{overflow-wrap:anywhere}.text.long{min-width:7rem}"
     ".num small,thead small{display:block}"
     ".text{white-space:normal}"
-    "figure.wide svg{min-width:0!important;max-width:100%!important;max-height:155mm}}\n";
+    "figure.wide svg{min-width:0!important;max-width:100%!important;max-height:125mm}}\n";

@@ -231,6 +231,8 @@ static void show_head(struct uqm_html *h, const json_t *table)
     uqm_html_close(h);
 }
 
+enum { PAPER_COLUMNS = 18 }; /* more are printed smaller */
+
 static void show_rows(struct uqm_html *h, const json_t *table)
 {
     const json_t *columns = json_object_get(table, "columns");
@@ -242,6 +244,8 @@ static void show_rows(struct uqm_html *h, const json_t *table)
     uqm_html_attr(h, "role", "region");
     uqm_html_attrf(h, "aria-label", "table: %s", uqm_get_text(table, "title"));
     uqm_html_open(h, "table");
+    if (json_array_size(columns) > PAPER_COLUMNS)
+        uqm_html_attr(h, "class", "many");
     show_head(h, table);
     uqm_html_open(h, "tbody");
     json_array_foreach (json_object_get(table, "rows"), i, row) {

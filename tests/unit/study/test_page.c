@@ -281,7 +281,22 @@ static void headings_of_long_words_alone_may_be_broken_anywhere(void **state)
     char *page = page_of(texts, 1);
     assert_non_null(strstr(page, "<th scope=\"col\" class=\"num\">some words in a row<"));
     assert_non_null(strstr(page, "<th scope=\"col\" class=\"num long\">one-of-twenty-bytes<"));
+    assert_null(strstr(page, "class=\"many\""));
     free(page);
+    /* Twenty sets, a name and an average are more columns than paper has room for. */
+    json_t *many = parse(text), *set;
+    json_t *sets = json_object_get(json_array_get(json_object_get(many, "models"), 0), "datasets");
+    for (int i = 0; i < 18; i++) {
+        set = json_pack("{s:s++, s:f}", "data", "s", i < 9 ? "" : "x", &"123456789"[i % 9], "value",
+                        0.5);
+        assert_int_equal(json_array_append_new(sets, set), 0);
+    }
+    char *wide = json_dumps(many, 0);
+    page = page_of((const char *const[]){ wide }, 1);
+    assert_non_null(strstr(page, "<table class=\"many\">"));
+    free(page);
+    free(wide);
+    json_decref(many);
 }
 
 static void names_are_cut_in_their_middle_by_what_their_letters_take(void **state)
