@@ -444,12 +444,66 @@ static int parse_side(const struct doc *d, const char *key, uint32_t side)
     return ret;
 }
 
-static int parse_preprocessor(struct uqm_preprocess_config *p, const struct doc *d)
+/* What we do not compute, but need not either where image_aspect_ratio pads pictures before. */
+struct preprocessor_quirks {
+    bool stretches; /* the resize gives a square, whatever the picture's sides */
+    bool clip_pads; /* do_pad, of a CLIPImageProcessor, which does not know that key */
+    char where[512];
+};
+
+static int parse_quirks(struct preprocessor_quirks *q, const struct doc *d)
+{
+    static const char *const known[] = { "LlavaImageProcessor",    "LlavaImageProcessorFast",
+                                         "LlavaImageProcessorPil", "CLIPImageProcessor",
+                                         "CLIPImageProcessorFast", "CLIPImageProcessorPil",
+                                         "CLIPFeatureExtractor" };
+    const char *type = known[0];
+    const json_t *size = json_object_get(d->object, "size");
+    size_t i = 0, n = sizeof known / sizeof *known;
+    int ret = uqm_json_string(&type, d->object, "image_processor_type", false, d->where, d->err);
+    if (ret == UQM_OK)
+        ret = uqm_json_bool(&q->clip_pads, d->object, "do_pad", false, d->where, d->err);
+    if (ret == UQM_OK && json_is_integer(size))
+        ret = uqm_json_bool(&q->stretches, d->object, "default_to_square", false, d->where, d->err);
+    if (ret < 0)
+        return ret;
+    while (i < n && strcmp(type, known[i]) != 0)
+        i++;
+    if (i == n)
+        return one_of(d, "image_processor_type", known[0], known[0], known[3]);
+    if (json_is_integer(json_object_get(size, "longest_edge")))
+        return uqm_fail(d->err, UQM_ERR_UNSUPPORTED,
+                        "%s: key size: a longest_edge is not supported, only a shortest_edge",
+                        d->where);
+    q->clip_pads &= type[0] == 'C';
+    q->stretches |= json_is_integer(json_object_get(size, "height")) &&
+                    !json_is_integer(json_object_get(size, "shortest_edge"));
+    snprintf(q->where, sizeof q->where, "%s", d->where);
+    return UQM_OK;
+}
+
+static int refuse_quirks(const struct preprocessor_quirks *q, struct uqm_err *err)
+{
+    if (q->clip_pads)
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
+                        "%s: key do_pad: true is not supported for a CLIPImageProcessor, which "
+                        "does not pad",
+                        q->where);
+    if (q->stretches)
+        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
+                        "%s: key size: pictures stretched to a square are not supported, only a "
+                        "shortest_edge",
+                        q->where);
+    return UQM_OK;
+}
+
+static int parse_preprocessor(struct uqm_preprocess_config *p, struct preprocessor_quirks *q,
+                              const struct doc *d)
 {
     static const char *const steps[] = { "do_resize", "do_center_crop", "do_rescale",
                                          "do_normalize" };
     uint32_t resample = 3; /* Pillow's BICUBIC */
-    int ret = UQM_OK;
+    int ret = parse_quirks(q, d);
 
     for (size_t i = 0; ret == UQM_OK && i < sizeof steps / sizeof *steps; i++)
         ret = must_be(d, steps[i], true);
@@ -475,21 +529,21 @@ static int parse_preprocessor(struct uqm_preprocess_config *p, const struct doc 
 }
 
 /* processor_config.json's image_processor, else preprocessor_config.json. */
-static int read_preprocessor(struct uqm_preprocess_config *p, const struct uqm_config_texts *texts,
-                             struct uqm_err *err)
+static int read_preprocessor(struct uqm_preprocess_config *p, struct preprocessor_quirks *q,
+                             const struct uqm_config_texts *texts, struct uqm_err *err)
 {
     struct doc old = { 0 }, d;
     int ret = open_doc(&d, texts->where, "processor_config.json", texts->processor, err);
     const json_t *nested = json_object_get(d.object, "image_processor");
     if (ret == UQM_OK && nested && !json_is_null(nested)) {
         const struct doc inner = inner_doc(&d, "image_processor");
-        ret = inner.object ? parse_preprocessor(p, &inner)
+        ret = inner.object ? parse_preprocessor(p, q, &inner)
                            : uqm_fail(err, UQM_ERR_FORMAT, "%s: key image_processor: not an object",
                                       d.where);
     } else if (ret == UQM_OK) {
         ret = open_doc(&old, texts->where, "preprocessor_config.json", texts->preprocessor, err);
         if (ret == UQM_OK && old.object)
-            ret = parse_preprocessor(p, &old);
+            ret = parse_preprocessor(p, q, &old);
     }
     json_decref(old.object);
     json_decref(d.object);
@@ -505,7 +559,8 @@ static int parse_preprocess(struct uqm_preprocess_config *p, const struct doc *c
         .std = { 0.26862954, 0.26130258, 0.27577711 },
         .rescale = 1.0 / 255.0,
     };
-    int ret = read_preprocessor(p, texts, config->err);
+    struct preprocessor_quirks quirks = { 0 };
+    int ret = read_preprocessor(p, &quirks, texts, config->err);
     if (ret < 0)
         return ret;
 
@@ -514,9 +569,14 @@ static int parse_preprocess(struct uqm_preprocess_config *p, const struct doc *c
                           config->err);
     if (ret == UQM_OK && strncmp(aspect, "anyres", 6) == 0)
         ret = one_of(config, "image_aspect_ratio", "", "pad", NULL);
-    if (ret == UQM_OK && strcmp(aspect, "pad") == 0)
+    if (ret < 0)
+        return ret;
+    if (strcmp(aspect, "pad") == 0) { /* before the processor sees the picture */
         p->pad_to_square = true;
-    return ret;
+        quirks.clip_pads = false;
+    }
+    quirks.stretches &= !p->pad_to_square;
+    return refuse_quirks(&quirks, config->err);
 }
 
 /* tokenizer_config.json by itself: 10^30 is no integer that jansson reads, so its numbers all

@@ -370,6 +370,43 @@ static void the_preprocessor_gives_numbers_or_is_refused(void **state)
     refuse_preprocessor("{", UQM_ERR_FORMAT, "folder/preprocessor_config.json:1");
 }
 
+static void pictures_that_would_be_resized_otherwise_are_refused(void **state)
+{
+    (void) state;
+    static const char *const squares[] = {
+        "{\"size\": {\"height\": 336, \"width\": 336}}",
+        "{\"size\": 336, \"default_to_square\": true}",
+        "{\"image_processor_type\": \"CLIPImageProcessor\", \"do_pad\": true}",
+    };
+    static const char *const says[] = { "key size: pictures stretched", "key size: pictures stre",
+                                        "key do_pad: true" };
+    const enum uqm_status no = UQM_ERR_UNSUPPORTED;
+    struct uqm_model_config c;
+    struct uqm_err err = { 0 };
+    for (size_t i = 0; i < 3; i++) {
+        refuse_preprocessor(squares[i], no, says[i]);
+        assert_ok(parse(&c,
+                        (struct uqm_config_texts){ .config = flat_7b, /* pads */
+                                                   .vision_config = clip_model,
+                                                   .preprocessor = squares[i] },
+                        &err),
+                  err);
+        assert_true(c.preprocess.pad_to_square);
+    }
+    const char *padded = "{\"size\": {\"height\": 336, \"width\": 336}, \"do_pad\": true}";
+    assert_ok(parse(&c, (struct uqm_config_texts){ .config = hf_7b, .preprocessor = padded }, &err),
+              err);
+    const char *nulls =
+        "{\"size\": {\"shortest_edge\": 336, \"longest_edge\": null, \"height\": null},"
+        " \"do_pad\": null, \"image_processor_type\": \"CLIPImageProcessorFast\"}";
+    assert_ok(parse(&c, (struct uqm_config_texts){ .config = hf_7b, .preprocessor = nulls }, &err),
+              err);
+    refuse_preprocessor("{\"size\": {\"shortest_edge\": 336, \"longest_edge\": 400}}", no,
+                        "key size: a longest_edge");
+    refuse_preprocessor("{\"image_processor_type\": \"SiglipImageProcessor\"}", no,
+                        "image_processor_type: \"SiglipImageProcessor\"");
+}
+
 /* transformers 5 writes no preprocessor_config.json. */
 static void the_preprocessor_may_be_in_processor_config(void **state)
 {
@@ -418,6 +455,7 @@ int main(void)
         cmocka_unit_test(numbers_that_contradict_are_refused_by_key),
         cmocka_unit_test(what_we_do_not_compute_is_refused_by_name),
         cmocka_unit_test(the_preprocessor_gives_numbers_or_is_refused),
+        cmocka_unit_test(pictures_that_would_be_resized_otherwise_are_refused),
         cmocka_unit_test(the_preprocessor_may_be_in_processor_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
