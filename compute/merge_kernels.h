@@ -79,6 +79,8 @@ struct uqm_merge_kernels {
     uint32_t (*largest_key)(const uint32_t *keys, size_t n_elem);
     /* How many keys are below `bound`, which is at most 2^31. */
     size_t (*keys_below)(const uint32_t *keys, uint32_t bound, size_t n_elem);
+    /* How many bins are this one. */
+    size_t (*bins_equal)(const uint16_t *bins, uint16_t bin, size_t n_elem);
     /* Halves 0 .. 8 n_blocks - 1 behind counter `first` of a Philox stream: words 0..3 of counters
      * (first + b, 0, 0), low halves first. */
     void (*philox_halves)(uint16_t *restrict dst, struct uqm_rng_key key, uint64_t first,

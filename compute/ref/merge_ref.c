@@ -52,6 +52,14 @@ static size_t keys_below(const uint32_t *keys, uint32_t bound, size_t n_elem)
     return n;
 }
 
+static size_t bins_equal(const uint16_t *bins, uint16_t bin, size_t n_elem)
+{
+    size_t n = 0;
+    for (size_t e = 0; e < n_elem; e++)
+        n += bins[e] == bin;
+    return n;
+}
+
 static void philox_halves(uint16_t *restrict dst, struct uqm_rng_key key, uint64_t first,
                           size_t n_blocks)
 {
@@ -163,6 +171,7 @@ const struct uqm_merge_kernels uqm_merge_kernels_ref = {
     .key_bins = key_bins,
     .largest_key = largest_key,
     .keys_below = keys_below,
+    .bins_equal = bins_equal,
     .philox_halves = philox_halves,
     .halves_below = halves_below,
     .halves_by_bin = halves_by_bin,

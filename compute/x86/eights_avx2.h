@@ -91,6 +91,19 @@ static inline size_t count_at_most(const uint32_t *keys, int32_t most, size_t n)
         n -= lanes[i];
     return n;
 }
+/* How many of n bins are this one; n is a multiple of 64. */
+static inline size_t count_equal(const uint16_t *bins, uint16_t bin, size_t n)
+{
+    const __m256i wanted = _mm256_set1_epi16((short) bin);
+    size_t same = 0;
+    for (size_t e = 0; e < n; e += 32) {
+        __m256i v = _mm256_loadu_si256((const __m256i *) (const void *) (bins + e));
+        __m256i w = _mm256_loadu_si256((const __m256i *) (const void *) (bins + e + 16));
+        v = _mm256_packs_epi16(_mm256_cmpeq_epi16(v, wanted), _mm256_cmpeq_epi16(w, wanted));
+        same += (size_t) __builtin_popcount((unsigned) _mm256_movemask_epi8(v));
+    }
+    return same;
+}
 /* The lanes whose bit is set, in order, to out, which has room for eight; how many. */
 static inline size_t pick_lanes(uint32_t *out, __m256i v, unsigned mask)
 {

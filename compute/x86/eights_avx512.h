@@ -71,6 +71,17 @@ static inline size_t count_at_most(const uint32_t *keys, int32_t most, size_t n)
     }
     return (size_t) _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
 }
+static inline size_t count_equal(const uint16_t *bins, uint16_t bin, size_t n)
+{
+    const __m512i wanted = _mm512_set1_epi16((short) bin);
+    size_t same = 0;
+    for (size_t e = 0; e < n; e += 64) {
+        __mmask32 x = _mm512_cmpeq_epi16_mask(_mm512_loadu_si512(bins + e), wanted);
+        __mmask32 y = _mm512_cmpeq_epi16_mask(_mm512_loadu_si512(bins + e + 32), wanted);
+        same += (size_t) __builtin_popcountll((uint64_t) y << 32 | x);
+    }
+    return same;
+}
 static inline size_t pick_lanes(uint32_t *out, __m256i v, unsigned mask)
 {
     _mm256_storeu_si256((__m256i *) (void *) out, _mm256_maskz_compress_epi32((__mmask8) mask, v));

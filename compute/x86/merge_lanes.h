@@ -124,6 +124,22 @@ static size_t keys_below(const uint32_t *keys, uint32_t bound, size_t n_elem)
     return n;
 }
 
+static size_t bins_equal(const uint16_t *bins, uint16_t bin, size_t n_elem)
+{
+    enum { SOME = 64, STEP = 16 };
+    const __m256i wanted = _mm256_set1_epi16((short) bin);
+    size_t e = n_elem / SOME * SOME, n = count_equal(bins, bin, e);
+    while (e < n_elem && n_elem >= STEP) {
+        /* the last ones may have been counted: they are the lowest lanes then */
+        size_t at = e + STEP <= n_elem ? e : n_elem - STEP;
+        __m256i v = _mm256_loadu_si256((const __m256i *) (const void *) (bins + at));
+        unsigned same = (unsigned) _mm256_movemask_epi8(_mm256_cmpeq_epi16(v, wanted));
+        n += (size_t) __builtin_popcount(same >> 2 * (e - at)) / 2;
+        e = at + STEP;
+    }
+    return n + uqm_merge_kernels_ref.bins_equal(bins + e, bin, n_elem - e);
+}
+
 static void philox_halves(uint16_t *restrict dst, struct uqm_rng_key key, uint64_t first,
                           size_t n_blocks)
 {
@@ -597,6 +613,7 @@ const struct uqm_merge_kernels TIER(merge_kernels) = {
     .key_bins = key_bins,
     .largest_key = largest_key,
     .keys_below = keys_below,
+    .bins_equal = bins_equal,
     .philox_halves = philox_halves,
     .halves_below = halves_below,
     .halves_by_bin = halves_by_bin,

@@ -180,6 +180,25 @@ static void keys_below_a_bound_are_counted(void **state)
             }
 }
 
+static void bins_that_are_equal_are_counted(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct random r = { 31 };
+    static const uint16_t values[] = { 0, 1, 0x7FFF, 0x8000, 0xFFFF };
+    uint16_t bins[N];
+    for (size_t e = 0; e < N; e++)
+        bins[e] = values[random_u32(&r) % 5];
+    for (size_t k = 0; k < t.n; k++)
+        for (size_t b = 0; b < 5; b++)
+            for (size_t n = 0; n < N; n++) {
+                size_t first = n % 7 < N - n ? n % 7 : 0, want = 0;
+                for (size_t e = first; e < first + n; e++)
+                    want += bins[e] == values[b];
+                assert_int_equal(t.v[k].merge->bins_equal(bins + first, values[b], n), want);
+            }
+}
+
 static void the_largest_key_is_found_wherever_it_stands(void **state)
 {
     (void) state;
@@ -620,6 +639,7 @@ int main(void)
         cmocka_unit_test(magnitudes_of_16_bits_are_those_of_their_f32),
         cmocka_unit_test(keys_fall_into_bins_from_the_lowest_on_and_zeros_into_their_own),
         cmocka_unit_test(keys_below_a_bound_are_counted),
+        cmocka_unit_test(bins_that_are_equal_are_counted),
         cmocka_unit_test(the_largest_key_is_found_wherever_it_stands),
         cmocka_unit_test(philox_halves_are_the_streams_words),
         cmocka_unit_test(halves_below_a_limit_are_kept_and_equal_ones_counted),

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "compute/merge_scalar.h"
 #include "src/merge/methods/draws.h"
 #include "src/merge/methods/sparsify.h"
 
@@ -99,21 +100,28 @@ static void draw_row_sorted(uint8_t *keep, const struct chances *c, const struct
  * for more the row's keys are ordered by bins, and in a bin by where they stand: where a bin's are
  * all equal, as differences of 16-bit floats often are, the place is the rank, else it is counted.
  * Zeros, the most frequent of them all, have bin 0 for themselves.
+ *
+ * The difference of two bf16 values of like size is one, too, and many are equal, so that many are
+ * doubtful. Bins of long rows of those are as wide as bf16's steps: one that has no longer key, and
+ * is not the lowest, has equal keys alone, and who comes behind in it can be counted among bins.
  */
 enum {
     FEWEST_BINS = 32,
     MOST_BINS = 1024,
     OCTAVES = 16,
     MANTISSA_BITS = 23,
-    MOST_COUNTED = 32, /* doubtful elements: about what ordering a row takes */
-    LANES = 4,         /* counters of a bin, so that neighbours in one do not wait for each other */
+    BF16_BITS = 16,        /* of a key, which no bf16 has */
+    FEWEST_OF_BF16 = 2048, /* elements of a row for which bf16's bins pay */
+    MOST_COUNTED = 32,     /* doubtful elements: about what ordering a row takes */
+    MOST_BEHIND = 256,     /* the same, where bins are counted */
+    LANES = 4, /* counters of a bin, so that neighbours in one do not wait for each other */
 };
 
 struct row_scratch {
     uint32_t counts[LANES][MOST_BINS]; /* the first: where the bin's next key goes, when ordering */
     uint32_t begin[MOST_BINS + 1];     /* how many of the row's keys lie in lower bins */
     uint32_t limits[MOST_BINS];        /* of halves, as halves_by_bin() has them */
-    enum { UNKNOWN, ALIKE, MIXED } keys[MOST_BINS]; /* of a bin, when ordered */
+    enum { UNKNOWN, ALIKE, MIXED } keys[MOST_BINS]; /* of a bin, when ordered or fine */
     /* of one row, m elements each, some with room for 16 more */
     uint32_t *row_keys; /* where a row's elements do not follow each other; likewise halves, kept */
     uint16_t *halves;
@@ -133,13 +141,34 @@ static size_t count_bins(size_t m)
     return n;
 }
 
+/* Whether the bins of this input's rows are as wide as the steps of bf16. */
+static bool has_fine_bins(const struct uqm_job *job, size_t input, size_t m)
+{
+    return m >= FEWEST_OF_BF16 && job->inputs[input].dtype == UQM_BF16 &&
+           job->inputs[job->base].dtype == UQM_BF16;
+}
+
+/* Of fine bins, those whose keys may differ. */
+static void mark_mixed(struct row_scratch *r, const struct uqm_merge_kernels *kernels,
+                       const uint32_t *keys, uint32_t low, size_t n_bins, size_t m)
+{
+    size_t n = kernels->keys_with_bits(r->sorted, keys, (1U << BF16_BITS) - 1, m);
+    for (size_t i = 0; i < n_bins; i++)
+        r->keys[i] = ALIKE;
+    r->keys[1] = MIXED; /* and all that is smaller */
+    for (size_t i = 0; i < n; i++)
+        r->keys[uqm_key_bin_1(r->sorted[i], BF16_BITS, low)] = MIXED;
+}
+
 static void find_bins(struct row_scratch *r, const struct uqm_job *job, const uint32_t *keys,
-                      size_t n_bins, size_t m)
+                      size_t n_bins, bool fine, size_t m)
 {
     const struct uqm_merge_kernels *kernels = job->kernels->merge;
     uint32_t most = kernels->largest_key(keys, m), shift = MANTISSA_BITS;
     for (size_t n = OCTAVES; n < n_bins; n *= 2)
         shift--;
+    if (fine)
+        shift = BF16_BITS;
     uint32_t last = most >> shift, low = last < n_bins ? 0 : last - (uint32_t) n_bins + 1;
     kernels->key_bins(r->bins, keys, shift, low, m);
     for (size_t lane = 0; lane < LANES; lane++)
@@ -153,6 +182,8 @@ static void find_bins(struct row_scratch *r, const struct uqm_job *job, const ui
     }
     for (; k < m; k++)
         r->counts[0][r->bins[k]]++;
+    if (fine)
+        mark_mixed(r, kernels, keys, low, n_bins, m);
 }
 
 /*
@@ -221,6 +252,29 @@ static size_t rank_in_bin(struct row_scratch *r, const struct uqm_job *job, size
            kernels->keys_below(first + before + 1, key + 1, behind);
 }
 
+/* The same where its fine bin's keys are all equal: those behind it there are smaller. */
+static size_t rank_among_alike(const struct row_scratch *r, const struct uqm_job *job, size_t m,
+                               size_t k)
+{
+    const struct uqm_merge_kernels *kernels = job->kernels->merge;
+    uint16_t bin = r->bins[k];
+    size_t begin = r->begin[bin], n = r->begin[bin + 1] - begin;
+    if (k < m / 2)
+        return begin + n - 1 - kernels->bins_equal(r->bins, bin, k);
+    return begin + kernels->bins_equal(r->bins + k + 1, bin, m - 1 - k);
+}
+
+/* Whether ordering the row takes less than counting for each of its open elements. */
+static bool is_worth_ordering(const struct row_scratch *r, bool fine, size_t n_open)
+{
+    size_t n_mixed = 0;
+    if (!fine || n_open <= MOST_COUNTED || n_open > MOST_BEHIND)
+        return n_open > MOST_COUNTED;
+    for (size_t i = 0; i < n_open; i++)
+        n_mixed += r->keys[r->bins[r->open[i]]] == MIXED;
+    return n_mixed > MOST_COUNTED;
+}
+
 /* Bits of keep, from bit 0. index: of the row's first element in the tensor; the others follow
  * `stride` apart. */
 static void draw_row_binned(uint8_t *keep, const struct chances *c, uint64_t index, size_t input,
@@ -228,19 +282,24 @@ static void draw_row_binned(uint8_t *keep, const struct chances *c, uint64_t ind
                             struct row_scratch *r)
 {
     const struct uqm_job *job = c->job;
-    size_t m = (size_t) c->m, n_bins = count_bins(m);
-    find_bins(r, job, keys, n_bins, m);
+    size_t m = (size_t) c->m;
+    bool fine = has_fine_bins(job, input, m);
+    size_t n_bins = fine ? MOST_BINS : count_bins(m);
+    find_bins(r, job, keys, n_bins, fine, m);
     fill_limits(r, c, n_bins);
     size_t n_open =
         job->kernels->merge->halves_by_bin(keep, r->open, halves, r->bins, r->limits, m);
-    bool ordered = n_open > MOST_COUNTED;
+    bool ordered = is_worth_ordering(r, fine, n_open);
     if (ordered)
         order_keys(r, keys, n_bins, m);
     for (size_t i = 0; i < n_open; i++) {
         size_t k = r->open[i];
-        double p = chance_of(c, ordered ? rank_in_bin(r, job, k) : rank_in_row(job, keys, m, k));
+        size_t rank = ordered                                ? rank_in_bin(r, job, k)
+                      : fine && r->keys[r->bins[k]] == ALIKE ? rank_among_alike(r, job, m, k)
+                                                             : rank_in_row(job, keys, m, k);
         uqm_draw_put(keep, k,
-                     uqm_draw_is_below(halves[k], job->inputs[input].key, index + k * stride, p));
+                     uqm_draw_is_below(halves[k], job->inputs[input].key, index + k * stride,
+                                       chance_of(c, rank)));
     }
 }
 
