@@ -68,6 +68,12 @@ static inline wm wm_of_keys(__m256i keys, __m256i least, __m256i most, const uin
     }
     return wm_of_i32(_mm256_xor_si256(out, _mm256_set1_epi32(-1)));
 }
+/* The lanes whose bit is set. */
+static inline wm wm_of_bits(uint8_t bits)
+{
+    const __m256i each = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return wm_of_i32(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits), each), each));
+}
 /* The sign bits of eight lanes. */
 static inline unsigned mask_of_i32(__m256i v)
 {

@@ -46,6 +46,10 @@ static inline wm wm_of_keys(__m256i keys, __m256i least, __m256i most, const uin
     wm m = _mm256_cmple_epi32_mask(least, keys) & _mm256_cmple_epi32_mask(keys, most);
     return keep ? m & (wm) *keep : m;
 }
+static inline wm wm_of_bits(uint8_t bits)
+{
+    return (wm) bits;
+}
 /* This tier alone: element a + 2 b + 4 c of a table of eight, the masks' bits as numbers. */
 #define HAS_PICK_OF_8
 static inline wd pick_of_8(wd table, wm a, wm b, wm c)

@@ -251,11 +251,25 @@ static inline wm kept_8(const struct uqm_task_input *in, __m256 x, __m256 base, 
                       _mm256_set1_epi32(in->most), in->keep ? in->keep + e / 8 : NULL);
 }
 
-static inline wd share_8(const struct uqm_task_input *in, __m256 base_f32, wd base, size_t e)
+/* Whether the mask alone decides what is kept of an input: magnitudes need not be looked at then.
+ */
+static inline bool is_drawn(const struct uqm_task_input *in)
+{
+    return in->keep && in->least <= 0 && in->most == INT32_MAX;
+}
+
+ALWAYS_INLINE wd share_of_kept_8(const struct uqm_task_input *in, __m256 base_f32, wd base,
+                                 bool drawn, size_t e)
 {
     __m256 x = stored_8(in->x, e);
-    wd d = wd_where(kept_8(in, x, base_f32, e), wd_sub(wd_of_f32(x), base));
+    wm kept = drawn ? wm_of_bits(in->keep[e / 8]) : kept_8(in, x, base_f32, e);
+    wd d = wd_where(kept, wd_sub(wd_of_f32(x), base));
     return wd_mul(wd_mul(d, wd_set(in->ratio)), wd_set(in->weight));
+}
+
+static inline wd share_8(const struct uqm_task_input *in, __m256 base_f32, wd base, size_t e)
+{
+    return share_of_kept_8(in, base_f32, base, false, e);
 }
 
 static inline wd finish_8(const struct uqm_task_mix *m, wd base, wd mix)
@@ -326,11 +340,11 @@ static bool list_divisors(double divisors[1 << FEW], double reciprocals[1 << FEW
 }
 
 /* mix_agreeing() of FEW inputs, the divisor being one of few: all elements are of one type, all
- * inputs have masks or none has. Both are constants. */
+ * inputs have masks or none has, masks alone decide or not. All three are constants. */
 ALWAYS_INLINE void mix_few(double *restrict out, const struct uqm_task_mix *m,
                            const struct uqm_task_input in[FEW], const double divisors[1 << FEW],
                            const double reciprocals[1 << FEW], enum uqm_dtype dtype, bool is_masked,
-                           size_t n_elem)
+                           bool drawn, size_t n_elem)
 {
     const wd zero = wd_set(0), of_choice = wd_load(divisors), inverse = wd_load(reciprocals);
     const struct uqm_stored base_at = { m->base.x, dtype };
@@ -348,7 +362,7 @@ ALWAYS_INLINE void mix_few(double *restrict out, const struct uqm_task_mix *m,
                 .ratio = in[i].ratio,
                 .weight = in[i].weight,
             };
-            d[i] = share_8(&input, base_f32, base, e);
+            d[i] = share_of_kept_8(&input, base_f32, base, drawn, e);
             sum = wd_add(sum, d[i]);
         }
         wm majority = wd_at_least(sum, zero);
@@ -391,8 +405,10 @@ static void elect(double *restrict out, const struct uqm_task_mix *m, size_t n_e
         return;
     }
 #define FOR_TYPE(type)                                                                             \
-    (in[0].keep ? mix_few(out, m, in, divisors, reciprocals, type, true, n_elem)                   \
-                : mix_few(out, m, in, divisors, reciprocals, type, false, n_elem))
+    (drawn        ? mix_few(out, m, in, divisors, reciprocals, type, true, true, n_elem)           \
+     : in[0].keep ? mix_few(out, m, in, divisors, reciprocals, type, true, false, n_elem)          \
+                  : mix_few(out, m, in, divisors, reciprocals, type, false, false, n_elem))
+    const bool drawn = is_drawn(&in[0]) && is_drawn(&in[1]) && is_drawn(&in[2]);
     switch (m->base.dtype) {
     case UQM_BF16: FOR_TYPE(UQM_BF16); break;
     case UQM_F16: FOR_TYPE(UQM_F16); break;
@@ -417,20 +433,38 @@ static void task_mix(double *restrict out, const struct uqm_task_mix *mix, size_
         out[e] = uqm_task_mix_1(mix, e);
 }
 
+/* Both types and `drawn` are constants where it pays. */
+ALWAYS_INLINE void sums_of(wd *before, wd *after, const struct uqm_task_input *input,
+                           struct uqm_stored x_at, struct uqm_stored base, bool drawn,
+                           size_t n_elem)
+{
+    wd b = *before, a = *after;
+    for (size_t e = 0; e < n_elem; e += EIGHT) {
+        __m256 base_f32 = stored_8(base, e), x = stored_8(x_at, e);
+        wd d = wd_abs(wd_sub(wd_of_f32(x), wd_of_f32(base_f32)));
+        wm kept = drawn ? wm_of_bits(input->keep[e / 8]) : kept_8(input, x, base_f32, e);
+        b = wd_add(b, d);
+        a = wd_add(a, wd_where(kept, d));
+    }
+    *before = b;
+    *after = a;
+}
+
 static void task_sums(double before[UQM_SUM_PARTS], double after[UQM_SUM_PARTS],
                       const struct uqm_task_input *input, struct uqm_stored base, size_t n_elem)
 {
     wd b = wd_load(before), a = wd_load(after);
-    size_t e = 0;
-    for (; e < whole(n_elem); e += EIGHT) {
-        __m256 base_f32 = stored_8(base, e), x = stored_8(input->x, e);
-        wd d = wd_abs(wd_sub(wd_of_f32(x), wd_of_f32(base_f32)));
-        b = wd_add(b, d);
-        a = wd_add(a, wd_where(kept_8(input, x, base_f32, e), d));
-    }
+    const struct uqm_stored x_bf16 = { input->x.x, UQM_BF16 }, base_bf16 = { base.x, UQM_BF16 };
+    const bool are_bf16 = input->x.dtype == UQM_BF16 && base.dtype == UQM_BF16;
+    if (is_drawn(input) && are_bf16)
+        sums_of(&b, &a, input, x_bf16, base_bf16, true, whole(n_elem));
+    else if (is_drawn(input))
+        sums_of(&b, &a, input, input->x, base, true, whole(n_elem));
+    else
+        sums_of(&b, &a, input, input->x, base, false, whole(n_elem));
     wd_store(before, b);
     wd_store(after, a);
-    for (; e < n_elem; e++)
+    for (size_t e = whole(n_elem); e < n_elem; e++)
         uqm_task_sums_1(&before[e % EIGHT], &after[e % EIGHT], input, base, e);
 }
 
