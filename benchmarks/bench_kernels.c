@@ -8,6 +8,7 @@
  *   --m M --n N --k K   one product of this shape       --threads T  of products and attention (1)
  *   --rounds R      of each case (7)                --device D   of the cases vk_* (vulkan:0)
  *   --vk all        every kernel of a product that the device can run, not the chosen one alone
+ *   --fast 1        these kernels with x in F16, beside the same with x in F32 (of_default)
  */
 #include <cblas.h>
 #include <math.h>
@@ -491,6 +492,7 @@ int main(int argc, char **argv)
         .n = o.n,
         .k = o.k,
         .all = strcmp(bench_option_text(argc, argv, "--vk", ""), "all") == 0,
+        .fast = bench_option(argc, argv, "--fast", 0) > 0,
         .n_threads = o.n_threads,
         .n_rounds = o.n_rounds,
     };

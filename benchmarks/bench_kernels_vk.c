@@ -125,17 +125,23 @@ static void bench_gemm(struct bench_vk *b, struct product *p, const struct uqm_v
 {
     static const char *const paths[] = { "shuffle", "texel", "panel", "tile", "skinny", "coop" };
     struct bench_times wall = { .n = 0 }, cpu = { .n = 0 }, sgemm = { .n = 0 };
+    struct bench_times default_wall = { .n = 0 }, default_cpu = { .n = 0 };
+    struct uqm_vk_gemm plain = *gemm;
+    plain.halves = false;
     for (int r = -1; r < n_rounds; r++) {
         struct seconds s = time_linear(b, p, gemm);
         double blas = time_sgemm(p);
+        const struct seconds other = gemm->halves ? time_linear(b, p, &plain) : s;
         if (r < 0)
             continue;
+        bench_add(&default_wall, other.wall);
+        bench_add(&default_cpu, other.cpu);
         bench_add(&wall, s.wall);
         bench_add(&cpu, s.cpu);
         bench_add(&sgemm, blas);
     }
     double gflop = 2 * (double) p->m * (double) p->n * (double) p->k / 1e9;
-    bench_begin("kernels", "vk_gemm_f16");
+    bench_begin("kernels", gemm->halves ? "vk_gemm_f16_fast" : "vk_gemm_f16");
     bench_text("device", b->device->name);
     bench_text("path", paths[gemm->path]);
     bench_number("rows", (double) uqm_vk_gemm_rows(gemm));
@@ -148,6 +154,10 @@ static void bench_gemm(struct bench_vk *b, struct product *p, const struct uqm_v
     bench_number("gflop_per_cpu_s", gflop / bench_median(&cpu));
     bench_number("sgemm_gflop_per_cpu_s", gflop / bench_median(&sgemm));
     bench_number("of_sgemm", bench_median(&sgemm) / bench_median(&cpu));
+    if (gemm->halves) {
+        bench_number("of_default", bench_median(&default_cpu) / bench_median(&cpu));
+        bench_number("of_default_wall", bench_median(&default_wall) / bench_median(&wall));
+    }
     bench_end();
 }
 
@@ -156,7 +166,10 @@ static void bench_shape(struct bench_vk *b, size_t m, size_t n, size_t k, bool a
 {
     struct product p = product_make(b, m, n, k);
     struct uqm_vk_gemm gemms[UQM_VK_MAX_GEMMS];
-    const struct uqm_vk_gemm_shape shape = { m, n, k, UQM_F16, true, m <= 8 };
+    const bool skinny = m <= 8;
+    const struct uqm_vk_gemm_shape shape = {
+        m, n, k, UQM_F16, true, skinny, b->device->fast && !skinny
+    };
     size_t n_gemms = uqm_vk_gemm_candidates(gemms, b->vk, &shape);
     for (size_t i = 0; i < n_gemms && (all || i == 0); i++)
         bench_gemm(b, &p, &gemms[i], i == 0 ? n_rounds : 1);
@@ -242,6 +255,8 @@ void bench_kernels_vk(const struct bench_vk_options *o)
         uqm_threads_destroy(&b.threads);
         return;
     }
+    if (o->fast && (!b.device->ops->make_fast || b.device->ops->make_fast(b.device, &err) < 0))
+        fail(&err);
     b.vk = (struct uqm_vk *) (void *) b.device;
     uqm_blas_setup();
     openblas_set_num_threads(1);

@@ -10,6 +10,7 @@ struct bench_vk_options {
     bool products, attention;
     size_t m, n, k; /* m 0: the built-in shapes */
     bool all;       /* every kernel, not the chosen one alone */
+    bool fast;      /* products in the mode `fast`, beside the default ones */
     int n_threads, n_rounds;
 };
 void bench_kernels_vk(const struct bench_vk_options *options);

@@ -11,8 +11,8 @@
  * Results depend on a row's own inputs alone: never on the batch, on how weights are cut into
  * tiles, or on timing.
  *
- * Between devices results agree within 1e-4 on logits (spec vulkan.md 7); dropout masks agree to
- * the bit.
+ * Between devices results agree within 1e-4 on logits (spec vulkan.md 7), in the mode `fast` within
+ * 2e-2; dropout masks agree to the bit.
  */
 #ifndef UQM_COMPUTE_DEVICE_H
 #define UQM_COMPUTE_DEVICE_H
@@ -169,6 +169,13 @@ struct uqm_device_ops {
     int (*narrow)(struct uqm_device *device, struct uqm_place dst, struct uqm_place src,
                   size_t n_elem, struct uqm_err *err);
 
+    /* From now on products with F16 weights take x rounded to F16, each row after a power of two
+     * that keeps it within F16's range; sums, residuals and everything else stay f32, and so do
+     * products with other weights and skinny ones. To be called once, before reserve().
+     * UQM_ERR_UNSUPPORTED: its kernels for that compute wrongly. NULL where there is no such mode.
+     */
+    int (*make_fast)(struct uqm_device *device, struct uqm_err *err);
+
     /* Wait until nothing is under way; the first error that is still unreported. */
     int (*finish)(struct uqm_device *device, struct uqm_err *err);
     /* After UQM_ERR_DEVICE, everything freed and released: make it anew, for shorter submits;
@@ -184,6 +191,7 @@ struct uqm_device {
     struct uqm_device_limits limits;
     char id[32];    /* "cpu", "vulkan:0" */
     char name[256]; /* as drivers call it */
+    bool fast;      /* make_fast() has been called */
     /* An operation has ended with UQM_ERR_UNSUPPORTED: the driver refuses its kernel, or a shape is
      * beyond the limits. Another device may do it. */
     bool refuses;

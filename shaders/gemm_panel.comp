@@ -31,18 +31,16 @@ void load_rows(out vec4 lo[TM], out vec4 hi[TM], uint j, bool half_block)
 {
 #ifdef SHUFFLES
     [[unroll]] for (uint r = 0u; r < TM; r += 8u) {
-        vec4 my_lo = load_x(row_at[r / 8u], j);
-        vec4 my_hi = half_block ? vec4(0.0) : load_x(row_at[r / 8u], j + 4u);
+        vec4 my_lo, my_hi;
+        load_eight(my_lo, my_hi, row_at[r / 8u], j, half_block);
         [[unroll]] for (uint l = 0u; l < 8u; l++) {
             lo[r + l] = subgroupShuffle(my_lo, l);
             hi[r + l] = subgroupShuffle(my_hi, l);
         }
     }
 #else
-    [[unroll]] for (uint r = 0u; r < TM; r++) {
-        lo[r] = load_x(row_at[r], j);
-        hi[r] = half_block ? vec4(0.0) : load_x(row_at[r], j + 4u);
-    }
+    [[unroll]] for (uint r = 0u; r < TM; r++)
+        load_eight(lo[r], hi[r], row_at[r], j, half_block);
 #endif
 }
 
@@ -84,5 +82,5 @@ void main()
 
     [[unroll]] for (uint r = 0u; r < TM; r++)
         [[unroll]] for (uint i = 0u; i < TN; i++)
-            store_y(row + r, col + i, acc[r][i]);
+            store_y(row + r, col + i, unscaled(acc[r][i], row + r));
 }

@@ -9,8 +9,8 @@
 // tile.
 //
 // The workgroup has (BM / TM) (BN / TN) invocations; BK is a multiple of 8. X_UNITS and W_UNITS:
-// quads of x, ceil(BM BK / 4 / invocations), and eights of W, ceil(BN BK / 8 / invocations), that
-// an invocation fetches. Shared memory: BK (BM + BN + 2) floats.
+// quads of x, ceil(BM BK / 4 / invocations), with HALVES eights, and eights of W, ceil(BN BK / 8 /
+// invocations), that an invocation fetches. Shared memory: BK (BM + BN + 2) floats.
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint DTYPE = 0;
 layout(constant_id = 2) const bool INTEGER_HALVES = false;
@@ -29,18 +29,32 @@ layout(constant_id = 11) const uint W_UNITS = 1;
 shared float x_tile[BK * (BM + 1u)];
 shared float w_tile[BK * (BN + 1u)];
 
-vec4 x_next[X_UNITS], w_next_lo[W_UNITS], w_next_hi[W_UNITS];
+#ifdef HALVES
+uvec4 x_next[X_UNITS]; // packed until they are kept
+const uint X_UNIT = 8u;
+#else
+vec4 x_next[X_UNITS];
+const uint X_UNIT = 4u;
+#endif
+vec4 w_next_lo[W_UNITS], w_next_hi[W_UNITS];
 uint me, first_row, first_col;
 
 void fetch(uint k0)
 {
     uint n_panels = (n + 7u) / 8u, n_blocks = (k + 7u) / 8u;
     [[unroll]] for (uint u = 0u; u < X_UNITS; u++) {
-        uint unit = u * gl_WorkGroupSize.x + me, row = unit / (BK / 4u);
-        uint j = k0 + unit % (BK / 4u) * 4u;
+        uint unit = u * gl_WorkGroupSize.x + me, row = unit / (BK / X_UNIT);
+        uint j = k0 + unit % (BK / X_UNIT) * X_UNIT;
+        bool is_there = row < BM && first_row + row < m && j < k;
+#ifdef HALVES
+        x_next[u] = uvec4(0u);
+        if (is_there)
+            x_next[u] = X_AT(x_at + (first_row + row) * ldx + j / 8u);
+#else
         x_next[u] = vec4(0.0);
-        if (row < BM && first_row + row < m && j < k)
+        if (is_there)
             x_next[u] = load_x(x_at + (first_row + row) * ldx, j);
+#endif
     }
     [[unroll]] for (uint u = 0u; u < W_UNITS; u++) {
         uint unit = u * gl_WorkGroupSize.x + me, row = unit % 8u;
@@ -55,11 +69,20 @@ void fetch(uint k0)
 void keep()
 {
     [[unroll]] for (uint u = 0u; u < X_UNITS; u++) {
-        uint unit = u * gl_WorkGroupSize.x + me, row = unit / (BK / 4u);
-        uint j = unit % (BK / 4u) * 4u;
-        if (row < BM)
+        uint unit = u * gl_WorkGroupSize.x + me, row = unit / (BK / X_UNIT);
+        uint j = unit % (BK / X_UNIT) * X_UNIT;
+        if (row < BM) {
+#ifdef HALVES
+            [[unroll]] for (uint c = 0u; c < 8u; c += 2u) {
+                vec2 pair = unpack_pair(x_next[u][c / 2u]);
+                x_tile[(j + c) * (BM + 1u) + row] = pair.x;
+                x_tile[(j + c + 1u) * (BM + 1u) + row] = pair.y;
+            }
+#else
             [[unroll]] for (uint c = 0u; c < 4u; c++)
                 x_tile[(j + c) * (BM + 1u) + row] = x_next[u][c];
+#endif
+        }
     }
     [[unroll]] for (uint u = 0u; u < W_UNITS; u++) {
         uint unit = u * gl_WorkGroupSize.x + me;
@@ -107,7 +130,9 @@ void main()
                     acc[r][i] = fma(xs[r], ws[i], acc[r][i]);
         }
     }
-    [[unroll]] for (uint r = 0u; r < TM; r++)
+    [[unroll]] for (uint r = 0u; r < TM; r++) {
+        uint row = first_row + my_row + r * n_down;
         [[unroll]] for (uint i = 0u; i < TN; i++)
-            store_y(first_row + my_row + r * n_down, first_col + my_col + i * n_across, acc[r][i]);
+            store_y(row, first_col + my_col + i * n_across, unscaled(acc[r][i], row));
+    }
 }

@@ -19,6 +19,5 @@ void main()
 {
     uint pair = group_number() * gl_WorkGroupSize.x + gl_LocalInvocationID.x, i = pair * 2u;
     if (i < n_elem)
-        dst[dst_at + pair] =
-            f16_bits_of_f32(src[src_at + i]) | f16_bits_of_f32(src[src_at + i + 1u]) << 16;
+        dst[dst_at + pair] = f16_bits_of_pair(vec2(src[src_at + i], src[src_at + i + 1u]));
 }

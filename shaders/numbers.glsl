@@ -35,4 +35,9 @@ uint f16_bits_of_f32(float f)
     return sign | (u - 0x38000000u + 0xFFFu + (u >> 13 & 1u)) >> 13;
 }
 
+uint f16_bits_of_pair(vec2 v)
+{
+    return f16_bits_of_f32(v.x) | f16_bits_of_f32(v.y) << 16;
+}
+
 #endif

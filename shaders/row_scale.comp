@@ -4,9 +4,7 @@
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #endif
 
-// The power of two that brings a row's largest number, of those that are finite, to [2^14, 2^15):
-// an f16 holds it, and what it cannot hold of the others is 2^-39 of it and less. Between 2^-126
-// and 2^126, so that its inverse is exact too. A workgroup takes a row.
+// The power of two of each row of x (row_scale.glsl). A workgroup takes a row.
 layout(local_size_x_id = 0) in;
 
 layout(binding = 0) writeonly buffer Scales { float scales[]; }; // (m)
@@ -18,20 +16,14 @@ layout(push_constant) uniform Push {
 };
 
 #include "grid.glsl"
-#include "reduce.glsl"
+#include "row_scale.glsl"
 
 void main()
 {
     uint row = group_number();
     if (row >= m) // the whole workgroup
         return;
-    float most = 0.0;
-    for (uint j = gl_LocalInvocationID.x; j < k; j += gl_WorkGroupSize.x) {
-        float v = abs(x[x_at + row * ldx + j]);
-        most = floatBitsToUint(v) < 0x7F800000u ? max(most, v) : most;
-    }
-    most = workgroup_max(most);
-    int exponent = clamp(127 + 14 + 127 - int(floatBitsToUint(most) >> 23), 1, 253);
+    float scale = row_scale(x_at + row * ldx);
     if (gl_LocalInvocationID.x == 0u)
-        scales[row] = most > 0.0 ? uintBitsToFloat(uint(exponent) << 23) : 1.0;
+        scales[row] = scale;
 }

@@ -16,7 +16,8 @@ enum { N_TILES = sizeof tiles / sizeof *tiles };
 static bool texels_can(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s)
 {
     const struct uqm_vk_limits *l = &vk->limits;
-    return s->x_quads && l->texel_f32 && l->texel_u32 && l->max_texel_bindings >= 2 &&
+    const bool x_fits = s->halves || (s->x_quads && l->texel_f32);
+    return x_fits && l->texel_u32 && l->max_texel_bindings >= 2 &&
            l->max_texels >= uqm_align_up(s->k, UQM_VK_PANEL) * UQM_VK_PANEL / 4;
 }
 
@@ -137,7 +138,7 @@ static struct uqm_vk_gemm choose_tile(const struct uqm_vk *vk, const struct uqm_
     return best < N_TILES ? make_tile(vk, best) : make_panel(vk, UQM_VK_GEMM_PANEL, 4, 8);
 }
 
-struct uqm_vk_gemm uqm_vk_gemm_choose(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s)
+static struct uqm_vk_gemm choose(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s)
 {
     const uint16_t few = rows_of_skinny(s->m);
     if (coop_can(vk, s))
@@ -150,6 +151,13 @@ struct uqm_vk_gemm uqm_vk_gemm_choose(const struct uqm_vk *vk, const struct uqm_
     if (vk->limits.slow_shared || vk->limits.slow_buffer_loads)
         return make_panel(vk, UQM_VK_GEMM_PANEL, few, 8);
     return s->skinny ? make_skinny(vk, few) : choose_tile(vk, s);
+}
+
+struct uqm_vk_gemm uqm_vk_gemm_choose(const struct uqm_vk *vk, const struct uqm_vk_gemm_shape *s)
+{
+    struct uqm_vk_gemm gemm = choose(vk, s);
+    gemm.halves = s->halves;
+    return gemm;
 }
 
 size_t uqm_vk_gemm_candidates(struct uqm_vk_gemm out[UQM_VK_MAX_GEMMS], const struct uqm_vk *vk,
@@ -174,6 +182,8 @@ size_t uqm_vk_gemm_candidates(struct uqm_vk_gemm out[UQM_VK_MAX_GEMMS], const st
     for (size_t i = 0; i < N_TILES; i++)
         if (tile_fits(vk, i))
             out[n++] = make_tile(vk, i);
+    for (size_t i = 0; i < n; i++)
+        out[i].halves = s->halves;
     return n;
 }
 
@@ -189,9 +199,21 @@ static const char *shader_of(const struct uqm_vk_gemm *g, bool has_y, bool has_b
           "gemm_skinny_subgroups_y_bias" },
         { "gemm_coop", "gemm_coop_bias", "gemm_coop_y", "gemm_coop_y_bias" },
     };
+    static const char *const of_halves[][4] = {
+        [UQM_VK_GEMM_SHUFFLE] = { "gemm_shuffle_halves", "gemm_shuffle_halves_bias",
+                                  "gemm_shuffle_halves_y", "gemm_shuffle_halves_y_bias" },
+        [UQM_VK_GEMM_TEXEL] = { "gemm_texel_halves", "gemm_texel_halves_bias",
+                                "gemm_texel_halves_y", "gemm_texel_halves_y_bias" },
+        [UQM_VK_GEMM_PANEL] = { "gemm_panel_halves", "gemm_panel_halves_bias",
+                                "gemm_panel_halves_y", "gemm_panel_halves_y_bias" },
+        [UQM_VK_GEMM_TILE] = { "gemm_tile_halves", "gemm_tile_halves_bias", "gemm_tile_halves_y",
+                               "gemm_tile_halves_y_bias" },
+        [UQM_VK_GEMM_COOP] = { "gemm_coop_halves", "gemm_coop_halves_bias", "gemm_coop_halves_y",
+                               "gemm_coop_halves_y_bias" },
+    };
     size_t row = (size_t) g->path + (g->path == UQM_VK_GEMM_SKINNY && g->subgroups) +
                  (g->path == UQM_VK_GEMM_COOP);
-    return names[row][2 * has_y + has_bias];
+    return g->halves ? of_halves[g->path][2 * has_y + has_bias] : names[row][2 * has_y + has_bias];
 }
 
 struct uqm_vk_kernel uqm_vk_gemm_kernel(const struct uqm_vk *vk, const struct uqm_vk_gemm *g,
@@ -204,12 +226,13 @@ struct uqm_vk_kernel uqm_vk_gemm_kernel(const struct uqm_vk *vk, const struct uq
                   s->w_dtype == UQM_F16    ? 0
                   : s->w_dtype == UQM_BF16 ? 1
                                            : 2,
-                  !vk->limits.unpack_half, (uint32_t) epilogue, s->x_quads },
+                  !vk->limits.unpack_half, (uint32_t) epilogue, s->x_quads && !g->halves },
         .n_spec = 5,
         .n_bindings = 3 + (uint32_t) has_y + (uint32_t) has_bias,
         .texel_mask = uqm_vk_gemm_takes_texels(g) ? 6 : 0,
         .subgroup_size = g->subgroup_size,
     };
+    const uint32_t x_unit = g->halves ? 8 : 4;
     if (g->path == UQM_VK_GEMM_TILE) {
         const uint32_t bk = g->bk, local = g->local;
         const uint32_t sizes[] = { g->bm,
@@ -217,13 +240,13 @@ struct uqm_vk_kernel uqm_vk_gemm_kernel(const struct uqm_vk *vk, const struct uq
                                    bk,
                                    g->tm,
                                    g->tn,
-                                   (g->bm * bk / 4 + local - 1) / local,
+                                   (g->bm * bk / x_unit + local - 1) / local,
                                    (g->bn * bk / 8 + local - 1) / local };
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
             kernel.spec[kernel.n_spec++] = sizes[i];
     } else if (g->path == UQM_VK_GEMM_COOP) {
-        kernel.n_bindings++;
-        kernel.spec[kernel.n_spec++] = (uint32_t) g->bm * g->bk / 4 / g->local;
+        kernel.n_bindings += !g->halves; /* the rows' scales */
+        kernel.spec[kernel.n_spec++] = (uint32_t) g->bm * g->bk / x_unit / g->local;
         kernel.spec[kernel.n_spec++] = (uint32_t) g->bn * g->bk / 8 / g->local;
         kernel.spec[kernel.n_spec++] = vk->limits.coop_m;
         kernel.spec[kernel.n_spec++] = vk->limits.coop_n;

@@ -12,7 +12,7 @@ enum uqm_vk_gemm_path {
     UQM_VK_GEMM_PANEL,   /* registers, storage loads */
     UQM_VK_GEMM_TILE,    /* shared memory */
     UQM_VK_GEMM_SKINNY,  /* k shared out over a workgroup */
-    UQM_VK_GEMM_COOP,    /* cooperative matrices; W in F16, rows of x scaled (uqm_vk_row_scales) */
+    UQM_VK_GEMM_COOP,    /* cooperative matrices; W in F16, rows of x scaled (vk_halves.h) */
 };
 
 struct uqm_vk_gemm {
@@ -22,6 +22,7 @@ struct uqm_vk_gemm {
         tn;                 /* TILE and COOP: all; others: tm x tn, and bn columns a workgroup */
     uint16_t subgroup_size; /* to ask for; 0: any */
     bool subgroups;         /* SKINNY: by subgroup arithmetic */
+    bool halves;            /* x in F16 (vk_halves.h); COOP: one product, not two. Never SKINNY */
 };
 
 /* What a choice may rest on. Never m: results must not change with the batch. */
@@ -30,6 +31,7 @@ struct uqm_vk_gemm_shape {
     enum uqm_dtype w_dtype;
     bool x_quads; /* k, ldx and x's place divide by 4 */
     bool skinny;
+    bool halves; /* x as F16: of W in F16, not skinny, in the mode `fast` */
 };
 
 /* The table of starting tiles. */
@@ -48,6 +50,11 @@ struct uqm_vk_kernel uqm_vk_gemm_kernel(const struct uqm_vk *vk, const struct uq
 static inline bool uqm_vk_gemm_takes_texels(const struct uqm_vk_gemm *g)
 {
     return g->path == UQM_VK_GEMM_TEXEL || g->path == UQM_VK_GEMM_SHUFFLE;
+}
+/* A binding more: the powers of two of the rows of x. */
+static inline bool uqm_vk_gemm_takes_scales(const struct uqm_vk_gemm *g)
+{
+    return g->path == UQM_VK_GEMM_COOP && !g->halves;
 }
 /* Rows of x that a workgroup takes. */
 static inline size_t uqm_vk_gemm_rows(const struct uqm_vk_gemm *g)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "compute/vk/vk_gemm.h"
+#include "compute/vk/vk_halves.h"
 #include "compute/vk/vk_launch.h"
 #include "compute/vk/vk_mix.h"
 #include "compute/vk/vk_ops.h"
@@ -56,9 +57,12 @@ static void bind_operands(struct uqm_vk_launch *l, struct linear_push *push,
     l->bindings[0] =
         p->has_y ? uqm_vk_write(y, 1, y_words, y_words) : uqm_vk_write(y, p->m, p->n, a->ldy);
     l->bindings[1] = uqm_vk_read(uqm_place_add(a->x, p->row * a->ldx), p->m, a->k, a->ldx);
+    if (p->gemm->halves)
+        l->bindings[1] = uqm_vk_halves_read(vk, p->m, a->k);
     l->bindings[2] = uqm_vk_read(uqm_place_add(p->slot.place, w_skip), 1, w_words, w_words);
     if (uqm_vk_gemm_takes_texels(p->gemm)) {
-        l->bindings[1].texel = VK_FORMAT_R32G32B32A32_SFLOAT;
+        l->bindings[1].texel =
+            p->gemm->halves ? VK_FORMAT_R32G32B32A32_UINT : VK_FORMAT_R32G32B32A32_SFLOAT;
         l->bindings[2].texel = VK_FORMAT_R32G32B32A32_UINT;
     }
     if (p->has_bias) {
@@ -67,13 +71,13 @@ static void bind_operands(struct uqm_vk_launch *l, struct linear_push *push,
     }
     if (p->has_y)
         l->bindings[i++] = uqm_vk_read(y, 1, y_words, y_words);
-    if (p->gemm->path == UQM_VK_GEMM_COOP) {
+    if (uqm_vk_gemm_takes_scales(p->gemm)) {
         const struct uqm_place scales = { vk->ops->scales, 0 };
         l->bindings[i] = uqm_vk_read(scales, 1, p->m, p->m);
         assert(uqm_vk_lead(vk, &l->bindings[i]) == 0);
     }
     push->y_at = uqm_vk_lead(vk, &l->bindings[0]);
-    push->x_at = uqm_vk_lead(vk, &l->bindings[1]);
+    push->x_at = uqm_vk_lead(vk, &l->bindings[1]) / (p->gemm->halves ? 4 : 1);
     push->w_at = uqm_vk_lead(vk, &l->bindings[2]);
     assert(push->w_at % 4 == 0);
     push->w_at /= 4;
@@ -96,13 +100,13 @@ static int launch_part(struct uqm_vk *vk, const struct part *p, struct uqm_err *
         .n = (uint32_t) p->n,
         .k = (uint32_t) a->k,
         .ldy = (uint32_t) a->ldy,
-        .ldx = (uint32_t) a->ldx,
+        .ldx = (uint32_t) (p->gemm->halves ? uqm_vk_halves_words(a->k) / 4 : a->ldx),
     };
     l.kernel.push_bytes = sizeof push;
     l.push = &push;
     bind_operands(&l, &push, vk, p);
-    snprintf(what, sizeof what, "linear %zux%zux%zu %s", p->m, p->n, a->k,
-             uqm_dtype_name(a->w_dtype));
+    snprintf(what, sizeof what, "linear %zux%zux%zu %s%s", p->m, p->n, a->k,
+             uqm_dtype_name(a->w_dtype), p->gemm->halves ? " fast" : "");
     return uqm_vk_launch(vk, &l, err);
 }
 
@@ -182,9 +186,11 @@ static int cut(size_t *rows, size_t *cols, const struct uqm_vk *vk, const struct
     if (ret < 0)
         return ret;
     size_t most = uqm_min_u64(fit_x, fit_y);
-    if (uqm_vk_gemm_takes_texels(gemm))
+    if (gemm->halves)
+        most = uqm_min_u64(most, uqm_vk_halves_rows(vk, a->k));
+    else if (uqm_vk_gemm_takes_texels(gemm))
         most = uqm_min_u64(most, (vk->limits.max_texels * 4 - a->k) / a->ldx);
-    if (gemm->path == UQM_VK_GEMM_COOP)
+    if (uqm_vk_gemm_takes_scales(gemm))
         most = uqm_min_u64(most, UQM_VK_SCALED_ROWS);
     most = uqm_min_u64(most, uqm_max_u64(work / p->slot_n, uqm_max_u64(ENOUGH_ROWS, tile)));
     *rows = most > tile ? most / tile * tile : most ? most : 1;
@@ -221,43 +227,6 @@ static int fill_slot(struct uqm_vk_slot *slot, struct uqm_vk *vk, const struct u
     return uqm_vk_slot_filled(vk, slot, bytes, err);
 }
 
-/* --- the powers of two by which cooperative matrices get rows of x --- */
-
-struct row_scale_push {
-    uint32_t m, k, ldx;
-    uint32_t x_at;
-};
-static_assert(sizeof(struct row_scale_push) == 16, "shaders/row_scale.comp");
-
-static int scale_rows(struct uqm_vk *vk, const struct part *p, struct uqm_err *err)
-{
-    const struct uqm_linear *a = p->of;
-    const struct uqm_vk_team team = uqm_vk_team(vk);
-    const uint64_t n_elem = (uint64_t) p->m * a->k;
-    struct uqm_vk_launch l = {
-        .kernel = { .shader = team.subgroups ? "row_scale_subgroups" : "row_scale",
-                    .spec = { team.local },
-                    .n_spec = 1,
-                    .n_bindings = 2,
-                    .push_bytes = sizeof(struct row_scale_push),
-                    .subgroup_size = team.subgroup_size },
-        .what = "row scales",
-        .bindings = { uqm_vk_write((struct uqm_place){ vk->ops->scales, 0 }, 1, p->m, p->m),
-                      uqm_vk_read(uqm_place_add(a->x, p->row * a->ldx), p->m, a->k, a->ldx) },
-        .n_groups = p->m,
-        .work = n_elem,
-        .bytes = n_elem * 4,
-    };
-    const struct row_scale_push push = {
-        .m = (uint32_t) p->m,
-        .k = (uint32_t) a->k,
-        .ldx = (uint32_t) a->ldx,
-        .x_at = uqm_vk_lead(vk, &l.bindings[1]),
-    };
-    l.push = &push;
-    return uqm_vk_launch(vk, &l, err);
-}
-
 /* All that a slot is wanted for. */
 static int run_slot(struct uqm_vk *vk, struct part *p, struct uqm_err *err)
 {
@@ -266,8 +235,8 @@ static int run_slot(struct uqm_vk *vk, struct part *p, struct uqm_err *err)
     int ret = cut(&rows, &cols, vk, p, err);
     for (p->row = 0; ret >= 0 && p->row < p->of->m; p->row += rows) {
         p->m = uqm_min_u64(rows, p->of->m - p->row);
-        if (p->gemm->path == UQM_VK_GEMM_COOP)
-            ret = scale_rows(vk, p, err);
+        if (p->gemm->halves || uqm_vk_gemm_takes_scales(p->gemm))
+            ret = uqm_vk_halve_rows(vk, p->of, p->row, p->m, p->gemm->halves, err);
         for (p->col = p->slot_col; ret >= 0 && p->col < end; p->col += cols) {
             p->n = uqm_min_u64(cols, end - p->col);
             ret = run_part(vk, p, err);
@@ -318,6 +287,7 @@ static struct uqm_vk_gemm_shape shape_of(const struct uqm_vk *vk, const struct u
         .w_dtype = a->w_dtype,
         .x_quads = a->k % 4 == 0 && a->ldx % 4 == 0 && uqm_vk_lead(vk, &x) % 4 == 0,
         .skinny = a->skinny,
+        .halves = vk->device.fast && a->w_dtype == UQM_F16 && !a->skinny,
     };
 }
 
@@ -346,6 +316,18 @@ int uqm_vk_linear_filled(struct uqm_vk *vk, const struct uqm_linear *args,
     return run_slot(vk, &p, err);
 }
 
+/* Once: a model whose weights are of another type gains nothing by --fast. */
+static void say_default(struct uqm_vk *vk, const struct uqm_linear *a)
+{
+    if (!vk->device.fast || vk->ops->said_default || a->skinny || a->w_dtype == UQM_F16)
+        return;
+    vk->ops->said_default = true;
+    uqm_log(vk->device.env, UQM_LOG_INFO,
+            "%s: --fast: there are %s weights; products with them are the default's, only those "
+            "with F16 weights are fast",
+            vk->device.id, uqm_dtype_name(a->w_dtype));
+}
+
 int uqm_vk_linear(struct uqm_vk *vk, const struct uqm_linear *args, struct uqm_err *err)
 {
     if (args->m == 0 || args->n == 0)
@@ -353,6 +335,7 @@ int uqm_vk_linear(struct uqm_vk *vk, const struct uqm_linear *args, struct uqm_e
     assert(args->k > 0 && args->ldx >= args->k && args->ldy >= args->n);
     const struct uqm_vk_gemm_shape shape = shape_of(vk, args);
     struct uqm_vk_gemm gemm = uqm_vk_gemm_choose(vk, &shape);
+    say_default(vk, args);
     int ret = uqm_vk_tune(&gemm, vk, args, &shape, err);
     return ret < 0 ? ret : run_linear(vk, args, &shape, &gemm, err);
 }

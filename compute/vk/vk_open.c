@@ -9,6 +9,7 @@
 #ifdef UQM_VK_TESTING
 #include "compute/vk/vk_fault.h"
 #endif
+#include "compute/vk/vk_gemm.h"
 #include "compute/vk/vk_ops.h"
 #include "compute/vk/vk_selftest.h"
 
@@ -179,6 +180,40 @@ static void op_destroy(struct uqm_device *device)
     free(vk);
 }
 
+static void say_fast(const struct uqm_vk *vk)
+{
+    const struct uqm_vk_gemm_shape shape = {
+        .m = 512, .n = 512, .k = 512, .w_dtype = UQM_F16, .x_quads = true, .halves = true
+    };
+    const struct uqm_vk_gemm gemm = uqm_vk_gemm_choose(vk, &shape);
+    uqm_log(vk->device.env, UQM_LOG_DEBUG,
+            "%s: --fast: products with F16 weights take activations in F16, %s; decoding takes "
+            "them in F32",
+            vk->device.id,
+            gemm.path == UQM_VK_GEMM_COOP
+                ? "one product of cooperative matrices instead of two"
+                : "half the bytes in the same kernels: the device has no cooperative matrices");
+}
+
+/* Tested where the device is, once asked for: most runs never are. */
+static int op_make_fast(struct uqm_device *device, struct uqm_err *err)
+{
+    static const char key[] = "self-test fast";
+    struct uqm_vk *vk = vk_of(device);
+    const char *asked = getenv("UQMERGE_VK_SELFTEST");
+    uint32_t passed = 0;
+    assert(!device->fast);
+    device->fast = true;
+    const bool known = asked ? strcmp(asked, "0") == 0 : uqm_vk_tuned_get(&passed, vk, key);
+    const int ret = known ? UQM_OK : uqm_vk_selftest_fast(vk, err);
+    if (ret < 0)
+        return ret;
+    if (!known)
+        uqm_vk_tuned_set(vk, key, 1);
+    say_fast(vk);
+    return UQM_OK;
+}
+
 static int op_renew(struct uqm_device *device, struct uqm_err *err);
 
 static const struct uqm_device_ops table = {
@@ -198,6 +233,7 @@ static const struct uqm_device_ops table = {
     .attend = op_attend,
     .gather = op_gather,
     .narrow = op_narrow,
+    .make_fast = op_make_fast,
     .finish = op_finish,
     .renew = op_renew,
     .destroy = op_destroy,

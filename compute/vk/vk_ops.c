@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "compute/vk/vk_halves.h"
 #include "compute/vk/vk_launch.h"
 #include "compute/vk/vk_mix.h"
 #include "compute/vk/vk_ops_state.h"
@@ -36,7 +37,8 @@ uint64_t uqm_vk_ops_reserve_bytes(const struct uqm_vk *vk, const struct uqm_devi
     const uint64_t slot_bytes = uqm_vk_packed_slot_bytes(vk, needs);
     return (needs->mixes ? uqm_vk_mix_bytes(vk, needs, slot_bytes) : 0) +
            (needs->max_kv ? UQM_VK_PARTS_WORDS * sizeof(float) : 0) +
-           (vk->limits.coop_f16 ? UQM_VK_SCALED_ROWS * sizeof(float) : 0);
+           (vk->limits.coop_f16 ? UQM_VK_SCALED_ROWS * sizeof(float) : 0) +
+           uqm_vk_halves_scratch(vk, needs) * sizeof(uint32_t);
 }
 
 int uqm_vk_ops_reserve(struct uqm_vk *vk, const struct uqm_device_needs *needs, struct uqm_err *err)
@@ -47,6 +49,9 @@ int uqm_vk_ops_reserve(struct uqm_vk *vk, const struct uqm_device_needs *needs, 
     int ret = UQM_OK;
     if (vk->limits.coop_f16)
         ret = uqm_vk_alloc(&ops->scales, vk, UQM_VK_SCALED_ROWS, "scales of rows", err);
+    ops->halves_words = uqm_vk_halves_scratch(vk, needs);
+    if (ret == UQM_OK && ops->halves_words > 0)
+        ret = uqm_vk_alloc(&ops->halves, vk, ops->halves_words, "activations in f16", err);
     if (ret == UQM_OK && needs->mixes)
         ret = uqm_vk_mix_reserve(vk, needs, ops->slot_bytes, err);
     if (ret < 0 || !needs->max_kv)
@@ -64,8 +69,9 @@ void uqm_vk_ops_release(struct uqm_vk *vk)
     struct uqm_vk_ops_state *ops = vk->ops;
     uqm_vk_free(vk, &ops->parts);
     uqm_vk_free(vk, &ops->scales);
+    uqm_vk_free(vk, &ops->halves);
     uqm_vk_mix_release(vk);
-    ops->parts_words = ops->slot_bytes = 0;
+    ops->parts_words = ops->slot_bytes = ops->halves_words = 0;
 }
 
 /* --- norm --- */

@@ -14,6 +14,9 @@ struct uqm_vk_ops_state {
     uint64_t slot_bytes;
     struct uqm_memory *parts;
     struct uqm_memory *scales; /* of UQM_VK_SCALED_ROWS rows; NULL: no cooperative matrices */
+    struct uqm_memory *halves; /* of halves_words: rows of x as F16; NULL: not fast */
+    uint64_t halves_words;
+    bool said_default;                      /* that a product of a fast device was not fast */
     struct uqm_memory *mix_sums, *mix_base; /* mix_planes f64, and an f32, of mix_elem elements */
     uint64_t mix_elem;
     unsigned mix_planes;

@@ -41,6 +41,7 @@ struct bench {
     float *host; /* as in the memory */
     uint16_t *half;
     float *w, *got;
+    float *x; /* (M, K) of products as they are to be multiplied */
 };
 
 /* In [-1, 1), the same everywhere. */
@@ -106,7 +107,7 @@ static int test_linear(struct bench *b, enum uqm_dtype dtype, bool skinny, size_
     if (ret == UQM_OK)
         ret = device->ops->download(device, b->got, args.y, m * N, err);
     for (size_t i = 0; i < m * N && ret == UQM_OK; i++) {
-        const float *x = b->host + AT_X + i / N * K, *w = b->w + i % N * K;
+        const float *x = b->x + i / N * K, *w = b->w + i % N * K;
         double sum = 0, size = 0;
         for (size_t k = 0; k < K; k++) {
             sum += (double) x[k] * (double) w[k];
@@ -391,6 +392,32 @@ static void say_what_is_off(const struct uqm_vk *vk, const struct uqm_err *why, 
             list);
 }
 
+static int bench_init(struct bench *b, struct uqm_vk *vk, struct uqm_err *err)
+{
+    *b = (struct bench){
+        .vk = vk,
+        .host = calloc(N_WORDS, sizeof *b->host),
+        .half = calloc(N_W, sizeof *b->half),
+        .w = calloc(N_W, sizeof *b->w),
+        .got = calloc(N_WORDS, sizeof *b->got),
+        .x = calloc((size_t) M * K, sizeof *b->x),
+    };
+    if (!b->host || !b->half || !b->w || !b->got || !b->x)
+        return uqm_fail(err, UQM_ERR_NOMEM, "%s: no memory for the self-test", vk->device.id);
+    scatter(b->host, N_WORDS, 1);
+    memcpy(b->x, b->host + AT_X, (size_t) M * K * sizeof *b->x);
+    return UQM_OK;
+}
+
+static void bench_finish(struct bench *b)
+{
+    free(b->host);
+    free(b->half);
+    free(b->w);
+    free(b->got);
+    free(b->x);
+}
+
 int uqm_vk_selftest(uint32_t *off, struct uqm_vk *vk, struct uqm_err *err)
 {
     static const uint32_t choices[] = { 0,
@@ -400,20 +427,11 @@ int uqm_vk_selftest(uint32_t *off, struct uqm_vk *vk, struct uqm_err *err)
                                         UQM_VK_OFF_TEXELS,
                                         UQM_VK_OFF_SUBGROUPS,
                                         UQM_VK_OFF_ALL };
-    struct bench b = {
-        .vk = vk,
-        .host = calloc(N_WORDS, sizeof *b.host),
-        .half = calloc(N_W, sizeof *b.half),
-        .w = calloc(N_W, sizeof *b.w),
-        .got = calloc(N_WORDS, sizeof *b.got),
-    };
+    struct bench b;
     struct uqm_err first = { 0 }, last = { 0 };
-    int ret = UQM_ERR_NOMEM;
-    if (b.host && b.half && b.w && b.got) {
-        scatter(b.host, N_WORDS, 1);
+    int ret = bench_init(&b, vk, &last);
+    if (ret == UQM_OK)
         ret = UQM_ERR_UNSUPPORTED;
-    } else
-        uqm_fail(&last, UQM_ERR_NOMEM, "%s: no memory for the self-test", vk->device.id);
     for (size_t i = 0; i < sizeof choices / sizeof choices[0] && ret == UQM_ERR_UNSUPPORTED; i++) {
         ret = run_with(&b, choices[i], &last);
         *off = choices[i];
@@ -424,9 +442,50 @@ int uqm_vk_selftest(uint32_t *off, struct uqm_vk *vk, struct uqm_err *err)
         say_what_is_off(vk, &first, *off);
     if (ret < 0 && err)
         *err = ret == UQM_ERR_UNSUPPORTED ? first : last;
-    free(b.host);
-    free(b.half);
-    free(b.w);
-    free(b.got);
+    bench_finish(&b);
+    return ret;
+}
+
+/* Rows of all sizes, one with numbers beyond F16's range; what their products are made of: each
+ * rounded at its row's scale (vk_halves.h). */
+static void make_fast_rows(struct bench *b)
+{
+    float *x = b->host + AT_X;
+    for (size_t i = 0; i < (size_t) M * K; i++)
+        x[i] = ldexpf(x[i], (int) (i / K % 41) - 20);
+    x[3 * K + 5] = -68706.0f;
+    x[3 * K + 6] = 1e30f;
+    for (size_t r = 0; r < M; r++) {
+        float most = 0;
+        int exponent;
+        for (size_t k = 0; k < K; k++)
+            most = fmaxf(most, fabsf(x[r * K + k]));
+        frexpf(most, &exponent);
+        for (size_t k = 0; k < K; k++) {
+            const float scaled = ldexpf(x[r * K + k], 15 - exponent);
+            b->x[r * K + k] = ldexpf(uqm_f32_of_f16(uqm_f16_of_f32(scaled)), exponent - 15);
+        }
+    }
+}
+
+int uqm_vk_selftest_fast(struct uqm_vk *vk, struct uqm_err *err)
+{
+    const struct uqm_device_needs needs = { .tile_bytes = N_W * 2, .tile_elem = N_W, .max_k = K };
+    const struct uqm_device_ops *ops = vk->device.ops;
+    struct bench b;
+    int ret = bench_init(&b, vk, err);
+    if (ret == UQM_OK) {
+        make_fast_rows(&b);
+        ret = ops->reserve(&vk->device, &needs, err);
+    }
+    if (ret == UQM_OK)
+        ret = ops->alloc(&b.memory, &vk->device, N_WORDS, "the self-test", err);
+    if (ret == UQM_OK)
+        ret = ops->upload(&vk->device, at(&b, 0), b.host, N_WORDS, err);
+    if (ret == UQM_OK)
+        ret = test_linear(&b, UQM_F16, false, M, err);
+    ops->free(&vk->device, &b.memory);
+    ops->release(&vk->device);
+    bench_finish(&b);
     return ret;
 }

@@ -26,4 +26,8 @@ void uqm_vk_switch_off(struct uqm_vk_limits *limits, uint32_t off);
  */
 int uqm_vk_selftest(uint32_t *off, struct uqm_vk *vk, struct uqm_err *err);
 
+/* Of the products of the mode `fast`, which vk->device.fast says is on. Nothing may be reserved.
+ * UQM_ERR_UNSUPPORTED: as above. */
+int uqm_vk_selftest_fast(struct uqm_vk *vk, struct uqm_err *err);
+
 #endif

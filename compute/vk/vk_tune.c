@@ -144,7 +144,10 @@ int uqm_vk_tune(struct uqm_vk_gemm *gemm, struct uqm_vk *vk, const struct uqm_li
     if (!is_wanted(vk, args, gemm))
         return UQM_OK;
     snprintf(key, sizeof key, "gemm %s %zux%zux%zu%s", uqm_dtype_name(args->w_dtype),
-             rows_class(args->m), args->n, args->k, shape->x_quads ? "" : " odd");
+             rows_class(args->m), args->n, args->k,
+             shape->halves    ? " fast"
+             : shape->x_quads ? ""
+                              : " odd");
     if (uqm_vk_tuned_get(&mark, vk, key)) {
         const size_t n = uqm_vk_gemm_candidates(all, vk, shape);
         for (size_t i = 0; i < n; i++)

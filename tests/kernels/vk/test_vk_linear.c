@@ -16,6 +16,7 @@ struct product {
     enum uqm_epilogue epilogue;
     size_t ldx, ldy;
     float *x, *y, *bias, *wide; /* wide: W as f32 */
+    double slack;               /* times sum |x w|: what the product may be off besides */
     void *w;
     struct vk_array dx, dy, dbias;
 };
@@ -117,7 +118,7 @@ static void check_product(const struct product *p, const float *got, const char 
             double want = finish(p->epilogue, v, before);
             double gate = p->epilogue == UQM_EPI_SILU_MUL ? fabs(silu(before)) : 1.2;
             double bound = (sqrt((double) p->s.k) * size + 2 * fabs(v)) * gate +
-                           8 * (fabs(want) + fabs(before)) + 2;
+                           8 * (fabs(want) + fabs(before)) + 2 + p->slack * 0x1p24 * size * gate;
             if (!(fabs(y - want) <= bound * 0x1p-24))
                 fail_msg("%s, %zux%zux%zu %s, epilogue %d: y[%zu, %zu] is %.9g, not %.9g (%.2f of "
                          "the bound)",
@@ -131,8 +132,8 @@ static const char *name_of(const struct uqm_vk_gemm *g)
 {
     static const char *const paths[] = { "shuffle", "texel", "panel", "tile", "skinny", "coop" };
     static char text[64];
-    snprintf(text, sizeof text, "%s %ux%ux%u", paths[g->path], (unsigned) uqm_vk_gemm_rows(g),
-             g->bn, g->bk);
+    snprintf(text, sizeof text, "%s%s %ux%ux%u", g->halves ? "fast " : "", paths[g->path],
+             (unsigned) uqm_vk_gemm_rows(g), g->bn, g->bk);
     return text;
 }
 
@@ -150,6 +151,7 @@ static void run_kernels(struct vk_fixture *f, struct product *p, bool skinny, si
         .w_dtype = args.w_dtype,
         .x_quads = args.k % 4 == 0 && args.ldx % 4 == 0 && uqm_vk_lead(f->vk, &x) % 4 == 0,
         .skinny = skinny,
+        .halves = f->device->fast && args.w_dtype == UQM_F16 && !skinny,
     };
     struct uqm_vk_gemm all[UQM_VK_MAX_GEMMS];
     struct uqm_err err = { 0 };
@@ -181,6 +183,15 @@ static const struct uqm_device_needs needs = {
     do {                                                                                           \
         if (!vk_fixture_open((f), NULL))                                                           \
             test_skip("no Vulkan device");                                                         \
+        vk_fixture_reserve((f), &needs);                                                           \
+    } while (0)
+
+#define open_fast_or_skip(f)                                                                       \
+    do {                                                                                           \
+        struct uqm_err why = { 0 };                                                                \
+        if (!vk_fixture_open((f), NULL))                                                           \
+            test_skip("no Vulkan device");                                                         \
+        assert_ok((f)->ops->make_fast((f)->device, &why), why);                                    \
         vk_fixture_reserve((f), &needs);                                                           \
     } while (0)
 
@@ -345,10 +356,11 @@ static void a_row_does_not_know_its_batch(void **state)
     const struct shape s = { 9, 100, 132 };
     struct vk_fixture f;
     struct uqm_err err = { 0 };
-    open_or_skip(&f);
-    for (int skinny = 0; skinny < 2; skinny++) {
+    open_fast_or_skip(&f);
+    for (int mode = 0; mode < 3; mode++) { /* default, skinny, fast */
         struct product p = product_make(&f, s, UQM_F16, UQM_EPI_STORE, true, true, 9);
-        struct uqm_linear args = linear_of(&p, skinny);
+        struct uqm_linear args = linear_of(&p, mode == 1);
+        f.device->fast = mode == 2;
         float *nine = run_once(&f, &p, &args);
         for (size_t r = 0; r < s.m; r++) /* row r of x to place 4 r + 2 mod 9 */
             assert_ok(f.ops->upload(f.device, uqm_place_add(args.x, (4 * r + 2) % s.m * p.ldx),
@@ -374,22 +386,21 @@ static void a_row_does_not_know_its_batch(void **state)
     vk_fixture_close(&f);
 }
 
-/* Slots of a few rows of W, bindings of a few rows of x, dispatches of few of both: the same bits
- * as in one piece. */
-static void cutting_changes_no_bit(void **state)
+static void cut_in_pieces(struct shape s, bool fast)
 {
-    (void) state;
-    const struct shape s = { 300, 200, 132 };
+    struct uqm_err err = { 0 };
     struct vk_fixture f;
     if (!vk_fixture_open(&f, NULL))
         test_skip("no Vulkan device");
-    struct product p = product_make(&f, s, UQM_BF16, UQM_EPI_ADD, true, true, 21);
+    if (fast)
+        assert_ok(f.ops->make_fast(f.device, &err), err);
+    struct product p = product_make(&f, s, fast ? UQM_F16 : UQM_BF16, UQM_EPI_ADD, true, true, 21);
     const struct uqm_linear args = linear_of(&p, false);
     vk_fixture_reserve(&f, &needs);
     f.vk->core->work_limit = f.vk->core->work_ceiling = UINT64_MAX;
     const uint64_t before = f.vk->core->n_dispatches;
     float *whole = run_once(&f, &p, &args);
-    assert_int_equal(f.vk->core->n_dispatches - before, 1);
+    assert_int_equal(f.vk->core->n_dispatches - before, fast ? 2 : 1);
 
     f.vk->core->work_limit = f.vk->core->work_ceiling = 1000000;
     float *pieces = run_once(&f, &p, &args);
@@ -409,6 +420,16 @@ static void cutting_changes_no_bit(void **state)
     vk_fixture_close(&f);
 }
 
+/* Slots of a few rows of W, bindings of a few rows of x, dispatches of few of both: the same bits
+ * as in one piece. */
+static void cutting_changes_no_bit(void **state)
+{
+    (void) state;
+    const struct shape s = { 300, 200, 132 };
+    for (int fast = 0; fast < 2; fast++)
+        cut_in_pieces(s, fast);
+}
+
 /* The winner is kept, gives the table's bits, and is not looked for a second time, which the number
  * of dispatches tells: a slow machine must not cut them up. */
 static void the_tuner_changes_no_bit(void **state)
@@ -418,6 +439,7 @@ static void the_tuner_changes_no_bit(void **state)
     struct vk_fixture f;
     if (!vk_fixture_open(&f, NULL))
         test_skip("no Vulkan device");
+    f.vk->limits.coop_f16 = false; /* they go by the table */
     struct uqm_vk_cache *cache = &f.vk->core->cache;
     struct product p = product_make(&f, s, UQM_F16, UQM_EPI_ADD, true, true, 31);
     const struct uqm_linear args = linear_of(&p, false);
@@ -446,6 +468,146 @@ static void the_tuner_changes_no_bit(void **state)
     free(table);
     cache->n_tuned = 0;
     product_finish(&f, &p);
+    vk_fixture_close(&f);
+}
+
+/* ---- the mode `fast` ---- */
+
+/* x as the product is to take it: each row's largest finite number goes to [2^14, 2^15), and all
+ * are rounded to F16 there, nearest even. In double, by no code of the library. */
+static void round_x(struct product *p)
+{
+    for (size_t r = 0; r < p->s.m; r++) {
+        float *x = p->x + r * p->ldx;
+        double most = 0;
+        int top = 15;
+        for (size_t j = 0; j < p->s.k; j++)
+            if (isfinite(x[j]))
+                most = fmax(most, fabs((double) x[j]));
+        frexp(most, &top);
+        for (size_t j = 0; j < p->s.k; j++) {
+            int e;
+            const double v = ldexp((double) x[j], 15 - top);
+            if (!isfinite(v) || most == 0)
+                continue;
+            frexp(v, &e);
+            const int last = e - 11 > -24 ? e - 11 : -24;
+            x[j] = (float) ldexp(nearbyint(ldexp(v, -last)), last + top - 15);
+        }
+    }
+}
+
+/* Of the rounded x to f32's own bound, of x itself within half of 2^-10. */
+static void every_fast_kernel_agrees_with_double(void **state)
+{
+    (void) state;
+    static const struct shape shapes[] = {
+        { 70, 130, 68 }, { 1, 1, 1 },    { 7, 63, 65 },   { 65, 67, 129 }, { 9, 129, 7 },
+        { 63, 65, 64 },  { 3, 4097, 8 }, { 4097, 5, 12 }, { 5, 9, 4097 },  { 17, 70, 68 },
+        { 17, 70, 68 },  { 17, 70, 68 }, { 17, 70, 68 },  { 17, 70, 68 },  { 17, 70, 68 },
+    };
+    struct vk_fixture f;
+    open_fast_or_skip(&f);
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        if (vk_left_out(s, 9))
+            continue;
+        const bool quads = s % 2;
+        struct product p =
+            product_make(&f, shapes[s], UQM_F16, UQM_EPI_STORE, false, quads, s + 200);
+        p.slack = 0x1p-11;
+        run_kernels(&f, &p, false, s);
+        round_x(&p);
+        p.slack = 0;
+        run_kernels(&f, &p, false, s);
+        product_finish(&f, &p);
+    }
+    vk_fixture_close(&f);
+}
+
+static void every_epilogue_takes_fast_products(void **state)
+{
+    (void) state;
+    struct vk_fixture f;
+    open_fast_or_skip(&f);
+    for (unsigned c = 0; c < 5; c++) {
+        if (vk_left_out(c, 4))
+            continue;
+        struct product p = product_make(&f, (struct shape){ 19, 77, 36 }, UQM_F16,
+                                        (enum uqm_epilogue) c, c % 2, true, c + 300);
+        const struct uqm_linear args = linear_of(&p, false);
+        round_x(&p);
+        float *got = run_once(&f, &p, &args);
+        check_product(&p, got, "chosen fast");
+        free(got);
+        product_finish(&f, &p);
+    }
+    vk_fixture_close(&f);
+}
+
+/* What F16 cannot hold by itself: beyond 65504, below its subnormals, rows that are nothing but
+ * that. And rows with what is no number. */
+static void fast_rows_keep_their_range(void **state)
+{
+    (void) state;
+    enum { M = 12, K = 40 };
+    static const float scales[M] = { 1,     65504,  68706,     1e30f, 0x1p100f, 1e-5f,
+                                     1e-8f, 1e-30f, 0x1p-126f, 0,     1,        1 };
+    struct vk_fixture f;
+    struct uqm_err err = { 0 };
+    open_fast_or_skip(&f);
+    struct product p =
+        product_make(&f, (struct shape){ M, 21, K }, UQM_F16, UQM_EPI_STORE, false, true, 310);
+    for (size_t i = 0; i < (size_t) M * p.ldx; i++)
+        p.x[i] *= scales[i / p.ldx];
+    p.x[2 * p.ldx + 3] = -68706.0f;
+    p.x[10 * p.ldx + 17] = NAN;
+    p.x[11 * p.ldx + 39] = INFINITY;
+    const struct uqm_linear args = linear_of(&p, false);
+    assert_ok(f.ops->upload(f.device, args.x, p.x, M * p.ldx, &err), err);
+    round_x(&p);
+    assert_true(p.x[2 * p.ldx + 3] == -68736.0f); /* to a multiple of 2^6 */
+    float *got = run_once(&f, &p, &args);
+    p.s.m = 8; /* what is below is smaller than check_product's absolute part */
+    check_product(&p, got, "fast");
+    for (size_t i = 0; i < p.s.n; i++) {
+        double want = 0, size = 0;
+        for (size_t j = 0; j < K; j++) {
+            const double t = (double) p.x[7 * p.ldx + j] * (double) p.wide[i * K + j];
+            want += t;
+            size += fabs(t);
+        }
+        assert_true(fabs((double) got[7 * p.ldy + i] - want) <= 7 * 0x1p-24 * size);
+        assert_true(got[9 * p.ldy + i] == 0);
+        assert_true(isnan(got[10 * p.ldy + i]));
+        assert_true(!isfinite(got[11 * p.ldy + i]));
+        for (size_t r = 0; r < 10; r++)
+            assert_true(isfinite(got[r * p.ldy + i]));
+    }
+    free(got);
+    product_finish(&f, &p);
+    vk_fixture_close(&f);
+}
+
+/* Weights of other types, and skinny products, are the default's to the bit. */
+static void what_is_not_fast_is_the_default(void **state)
+{
+    (void) state;
+    struct vk_fixture f;
+    open_fast_or_skip(&f);
+    for (size_t c = 0; c < 4; c++) { /* F16 skinny, BF16, F32, F16 */
+        const enum uqm_dtype dtype = dtypes[c % 3];
+        struct product p = product_make(&f, (struct shape){ 9, 40, 68 }, dtype, UQM_EPI_STORE,
+                                        false, true, c + 320);
+        const struct uqm_linear args = linear_of(&p, c == 0);
+        float *fast = run_once(&f, &p, &args);
+        f.device->fast = false;
+        float *plain = run_once(&f, &p, &args);
+        f.device->fast = true;
+        assert_int_equal(memcmp(fast, plain, p.s.m * p.ldy * sizeof *fast) != 0, c == 3);
+        free(fast);
+        free(plain);
+        product_finish(&f, &p);
+    }
     vk_fixture_close(&f);
 }
 
@@ -481,6 +643,10 @@ int main(void)
         cmocka_unit_test(a_row_does_not_know_its_batch),
         cmocka_unit_test(cutting_changes_no_bit),
         cmocka_unit_test(the_tuner_changes_no_bit),
+        cmocka_unit_test(every_fast_kernel_agrees_with_double),
+        cmocka_unit_test(every_epilogue_takes_fast_products),
+        cmocka_unit_test(fast_rows_keep_their_range),
+        cmocka_unit_test(what_is_not_fast_is_the_default),
         cmocka_unit_test(four_bindings_are_enough_for_a_residual_with_a_bias),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
