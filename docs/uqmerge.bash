@@ -38,13 +38,13 @@ _uqmerge()
     unpack)
         options=' --base --memory --threads --io --direct --device --seed --sync-every --strict --ignore-crc' ;;
     ask)
-        options=' --image --prompt --system --max-tokens --logits --dry-run --vision-tower --memory --threads --io --direct --device --seed --sync-every --strict --ignore-crc' ;;
+        options=' --image --prompt --system --max-tokens --logits --dry-run --vision-tower --fast --memory --threads --io --direct --device --seed --sync-every --strict --ignore-crc' ;;
     uq)
-        options=' --data --task --samples --dry-run --vision-tower --perturb --repeats --dropout --method --alpha --streams --trace --window --memory --threads --io --direct --device --seed --sync-every --strict --ignore-crc' ;;
+        options=' --data --task --samples --dry-run --vision-tower --perturb --repeats --dropout --method --alpha --streams --trace --window --fast --memory --threads --io --direct --device --seed --sync-every --strict --ignore-crc' ;;
     select)
         options=' --out --data --task --samples --dry-run --vision-tower --order --merge --base --all-steps --min-drop --patience --guard --min-spread --confident --window --no-write --overwrite --state --report --perturb --repeats --dropout --method --alpha --streams --trace --memory --threads --io --direct --device --seed --sync-every --strict --ignore-crc' ;;
     eval)
-        options=' --data --task --samples --dry-run --vision-tower --max-new-tokens --trace --window --memory --threads --io --direct --device --seed --sync-every --strict --ignore-crc' ;;
+        options=' --data --task --samples --dry-run --vision-tower --max-new-tokens --trace --window --fast --memory --threads --io --direct --device --seed --sync-every --strict --ignore-crc' ;;
     experiment)
         options=' --out --only --dry-run --memory --threads --io --direct --device --seed --sync-every --strict --ignore-crc' ;;
     report)

@@ -228,6 +228,7 @@ struct uqm_ask_params {
     int max_tokens;     /* 0: 64 */
     bool logits;
     bool dry_run; /* as in struct uqm_question_params */
+    bool fast;    /* as there */
 };
 UQM_API int uqm_ask(char **json, const struct uqm_ask_params *params, struct uqm_err *err);
 
@@ -240,6 +241,11 @@ struct uqm_question_params {
     double sample_ratio;   /* 0: all; in (0,1]: that share of each set */
     uint64_t sample_count; /* 0: sample_ratio decides */
     bool dry_run;          /* nothing is asked: the log says how it would be, and in what memory */
+    /* On a Vulkan device: products with F16 weights round the other factor to F16, and add up in
+     * f32 as ever (docs/vulkan.md says how far results are then off: option probabilities 1e-3,
+     * seldom more). UQM_ERR_ARG on the CPU, in a sweep (window), and in a select, whose steps
+     * differ by less than that. */
+    bool fast;
 };
 
 enum { UQM_PERTURB_IMAGE = 1, UQM_PERTURB_TEXT = 2, UQM_PERTURB_MODEL = 4, UQM_PERTURB_NONE = 8 };

@@ -174,7 +174,7 @@ static const char *nearest_option(const struct cli_command *command, const char 
     size_t best_distance = SIZE_MAX;
     for (int which = 0; (o = table(command, which)); which++) {
         for (; o->name; o++) {
-            if (o->state == CLI_NOTED || o->state == CLI_ABSENT)
+            if (o->state == CLI_NOTED || o->state == CLI_ABSENT || o->state == CLI_WRONG)
                 continue;
             size_t len = strlen(typed);
             size_t d =
@@ -256,6 +256,8 @@ static int take_option(struct parse *p, const struct cli_option *o, const char *
     if (o->state == CLI_ABSENT)
         return cli_fail(p->err, UQM_ERR_UNSUPPORTED, "%s: --%s: is not in this version: %s",
                         p->command->name, o->name, o->help);
+    if (o->state == CLI_WRONG)
+        return cli_fail(p->err, UQM_ERR_ARG, "%s: --%s: %s", p->command->name, o->name, o->help);
     if (!o->value && value)
         return cli_fail(p->err, UQM_ERR_ARG, "%s: --%s: takes no value", p->command->name, o->name);
     if (o->value && !value) {

@@ -40,6 +40,7 @@ enum cli_state {
     CLI_SILENT, /* an alias, or the other half of a pair: accepted; help gives the name alone */
     CLI_NOTED,  /* mergekit's, without a meaning here: accepted with a note; help says why */
     CLI_ABSENT, /* known, not in this version: refused by name; help says why */
+    CLI_WRONG,  /* another command's, which would do harm here: a usage error; help says why */
 };
 
 struct cli_option {

@@ -5,7 +5,7 @@ struct options {
     struct uqm_strings images;
     const char *prompt, *system, *vision_tower;
     int max_tokens;
-    bool logits, dry_run;
+    bool logits, dry_run, fast;
 };
 
 #define FIELD(member) offsetof(struct options, member)
@@ -56,6 +56,7 @@ static const struct cli_option table[] = {
       .set = cli_set_text,
       .field = FIELD(vision_tower),
       .help = "the CLIP folder of a model that does not carry its own" },
+    FAST_OPTION(struct options),
     { 0 },
 };
 
@@ -68,6 +69,9 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
 
     if (!o->prompt)
         return session_refuse(cli_fail(&err, UQM_ERR_ARG, "ask: --prompt: is required"), &err);
+    int ret = check_fast(o->fast, 0, common, &err);
+    if (ret < 0)
+        return session_refuse(ret, &err);
 
     session_init(&s, common);
     struct uqm_ask_params params = {
@@ -80,8 +84,9 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
         .max_tokens = o->max_tokens,
         .logits = o->logits,
         .dry_run = o->dry_run,
+        .fast = o->fast,
     };
-    int ret = uqm_ask(&json, &params, &err);
+    ret = uqm_ask(&json, &params, &err);
     return session_finish(&s, ret, &json, o->dry_run ? print_questions_plan : print_ask, 0, &err);
 }
 

@@ -8,6 +8,7 @@ struct options {
     int max_new_tokens;
     const char *trace;
     int window;
+    bool fast;
 };
 
 static int set_tokens(void *field, const char *value, const struct cli_option *option,
@@ -34,6 +35,7 @@ static const struct cli_option table[] = {
       .field = offsetof(struct options, trace),
       .help = "JSON lines of every answer and its score, and of the options' probabilities" },
     WINDOW_OPTION(struct options),
+    FAST_OPTION(struct options),
     { 0 },
 };
 
@@ -46,6 +48,8 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
     struct uqm_eval_params params = { 0 };
 
     int ret = fill_questions(&params.questions, &o->questions, args, "eval", &err);
+    if (ret == UQM_OK)
+        ret = check_fast(o->fast, o->window, common, &err);
     if (ret < 0)
         return session_refuse(ret, &err);
 
@@ -54,6 +58,7 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
     params.max_new_tokens = o->max_new_tokens;
     params.trace_path = o->trace;
     params.window = o->window;
+    params.questions.fast = o->fast;
     ret = uqm_eval(&json, &params, &err);
     return session_finish(&s, ret, &json, o->questions.dry_run ? print_questions_plan : print_eval,
                           0, &err);

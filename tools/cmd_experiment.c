@@ -35,6 +35,11 @@ static const struct cli_option table[] = {
       .set = cli_set_true,
       .field = offsetof(struct options, dry_run),
       .help = "list the jobs, and which are cached; ask and write nothing" },
+    { .name = "fast",
+      .state = CLI_WRONG,
+      .help =
+          "its probabilities are some 1e-3 off, and a study compares steps whose uncertainties "
+          "differ by 1e-4, and keeps every answer for all tables: it asks in the default mode" },
     { .name = "seed", .value = "N", .set = refuse_seed, .state = CLI_SILENT },
     { .name = "random-seed", .value = "N", .set = refuse_seed, .state = CLI_SILENT },
     { 0 },

@@ -62,6 +62,20 @@ int set_dropout(void *field, const char *value, const struct cli_option *option,
     return cli_set_double(&dropout->rate, value, option, err);
 }
 
+int check_fast(bool fast, int window, const struct cli_common *common, struct uqm_err *err)
+{
+    if (fast && common->uqm.device && strcmp(common->uqm.device, "cpu") == 0)
+        return cli_fail(err, UQM_ERR_ARG,
+                        "%s: --fast: makes no sense with --device cpu: it concerns Vulkan devices",
+                        common->command);
+    if (fast && window > 1)
+        return cli_fail(err, UQM_ERR_ARG,
+                        "%s: --fast: makes no sense with --window, whose sweeps are made on the "
+                        "CPU: it concerns Vulkan devices",
+                        common->command);
+    return UQM_OK;
+}
+
 int fill_questions(struct uqm_question_params *out, const struct question_options *options,
                    const struct uqm_strings *models, const char *command, struct uqm_err *err)
 {

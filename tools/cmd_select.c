@@ -103,6 +103,10 @@ static const struct cli_option table[] = {
       .field = FIELD(report),
       .help = "a page with the curve, the stop and every number (see uqmerge report)" },
     UQ_OPTIONS(struct options),
+    { .name = "fast",
+      .state = CLI_WRONG,
+      .help = "its probabilities are some 1e-3 off, and the uncertainties of steps differ by 1e-4: "
+              "select asks in the default mode" },
     { 0 },
 };
 

@@ -5,12 +5,14 @@ struct options {
     struct question_options questions;
     struct uq_options uq;
     int window;
+    bool fast;
 };
 
 static const struct cli_option table[] = {
     QUESTION_OPTIONS(struct options),
     UQ_OPTIONS(struct options),
     WINDOW_OPTION(struct options),
+    FAST_OPTION(struct options),
     { 0 },
 };
 
@@ -25,12 +27,15 @@ static int run(struct cli_common *common, const struct uqm_strings *args)
     int ret = fill_questions(&params.questions, &o->questions, args, "uq", &err);
     if (ret == UQM_OK)
         ret = fill_uq(&params, &o->uq, "uq", &err);
+    if (ret == UQM_OK)
+        ret = check_fast(o->fast, o->window, common, &err);
     if (ret < 0)
         return session_refuse(ret, &err);
 
     session_init(&s, common);
     params.common = common->uqm;
     params.window = o->window;
+    params.questions.fast = o->fast;
     ret = uqm_uq(&json, &params, &err);
     return session_finish(&s, ret, &json, o->questions.dry_run ? print_questions_plan : print_uq, 0,
                           &err);

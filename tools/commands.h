@@ -97,6 +97,14 @@ struct uq_options {
             "them all does; default 1"                                                             \
     }
 
+/* Of uq, eval and ask: a member `fast`. */
+#define FAST_OPTION(type)                                                                          \
+    {                                                                                              \
+        .name = "fast", .set = cli_set_true, .field = offsetof(type, fast),                        \
+        .help = "on a Vulkan device: matrix products with f16 inputs, f32 sums; options' "         \
+                "probabilities differ from the default's by 1e-3, seldom by more"                  \
+    }
+
 #define UQ_OPTIONS(type)                                                                           \
     { .name = "perturb",                                                                           \
       .value = "image,text,model|none",                                                            \
@@ -147,6 +155,9 @@ bool is_data_argument(const char *arg);
 int set_alpha(void *field, const char *value, const struct cli_option *, struct uqm_err *);
 /* struct dropout_option */
 int set_dropout(void *field, const char *value, const struct cli_option *, struct uqm_err *);
+
+/* --fast with what excludes it. window: 0 where the command has none. */
+int check_fast(bool fast, int window, const struct cli_common *common, struct uqm_err *err);
 
 int fill_questions(struct uqm_question_params *out, const struct question_options *options,
                    const struct uqm_strings *models, const char *command, struct uqm_err *err);

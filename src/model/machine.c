@@ -26,6 +26,17 @@ int uqm_machine_init(struct uqm_machine *out, struct uqm_env *env, const char *d
     return ret;
 }
 
+int uqm_machine_make_fast(struct uqm_machine *machine, struct uqm_err *err)
+{
+    struct uqm_device *device = machine->device;
+    if (!device->ops->make_fast)
+        return uqm_fail(err, UQM_ERR_ARG,
+                        "--fast: concerns Vulkan devices, and network layers would run on the CPU, "
+                        "which has no such mode; leave it out, or name a device with --device");
+    machine->fast = true;
+    return device->ops->make_fast(device, err);
+}
+
 void uqm_machine_finish(struct uqm_machine *machine)
 {
     uqm_device_destroy(&machine->device);

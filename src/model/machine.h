@@ -11,6 +11,7 @@ struct uqm_machine {
     struct uqm_device *device; /* where layers run */
     /* Where they go on when `device` fails for good; NULL: that is an error, or it is the CPU. */
     struct uqm_device *cpu;
+    bool fast; /* make_fast() was called: what has been answered so far may be so */
     /* Networks plan a job, say so in the log, and leave it: nothing is read or delivered. */
     bool plan_only;
     const char *scratch_dir; /* of scratch files; NULL: $TMPDIR, else /tmp; borrowed */
@@ -20,6 +21,9 @@ struct uqm_machine {
  * is to be finished, whatever is returned. */
 int uqm_machine_init(struct uqm_machine *out, struct uqm_env *env, const char *device,
                      const char *scratch_dir, struct uqm_err *err);
+/* Before anything is asked: layers in the device's mode `fast` (compute/device.h). UQM_ERR_ARG: it
+ * is the CPU, which has none. One that `device` gives up to later goes on without it. */
+int uqm_machine_make_fast(struct uqm_machine *machine, struct uqm_err *err);
 /* Takes a zeroed one. */
 void uqm_machine_finish(struct uqm_machine *machine);
 

@@ -237,7 +237,8 @@ static void add_run(json_t *table, const json_t *run)
     if (!json_is_object(run))
         return;
     add_setting(table, "program", "", strdup(uqm_get_text(run, "program")));
-    if (asprintf(&text, "%s, %s", uqm_get_text(device, "id"), uqm_get_text(device, "name")) < 0)
+    if (asprintf(&text, "%s, %s%s", uqm_get_text(device, "id"), uqm_get_text(device, "name"),
+                 json_is_true(json_object_get(device, "fast")) ? ", --fast" : "") < 0)
         text = NULL;
     add_setting(table, "device", "", text);
     json_array_foreach (json_object_get(run, "models"), i, model)

@@ -115,6 +115,8 @@ static int open_model(struct ask *a, struct uqm_err *err)
     const struct uqm_open_params open = { .vision_tower = p->vision_tower,
                                           .need_vision = p->images.n > 0 };
     int ret = uqm_machine_init(&a->machine, &a->env, p->common.device, NULL, err);
+    if (ret == UQM_OK && p->fast)
+        ret = uqm_machine_make_fast(&a->machine, err);
     if (ret == UQM_OK)
         ret = uqm_candidate_open(&a->candidate, &a->env, p->model, &open, err);
     if (ret < 0)
@@ -216,9 +218,9 @@ static int result(char **json, const struct ask *a, double seconds, struct uqm_e
     int ret = uqm_tokenizer_decode(&answer, a->candidate.tokenizer, a->ids, a->n_ids, err);
     if (ret < 0)
         return ret;
-    json_t *root =
-        json_pack("{s:s, s:I, s:I, s:f}", "answer", answer, "tokens", (json_int_t) a->n_ids,
-                  "prompt_tokens", (json_int_t) a->n_rows, "seconds", seconds);
+    json_t *root = json_pack("{s:s, s:I, s:I, s:b, s:f}", "answer", answer, "tokens",
+                             (json_int_t) a->n_ids, "prompt_tokens", (json_int_t) a->n_rows, "fast",
+                             a->params->fast, "seconds", seconds);
     if (root && a->params->logits)
         json_object_set_new(root, "top", top_json(a));
     free(answer);

@@ -91,6 +91,8 @@ int uqm_call_init(struct uqm_call *call, const struct uqm_call_params *params, s
     if (ret == UQM_OK)
         ret = uqm_runner_init(&call->runner, &call->survey, params->scratch_dir,
                               params->common->device, err);
+    if (ret == UQM_OK && q->fast)
+        ret = uqm_machine_make_fast(&call->runner.machine, err);
     if (ret == UQM_OK && q->models.n == 1)
         uqm_features_of_one_model(call->runner.features);
     call->runner.machine.plan_only = q->dry_run;

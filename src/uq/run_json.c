@@ -61,9 +61,9 @@ json_t *uqm_call_run(struct uqm_call *call, const char *base)
     for (size_t k = 0; sets && k < call->survey.n_sets; k++)
         json_array_append_new(sets, json_pack("{s:s, s:o}", "data", call->survey.sets[k].name,
                                               "pictures", pictures_json(&call->survey.sets[k])));
-    json_t *run =
-        json_pack("{s:s, s:{s:s, s:s}, s:o, s:o}", "program", "uqmerge " UQM_VERSION, "device",
-                  "id", device->id, "name", device->name, "models", models, "datasets", sets);
+    json_t *run = json_pack("{s:s, s:{s:s, s:s, s:b}, s:o, s:o}", "program", "uqmerge " UQM_VERSION,
+                            "device", "id", device->id, "name", device->name, "fast",
+                            call->runner.machine.fast, "models", models, "datasets", sets);
     if (run && base)
         json_object_set_new(run, "base", model_json(call, "base", base));
     return run;

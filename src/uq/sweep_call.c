@@ -265,6 +265,10 @@ int uqm_call_models(struct uqm_call *call, int window, uqm_call_model_fn take, v
     struct models ms = { .call = call, .take = take, .ctx = ctx };
     const size_t n_models = call->models->n;
     int ret = UQM_OK;
+    if (window > 1 && call->runner.machine.fast)
+        return uqm_fail(err, UQM_ERR_ARG,
+                        "--window %d: a sweep is made on the CPU, which has no mode for --fast",
+                        window);
     for (size_t i = 0; i < n_models && ret == UQM_OK;) {
         const size_t left = n_models - i, most = window > 1 ? (size_t) window : 1;
         const size_t n = left < most ? left : most;

@@ -160,6 +160,26 @@ for seed in --seed=0 '--random-seed 7'; do
     refuses 2 "a study's seeds stand in its file" "experiment $seed is refused" \
         experiment a.yml --out o $seed
 done
+refuses 2 'select: --fast: its probabilities are some 1e-3 off, and the uncertainties of steps differ' \
+    'a selection is never fast' select m --data d --no-write --fast
+refuses 2 'experiment: --fast: its probabilities are some 1e-3 off' 'nor is a study' \
+    experiment a.yml --out o --fast
+refuses 2 'merge: no option --fast' 'a merge has no such mode' merge a b --fast
+for command in 'uq m --data d' 'eval m --data d' 'ask m --prompt p'; do
+    refuses 2 '--fast: makes no sense with --device cpu: it concerns Vulkan devices' \
+        "$command is not fast on the CPU" $command --fast --device cpu
+done
+for command in uq eval; do
+    refuses 2 "$command: --fast: makes no sense with --window" "nor is a sweep of $command" \
+        $command m --data d --fast --window 2
+done
+UQMERGE_DEVICE=cpu
+export UQMERGE_DEVICE
+refuses 1 '--fast: concerns Vulkan devices' 'nor where the environment names the CPU' \
+    uq "$zoo/models/base" --data "$zoo/data/heldin/mmb.jsonl" --fast
+refuses 1 '--fast: concerns Vulkan devices' 'ask neither' \
+    ask "$zoo/models/base" --prompt p --fast
+unset UQMERGE_DEVICE
 refuses 2 '--method: magic is none of' 'an unknown measure is refused' uq m --data d --method magic
 refuses 2 '--key: is required' 'sign wants a key' sign d
 refuses 2 'makes no sense with' 'a key and certificates exclude each other' \

@@ -247,7 +247,7 @@ static void check_help_of(const struct cli_command *command, const struct cli_op
 {
     for (const struct cli_option *o = options; o && o->name; o++) {
         char name[64];
-        if (o->state == CLI_ABSENT)
+        if (o->state == CLI_ABSENT || o->state == CLI_WRONG)
             continue;
         snprintf(name, sizeof name, "--%s", o->name);
         const char *at = strstr(text, name);

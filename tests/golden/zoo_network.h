@@ -57,6 +57,9 @@ static inline void zoo_network_again(struct zoo_network *z, uint64_t memory)
               err);
 }
 
+/* Of networks that are opened from now on: in the device's mode `fast`. */
+static bool zoo_fast;
+
 static inline void zoo_network_open_on(struct zoo_network *z, const char *path, uint64_t memory,
                                        int n_threads, const char *device)
 {
@@ -66,6 +69,8 @@ static inline void zoo_network_open_on(struct zoo_network *z, const char *path, 
     *z = (struct zoo_network){ 0 };
     assert_ok(uqm_env_init(&z->env, &common, &err), err);
     assert_ok(uqm_machine_init(&z->machine, &z->env, device, NULL, &err), err);
+    if (zoo_fast)
+        assert_ok(uqm_machine_make_fast(&z->machine, &err), err);
     assert_ok(uqm_checkpoint_open(&z->checkpoint, &z->env, &params, &err), err);
     zoo_config(&z->config, z->checkpoint);
     zoo_network_again(z, memory);

@@ -554,6 +554,9 @@ static void what_cannot_be_selected_is_refused_before_anything_is_asked(void **s
     p.guard = 1.5;
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--guard");
     p = params_for(in_workdir("no"));
+    p.uq.questions.fast = true;
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "the default mode");
+    p = params_for(in_workdir("no"));
     p.min_spread = (double) NAN;
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--min-spread");
     p = params_for(in_workdir("no"));

@@ -201,6 +201,7 @@ static void a_result_says_which_program_device_models_and_pictures(void **state)
     assert_int_equal(strncmp(program, "uqmerge ", 8), 0);
     const json_t *device = json_object_get(run, "device");
     assert_string_equal(json_string_value(json_object_get(device, "id")), "cpu");
+    assert_true(json_is_false(json_object_get(device, "fast")));
     const json_t *data = json_array_get(json_object_get(run, "datasets"), 0);
     assert_string_equal(json_string_value(json_object_get(data, "data")), "mmb");
     assert_int_equal(json_string_length(json_object_get(data, "pictures")), 32);

@@ -395,6 +395,34 @@ static void a_device_that_computes_wrongly_is_not_used(void **state)
     assert_int_equal(atomic_load(&f.env.budget.used_bytes), 0);
 }
 
+/* Which products a broken driver would get wrong is found when they are asked for. */
+static void the_mode_fast_is_tested_when_it_is_asked_for(void **state)
+{
+    (void) state;
+    for (int broken = 0; broken < 2; broken++) {
+        struct fixture f = { .profile = "one-queue" };
+        const struct uqm_vk_hooks hooks = { .api = broken ? break_dispatch : NULL,
+                                            .info = fixture_info,
+                                            .ctx = &f };
+        const struct uqm_common common = { .memory = 1 << 30, .log = fixture_log, .ctx = &f };
+        struct uqm_err err = { 0 };
+        assert_ok(uqm_env_init(&f.env, &common, &err), err);
+        setenv("UQMERGE_VK_SELFTEST", "0", 1);
+        if (uqm_vk_open_hooked(&f.device, &f.env, NULL, "vulkan", &hooks, &err) < 0)
+            test_skip("no Vulkan device");
+        setenv("UQMERGE_VK_SELFTEST", "1", 1);
+        if (broken)
+            assert_fails(f.device->ops->make_fast(f.device, &err), err, UQM_ERR_UNSUPPORTED,
+                         "self-test: product, value 0 is ");
+        else
+            assert_ok(f.device->ops->make_fast(f.device, &err), err);
+        setenv("UQMERGE_VK_SELFTEST", "0", 1);
+        uqm_device_destroy(&f.device);
+        assert_null(strstr(f.warnings, "validation"));
+        assert_int_equal(atomic_load(&f.env.budget.used_bytes), 0);
+    }
+}
+
 /* Others may have taken all of a card's memory, or it breaks down at once. */
 static void auto_takes_the_cpu_where_a_card_cannot_be_opened(void **state)
 {
@@ -499,6 +527,7 @@ int main(void)
         cmocka_unit_test(pipelines_that_memory_is_short_for_are_made_later),
         cmocka_unit_test(a_kernel_that_the_driver_refuses_is_named),
         cmocka_unit_test(a_device_that_computes_wrongly_is_not_used),
+        cmocka_unit_test(the_mode_fast_is_tested_when_it_is_asked_for),
         cmocka_unit_test(auto_takes_the_cpu_where_a_card_cannot_be_opened),
         cmocka_unit_test(a_feature_that_fails_is_switched_off),
     };
