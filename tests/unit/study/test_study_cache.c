@@ -181,8 +181,7 @@ static void put_model(char fill)
     put_file("model/config.json", "{\"architectures\":[\"LlamaForCausalLM\"]}");
     memcpy(file + 8, header, sizeof header - 1);
     memset(file + sizeof file - 8, fill, 8);
-    unlink(path);
-    assert_ok(uqm_write_file(path, file, sizeof file, &err), err);
+    replace_file(path, file, sizeof file);
     assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
     assert_int_equal(utimensat(AT_FDCWD, in_workdir("model/config.json"), old, 0), 0);
 }

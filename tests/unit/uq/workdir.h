@@ -35,18 +35,27 @@ static inline const char *in_workdir(const char *name)
     return buf;
 }
 
+/* The file anew, beside the old one until it is whole: where times of change are coarse, what was
+ * unlinked first would have left its inode's number to its successor, and pass for it. */
+static inline void replace_file(const char *path, const void *data, size_t len)
+{
+    char fresh[1100];
+    struct uqm_err err = { 0 };
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    assert_ok(uqm_write_file(fresh, data, len, &err), err);
+    assert_int_equal(rename(fresh, path), 0);
+}
+
 /* Write a file of the workdir anew, the folders of its name included; its path. */
 static inline const char *put_file(const char *name, const char *text)
 {
     const char *path = in_workdir(name);
-    struct uqm_err err = { 0 };
     for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
         char part[256];
         snprintf(part, sizeof part, "%.*s", (int) (slash - name), name);
         mkdir(in_workdir(part), 0755);
     }
-    unlink(path);
-    assert_ok(uqm_write_file(path, text, strlen(text), &err), err);
+    replace_file(path, text, strlen(text));
     return path;
 }
 
