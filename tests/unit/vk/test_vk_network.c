@@ -454,8 +454,8 @@ static void install_without_progress(struct uqm_vk_api *api, void *ctx)
         api->GetSemaphoreCounterValue = tell_no_progress;
 }
 
-/* Every submit of a run once: the same answers, nothing leaks, and a loss that comes late reads no
- * prompt again. */
+/* The first and the last submits of a run and some between: the same answers, nothing leaks, and a
+ * loss that comes late reads no prompt again. */
 static void lose_answers(struct fixture *f, uint32_t save_every)
 {
     struct answers expected, a;
@@ -466,7 +466,8 @@ static void lose_answers(struct fixture *f, uint32_t save_every)
     size_t n_went_on = 0;
     assert_true(n_submits > 20);
     const uint64_t used = atomic_load(&f->env->budget.used_bytes);
-    for (unsigned at = 1; at <= n_submits; at += at > 3 && at + 4 < n_submits ? 7 : 1) {
+    const unsigned step = 7 * FAULT_STEP;
+    for (unsigned at = 1; at <= n_submits; at += at > 3 && at + 4 < n_submits ? step : 1) {
         char plan[32];
         const struct uqm_vk_hooks hooks = { .api = install_without_progress };
         uqm_vk_fault_plan(NULL);
