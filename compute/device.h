@@ -212,9 +212,9 @@ int uqm_device_cpu_create(struct uqm_device **out, struct uqm_env *env, struct u
 /*
  * The device that --device names: "auto" or NULL, "cpu", "vulkan", "vulkan:N",
  * "vulkan:PART-OF-NAME", "vulkan:UUID"; NULL looks at UQMERGE_DEVICE first. "auto" takes a real
- * GPU, never a software one, and the CPU quietly when there is none. UQM_ERR_ARG: an ambiguous or
- * unknown name, with the candidates; UQM_ERR_UNSUPPORTED: the named one cannot be used, with the
- * reason.
+ * GPU, never a software one, and the CPU quietly when there is none. UQM_ERR_USAGE: none of
+ * these; UQM_ERR_ARG: an ambiguous or unknown name, with the candidates; UQM_ERR_UNSUPPORTED: the
+ * named one cannot be used, with the reason.
  */
 int uqm_device_open(struct uqm_device **out, struct uqm_env *env, struct uqm_threads *threads,
                     const char *spec, struct uqm_err *err);

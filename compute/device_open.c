@@ -33,7 +33,7 @@ int uqm_device_open(struct uqm_device **out, struct uqm_env *env, struct uqm_thr
         return uqm_device_cpu_create(out, env, threads, err);
     if (strcmp(spec, "auto") != 0 && strcmp(spec, "vulkan") != 0 &&
         (strncmp(spec, "vulkan:", 7) != 0 || !spec[7]))
-        return uqm_fail(err, UQM_ERR_ARG,
+        return uqm_fail(err, UQM_ERR_USAGE,
                         "--device %s: give auto, cpu, vulkan, vulkan:N, vulkan:PART-OF-NAME "
                         "or vulkan:UUID",
                         uqm_printable(&p, spec, strlen(spec)));

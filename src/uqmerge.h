@@ -30,11 +30,12 @@ enum uqm_status {
     UQM_ERR_IO = -1,          /* the system refused; see uqm_err.sys_errno */
     UQM_ERR_FORMAT = -2,      /* a file contradicts itself, or another one it belongs with */
     UQM_ERR_NOMEM = -3,       /* the allocator or the memory budget refused */
-    UQM_ERR_ARG = -4,         /* the caller asked for something that makes no sense */
+    UQM_ERR_ARG = -4,         /* what was asked for does not fit what is there */
     UQM_ERR_UNSUPPORTED = -5, /* well-formed, but not something this version does */
     UQM_ERR_INTERRUPTED = -6, /* the caller's interrupt flag was seen */
     UQM_ERR_CHECK = -7,       /* a verification did not hold */
     UQM_ERR_DEVICE = -8,      /* the GPU was lost while it worked */
+    UQM_ERR_USAGE = -9,       /* the params alone make no sense, whatever the files hold */
 };
 
 /* The caller's: zero it once, reuse it freely. One thread at a time. */

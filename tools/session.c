@@ -91,6 +91,7 @@ static int exit_code(int ret)
     case UQM_OK: return EXIT_DONE;
     case UQM_ERR_CHECK: return EXIT_DIFFERS;
     case UQM_ERR_INTERRUPTED: return EXIT_INTERRUPTED;
+    case UQM_ERR_USAGE: return EXIT_USAGE;
     default: return EXIT_FAILED;
     }
 }

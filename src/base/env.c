@@ -50,7 +50,7 @@ int uqm_env_init(struct uqm_env *env, const struct uqm_common *common, struct uq
         .sync_bytes = common->sync_bytes ? common->sync_bytes : 256 * MIB,
     };
     if (common->n_threads < 0 || common->n_threads > 1024)
-        return uqm_fail(err, UQM_ERR_ARG, "--threads %d: give a number from 1 to 1024",
+        return uqm_fail(err, UQM_ERR_USAGE, "--threads %d: give a number from 1 to 1024",
                         common->n_threads);
     env->n_threads = common->n_threads ? common->n_threads : count_cpus();
 
@@ -60,7 +60,7 @@ int uqm_env_init(struct uqm_env *env, const struct uqm_common *common, struct uq
         limit = limit < 256 * MIB ? 256 * MIB : limit > 4096 * MIB ? 4096 * MIB : limit;
     }
     if (limit < 64 * MIB)
-        return uqm_fail(err, UQM_ERR_ARG, "--memory %" PRIu64 ": at least 64M is needed", limit);
+        return uqm_fail(err, UQM_ERR_USAGE, "--memory %" PRIu64 ": at least 64M is needed", limit);
     env->budget.limit_bytes = limit;
     return UQM_OK;
 }

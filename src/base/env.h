@@ -43,7 +43,7 @@ struct uqm_env {
     _Atomic unsigned said_once; /* bits of enum uqm_said */
 };
 
-/* Fill in the defaults. UQM_ERR_ARG for a memory ceiling under 64 MiB or a silly thread count. */
+/* Fill in the defaults. UQM_ERR_USAGE for a memory ceiling under 64 MiB or a silly thread count. */
 int uqm_env_init(struct uqm_env *env, const struct uqm_common *common, struct uqm_err *err);
 
 void uqm_log(const struct uqm_env *env, enum uqm_log_level level, const char *fmt, ...)

@@ -77,7 +77,7 @@ static int check_dtype(struct convert *c, struct uqm_err *err)
     enum uqm_gguf_kind kind;
     if (c->dtype && uqm_gguf_kind_parse(&kind, c->dtype) &&
         (kind == UQM_GGUF_ALL_Q8_0 || kind == UQM_GGUF_Q4_K_M))
-        return uqm_fail(err, UQM_ERR_ARG, "--dtype %s: is for --to gguf", p->dtype);
+        return uqm_fail(err, UQM_ERR_USAGE, "--dtype %s: is for --to gguf", p->dtype);
     return UQM_OK;
 }
 
@@ -89,18 +89,18 @@ static int check_gguf(struct convert *c, struct uqm_err *err)
     const struct uqm_convert_params *p = c->params;
     size_t n = strlen(p->out);
     if (n > 5 && strcmp(p->out + n - 5, ".gguf") == 0)
-        return uqm_fail(err, UQM_ERR_ARG,
+        return uqm_fail(err, UQM_ERR_USAGE,
                         "%s: OUT is a folder, for a model and its mmproj are two files; give its "
                         "name without .gguf",
                         p->out);
     if (p->out_shard_bytes)
-        return uqm_fail(err, UQM_ERR_ARG, "--out-shard-size: GGUF files are not cut");
+        return uqm_fail(err, UQM_ERR_USAGE, "--out-shard-size: GGUF files are not cut");
     c->gguf.env = &c->env;
     c->gguf.in = p->in;
     c->gguf.vision_tower = p->vision_tower;
     c->gguf.has_kind = p->dtype != NULL;
     if (p->dtype && !uqm_gguf_kind_parse(&c->gguf.kind, p->dtype))
-        return uqm_fail(err, UQM_ERR_ARG,
+        return uqm_fail(err, UQM_ERR_USAGE,
                         "--dtype %s: GGUF files are of f32, f16, bf16, q8_0 or q4_k_m", p->dtype);
     uqm_gguf_export_init(&c->gguf);
     return UQM_OK;

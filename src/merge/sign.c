@@ -182,7 +182,7 @@ static int run(struct sign *s)
     const char *ignored[5];
     size_t n_ignored = 0;
     if (!p->key)
-        return uqm_fail(s->err, UQM_ERR_ARG, "%s: no key to sign it with", p->path);
+        return uqm_fail(s->err, UQM_ERR_USAGE, "%s: no key to sign it with", p->path);
     int ret = uqm_env_init(&s->env, &p->common, s->err);
     if (ret == UQM_OK)
         ret = uqm_signature_place_find(&s->place, p->path, p->signature, true, s->err);

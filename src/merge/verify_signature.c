@@ -27,7 +27,7 @@ static int get_key(struct check *c)
     const struct uqm_verify_params *p = c->v->params;
     if (p->public_key && p->certificate_chain)
         return uqm_fail(
-            c->v->err, UQM_ERR_ARG,
+            c->v->err, UQM_ERR_USAGE,
             "a public key and a chain of certificates: a signature is checked with one");
     if (c->bundle.n_chain > 0 && !p->certificate_chain)
         return uqm_fail(c->v->err, UQM_ERR_ARG,

@@ -59,7 +59,7 @@ static int no_memory(const struct uqm_pack_params *params, struct uqm_err *err)
 static int check_target(const struct uqm_pack_params *params, struct uqm_err *err)
 {
     if (!uqm_archive_is_name(params->archive))
-        return uqm_fail(err, UQM_ERR_ARG, "%s: an archive's name ends in " UQM_ARCHIVE_SUFFIX,
+        return uqm_fail(err, UQM_ERR_USAGE, "%s: an archive's name ends in " UQM_ARCHIVE_SUFFIX,
                         params->archive);
     char *parent = uqm_path_dir(params->archive);
     char *out = parent ? realpath(parent, NULL) : NULL, *dir = realpath(params->dir, NULL);

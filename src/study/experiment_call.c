@@ -35,7 +35,7 @@ static int choose_tables(struct experiment *e, struct uqm_err *err)
         const int at = uqm_study_table_find(only->v[i]);
         struct uqm_printable shown;
         if (at < 0)
-            return uqm_fail(err, UQM_ERR_ARG, "--only %s: no such table; f1, t1 to t14",
+            return uqm_fail(err, UQM_ERR_USAGE, "--only %s: no such table; f1, t1 to t14",
                             uqm_printable(&shown, only->v[i], strlen(only->v[i])));
         e->wanted |= (uint64_t) 1 << at;
     }
@@ -99,9 +99,9 @@ static int begin(struct experiment *e, struct uqm_err *err)
     const struct uqm_experiment_params *p = e->params;
     int ret;
     if (!p->study_path || !p->out_dir)
-        return uqm_fail(err, UQM_ERR_ARG, "a study file and --out DIR are needed");
+        return uqm_fail(err, UQM_ERR_USAGE, "a study file and --out DIR are needed");
     if (p->common.seed)
-        return uqm_fail(err, UQM_ERR_ARG, "--seed: a study's seeds stand in its file (seeds)");
+        return uqm_fail(err, UQM_ERR_USAGE, "--seed: a study's seeds stand in its file (seeds)");
     e->tables = json_array();
     e->left_out = json_array();
     e->waiting = json_array();

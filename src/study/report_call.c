@@ -79,9 +79,9 @@ static json_t *result_json(const struct report *r, const struct uqm_report_param
 static int check_params(const struct uqm_report_params *p, struct uqm_err *err)
 {
     if (!p->out_path)
-        return uqm_fail(err, UQM_ERR_ARG, "--out FILE.html is needed");
+        return uqm_fail(err, UQM_ERR_USAGE, "--out FILE.html is needed");
     if (!p->check_only && (p->document != NULL) == (p->files.n > 0))
-        return uqm_fail(err, UQM_ERR_ARG, "a report is of files or of one document");
+        return uqm_fail(err, UQM_ERR_USAGE, "a report is of files or of one document");
     return uqm_check_replaceable(p->out_path, "<!DOCTYPE html>", "a page", err);
 }
 

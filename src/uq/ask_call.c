@@ -89,7 +89,7 @@ static int make_prompt(struct ask *a, struct uqm_err *err)
     const struct uqm_ask_params *p = a->params;
     const size_t marks = uqm_question_marks(p->prompt), pictures = p->images.n;
     if (marks > pictures)
-        return uqm_fail(err, UQM_ERR_ARG, "--prompt: %zu <image> marks for %zu picture%s", marks,
+        return uqm_fail(err, UQM_ERR_USAGE, "--prompt: %zu <image> marks for %zu picture%s", marks,
                         pictures, pictures == 1 ? "" : "s");
     char *text = uqm_prompt_vicuna("", p->system, pictures - marks, p->prompt);
     if (!text)
@@ -246,12 +246,12 @@ int uqm_ask(char **json, const struct uqm_ask_params *params, struct uqm_err *er
 
     *json = NULL;
     if (!params->model || !params->prompt)
-        return uqm_fail(err, UQM_ERR_ARG, "ask: give a model and --prompt TEXT");
+        return uqm_fail(err, UQM_ERR_USAGE, "ask: give a model and --prompt TEXT");
     if (params->max_tokens < 0 || params->max_tokens > UQM_MOST_TOKENS)
-        return uqm_fail(err, UQM_ERR_ARG, "--max-tokens %d: give a number from 1 to %d",
+        return uqm_fail(err, UQM_ERR_USAGE, "--max-tokens %d: give a number from 1 to %d",
                         params->max_tokens, UQM_MOST_TOKENS);
     if (params->images.n > UQM_MAX_IMAGES)
-        return uqm_fail(err, UQM_ERR_ARG, "--image: %zu pictures; at most %d go with a prompt",
+        return uqm_fail(err, UQM_ERR_USAGE, "--image: %zu pictures; at most %d go with a prompt",
                         params->images.n, (int) UQM_MAX_IMAGES);
     int ret = uqm_env_init(&a.env, &params->common, err);
     if (ret < 0)

@@ -11,7 +11,7 @@ static int make_conformal(struct uqm_call_params *out, const struct uqm_uq_param
                           struct uqm_err *err)
 {
     if (!(params->alpha >= 0 && params->alpha < 1))
-        return uqm_fail(err, UQM_ERR_ARG, "--alpha %g: give a share in (0, 1)", params->alpha);
+        return uqm_fail(err, UQM_ERR_USAGE, "--alpha %g: give a share in (0, 1)", params->alpha);
     out->kind = UQM_MEASURE_CONFORMAL;
     out->alpha = params->alpha > 0 ? params->alpha : 0.1;
     out->survey.perturb = 0;
@@ -27,13 +27,13 @@ int uqm_call_uq_params(struct uqm_call_params *out, const struct uqm_uq_params *
     const unsigned all = UQM_PERTURB_IMAGE | UQM_PERTURB_TEXT | UQM_PERTURB_MODEL;
     const unsigned bits = params->perturb;
     if (bits & ~(all | UQM_PERTURB_NONE) || (bits & UQM_PERTURB_NONE && bits & all))
-        return uqm_fail(err, UQM_ERR_ARG,
+        return uqm_fail(err, UQM_ERR_USAGE,
                         "--perturb: give any of image, text and model, or none of them");
     if (params->repeats < 0)
-        return uqm_fail(err, UQM_ERR_ARG, "--repeats %d: give a number from 1 to 4096",
+        return uqm_fail(err, UQM_ERR_USAGE, "--repeats %d: give a number from 1 to 4096",
                         params->repeats);
     if (params->streams != UQM_STREAMS_OWN && params->streams != UQM_STREAMS_AUTHORS)
-        return uqm_fail(err, UQM_ERR_ARG, "--streams: own or authors");
+        return uqm_fail(err, UQM_ERR_USAGE, "--streams: own or authors");
     *out = (struct uqm_call_params) {
         .common = &params->common,
         .survey = {

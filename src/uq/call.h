@@ -41,7 +41,7 @@ void uqm_call_finish(struct uqm_call *call);
  * the models are. */
 int uqm_call_warn_of_nothing(struct uqm_call *call, struct uqm_err *err);
 
-/* The survey that struct uqm_uq_params describes; UQM_ERR_ARG for what makes no sense. */
+/* The survey that struct uqm_uq_params describes; UQM_ERR_USAGE for what makes no sense. */
 int uqm_call_uq_params(struct uqm_call_params *out, const struct uqm_uq_params *params,
                        struct uqm_err *err);
 

@@ -14,7 +14,7 @@
 static int unknown_method(const char *name, struct uqm_err *err)
 {
     const char *near = uqm_nearest(name, uqm_method_names, UQM_N_METHODS);
-    return uqm_fail(err, UQM_ERR_ARG, "--merge %.80s: no such method, and no recipe (.yml)%s%s%s",
+    return uqm_fail(err, UQM_ERR_USAGE, "--merge %.80s: no such method, and no recipe (.yml)%s%s%s",
                     name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
@@ -65,21 +65,22 @@ static int check_method(const struct uqm_merge_rule *rule, size_t n_models, stru
 {
     const struct uqm_method_info *m = rule->method;
     if (m->base == UQM_BASE_ORDINARY && rule->base)
-        return uqm_fail(err, UQM_ERR_ARG, "--base %s: %s merges have no base", rule->base, m->name);
+        return uqm_fail(err, UQM_ERR_USAGE, "--base %s: %s merges have no base", rule->base,
+                        m->name);
     if (rule->base && rule->has_base)
-        return uqm_fail(err, UQM_ERR_ARG, "--base %s: %s names a base_model itself", rule->base,
+        return uqm_fail(err, UQM_ERR_USAGE, "--base %s: %s names a base_model itself", rule->base,
                         rule->path);
     if (m->base == UQM_BASE_REQUIRED && !rule->base && !rule->has_base)
-        return uqm_fail(err, UQM_ERR_ARG, "--merge %s: it takes differences to a base; give --base",
-                        m->name);
+        return uqm_fail(err, UQM_ERR_USAGE,
+                        "--merge %s: it takes differences to a base; give --base", m->name);
     if (n_models > m->most)
-        return uqm_fail(err, UQM_ERR_UNSUPPORTED,
+        return uqm_fail(err, UQM_ERR_USAGE,
                         "--merge %s: it merges %zu model%s%s, and the last step would have %zu",
                         m->name, m->most, m->most == 1 ? "" : "s",
                         m->base == UQM_BASE_ORDINARY ? "" : " beside its base", n_models);
     for (size_t i = 0; i < m->n_params; i++)
         if (!rule->path && m->params[i].required && strcmp(m->params[i].name, "weight") != 0)
-            return uqm_fail(err, UQM_ERR_ARG,
+            return uqm_fail(err, UQM_ERR_USAGE,
                             "--merge %s: its parameter %s has no default; give a recipe (.yml) "
                             "that names it",
                             m->name, m->params[i].name);

@@ -24,8 +24,8 @@ struct uqm_merge_rule {
  * merge: NULL ("linear"), a method's name, or a template's path (.yml, .yaml); base: --base, or
  * NULL. A template is mergekit's YAML in block style without `models`, `slices` and `modules`; its
  * `parameters` hold for every model. Refused, before anything is measured: a method that cannot
- * merge n_models (UQM_ERR_UNSUPPORTED), one that lacks its base or has no use for one
- * (UQM_ERR_ARG), a template of another form (UQM_ERR_FORMAT). To be finished, whatever is returned.
+ * merge n_models, one that lacks its base or has no use for one (UQM_ERR_USAGE), a template of
+ * another form (UQM_ERR_FORMAT). To be finished, whatever is returned.
  */
 int uqm_merge_rule_init(struct uqm_merge_rule *out, const char *merge, const char *base,
                         size_t n_models, struct uqm_err *err);

@@ -14,7 +14,7 @@ struct draw {
 int uqm_sample_size(size_t *out, size_t n, double ratio, uint64_t count, struct uqm_err *err)
 {
     if (!(ratio >= 0 && ratio <= 1))
-        return uqm_fail(err, UQM_ERR_ARG,
+        return uqm_fail(err, UQM_ERR_USAGE,
                         "--samples %g: give a share in (0, 1] or a number of "
                         "records",
                         ratio);

@@ -6,7 +6,7 @@
 
 /*
  * How many of n records a sample holds: count (at most n) if it is not 0, else ratio's share
- * rounded up, at least one; all of them when both are 0. UQM_ERR_ARG for a ratio outside [0, 1].
+ * rounded up, at least one; all of them when both are 0. UQM_ERR_USAGE for a ratio outside [0, 1].
  */
 int uqm_sample_size(size_t *out, size_t n, double ratio, uint64_t count, struct uqm_err *err);
 

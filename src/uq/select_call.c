@@ -18,27 +18,27 @@ static int check_stop(const struct uqm_select_params *p, struct uqm_err *err)
     const bool by_accuracy =
         p->order == UQM_ORDER_ACCURACY_DESC || p->order == UQM_ORDER_ACCURACY_ASC;
     if (!(p->min_drop >= 0) || p->patience < 0)
-        return uqm_fail(err, UQM_ERR_ARG, "--min-drop and --patience may not be negative");
+        return uqm_fail(err, UQM_ERR_USAGE, "--min-drop and --patience may not be negative");
     if (!(p->guard >= 0 && p->guard <= 1))
-        return uqm_fail(err, UQM_ERR_ARG, "--guard %g: give a share from 0 (off) to 1", p->guard);
+        return uqm_fail(err, UQM_ERR_USAGE, "--guard %g: give a share from 0 (off) to 1", p->guard);
     if (!(p->min_spread >= 0 && p->min_spread <= 1))
-        return uqm_fail(err, UQM_ERR_ARG, "--min-spread %g: give a share from 0 (off) to 1",
+        return uqm_fail(err, UQM_ERR_USAGE, "--min-spread %g: give a share from 0 (off) to 1",
                         p->min_spread);
     if (!(p->confident >= 0 && p->confident < 1))
-        return uqm_fail(err, UQM_ERR_ARG, "--confident %g: give a level in (0, 1)", p->confident);
+        return uqm_fail(err, UQM_ERR_USAGE, "--confident %g: give a level in (0, 1)", p->confident);
     if (p->confident > 0 && (by_accuracy || p->uq.method == UQM_UQ_CONFORMAL))
-        return uqm_fail(err, UQM_ERR_ARG,
+        return uqm_fail(err, UQM_ERR_USAGE,
                         "--confident %g: it decides comparisons of perturbation uncertainties, "
                         "not of %s",
                         p->confident, by_accuracy ? "accuracies" : "conformal sets");
     if (p->window > 1 && p->confident > 0)
-        return uqm_fail(err, UQM_ERR_ARG,
+        return uqm_fail(err, UQM_ERR_USAGE,
                         "--window %d: a step that is raced (--confident) is asked by itself",
                         p->window);
     if (p->window < 0)
-        return uqm_fail(err, UQM_ERR_ARG, "--window %d: give a number of steps", p->window);
+        return uqm_fail(err, UQM_ERR_USAGE, "--window %d: give a number of steps", p->window);
     if (p->uq.questions.fast)
-        return uqm_fail(err, UQM_ERR_ARG,
+        return uqm_fail(err, UQM_ERR_USAGE,
                         "--fast: its probabilities are some 1e-3 off, and the uncertainties of "
                         "steps differ by 1e-4: select asks in the default mode");
     return UQM_OK;
@@ -64,7 +64,7 @@ static int check_places(const struct uqm_select *s, struct uqm_err *err)
     for (size_t i = 0; i < sizeof v / sizeof *v; i++)
         for (size_t j = 0; j < i; j++)
             if (v[i].path && v[j].path && uqm_is_same_place(v[i].path, v[j].path))
-                return uqm_fail(err, UQM_ERR_ARG, "%s %s: that is the %s", v[i].option, v[i].path,
+                return uqm_fail(err, UQM_ERR_USAGE, "%s %s: that is the %s", v[i].option, v[i].path,
                                 v[j].option);
     return UQM_OK;
 }
@@ -72,12 +72,12 @@ static int check_places(const struct uqm_select *s, struct uqm_err *err)
 static int check_params(const struct uqm_select_params *p, struct uqm_err *err)
 {
     if (p->order < UQM_ORDER_UQ_DESC || p->order > UQM_ORDER_RANDOM)
-        return uqm_fail(err, UQM_ERR_ARG, "--order: no such order");
+        return uqm_fail(err, UQM_ERR_USAGE, "--order: no such order");
     int ret = check_stop(p, err);
     if (ret < 0)
         return ret;
     if (!p->no_write && !p->out_dir)
-        return uqm_fail(err, UQM_ERR_ARG, "--out DIR is needed, or --no-write");
+        return uqm_fail(err, UQM_ERR_USAGE, "--out DIR is needed, or --no-write");
     const struct uqm_strings *models = &p->uq.questions.models;
     /* What is written has a recipe and a manifest, and both name the models. */
     ret = p->no_write ? UQM_OK : uqm_check_path_text(p->out_dir, false, err);
@@ -95,7 +95,7 @@ static int check_params(const struct uqm_select_params *p, struct uqm_err *err)
                             models->v[i]);
         for (size_t j = 0; j < i; j++)
             if (is_same(models->v[i], models->v[j]))
-                return uqm_fail(err, UQM_ERR_ARG, "%s: select is given this model twice",
+                return uqm_fail(err, UQM_ERR_USAGE, "%s: select is given this model twice",
                                 models->v[i]);
     }
     return ret;
@@ -332,7 +332,13 @@ static int plan(char **json, const struct uqm_select_params *params, struct uqm_
 {
     struct uqm_call_params call_params;
     struct uqm_call call = { 0 };
+    struct uqm_merge_rule rule;
     int ret = check_params(params, err);
+    if (ret < 0)
+        return ret;
+    ret = uqm_merge_rule_init(&rule, params->merge, params->base_dir, params->uq.questions.models.n,
+                              err);
+    uqm_merge_rule_finish(&rule);
     if (ret == UQM_OK)
         ret = uqm_call_uq_params(&call_params, &params->uq, err);
     if (ret < 0)

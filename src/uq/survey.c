@@ -10,16 +10,16 @@
 static int check_params(const struct uqm_survey_params *p, struct uqm_err *err)
 {
     if (p->questions->data.n == 0)
-        return uqm_fail(err, UQM_ERR_ARG, "no data: give at least one --data FILE");
+        return uqm_fail(err, UQM_ERR_USAGE, "no data: give at least one --data FILE");
     if (p->questions->models.n == 0)
-        return uqm_fail(err, UQM_ERR_ARG, "no models: give at least one");
+        return uqm_fail(err, UQM_ERR_USAGE, "no models: give at least one");
     if (p->n_passes < 1 || p->n_passes > 4096)
-        return uqm_fail(err, UQM_ERR_ARG, "--repeats %u: give a number from 1 to 4096",
+        return uqm_fail(err, UQM_ERR_USAGE, "--repeats %u: give a number from 1 to 4096",
                         (unsigned) p->n_passes);
     if (!(p->dropout >= 0 && p->dropout < 1))
-        return uqm_fail(err, UQM_ERR_ARG, "--dropout %g: give a rate in [0, 1)", p->dropout);
+        return uqm_fail(err, UQM_ERR_USAGE, "--dropout %g: give a rate in [0, 1)", p->dropout);
     if (p->max_new_tokens < UQM_TASK_TOKENS || p->max_new_tokens > UQM_MOST_TOKENS)
-        return uqm_fail(err, UQM_ERR_ARG,
+        return uqm_fail(err, UQM_ERR_USAGE,
                         "--max-new-tokens %d: give a number from 1 to %d, or task",
                         p->max_new_tokens, UQM_MOST_TOKENS);
     return UQM_OK;
@@ -70,7 +70,7 @@ static int load_set(struct uqm_survey *s, const struct uqm_survey_params *p, con
         return ret;
     for (size_t i = 0; i + 1 < s->n_sets; i++)
         if (!strcmp(s->sets[i].name, set->name))
-            return uqm_fail(err, UQM_ERR_ARG,
+            return uqm_fail(err, UQM_ERR_USAGE,
                             "%s and %s: two sets of the name %s; give one another "
                             "with NAME=FILE",
                             s->sets[i].path, set->path, set->name);

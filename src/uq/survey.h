@@ -38,7 +38,7 @@ struct uqm_survey_params {
 };
 
 /*
- * Load everything. Two sets of one name are UQM_ERR_ARG: random streams are named by it. A
+ * Load everything. Two sets of one name are UQM_ERR_USAGE: random streams are named by it. A
  * generation set where none is wanted is UQM_ERR_UNSUPPORTED, by name. env is borrowed. *out is to
  * be finished, whatever is returned.
  */

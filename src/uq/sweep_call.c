@@ -266,7 +266,7 @@ int uqm_call_models(struct uqm_call *call, int window, uqm_call_model_fn take, v
     const size_t n_models = call->models->n;
     int ret = UQM_OK;
     if (window > 1 && call->runner.machine.fast)
-        return uqm_fail(err, UQM_ERR_ARG,
+        return uqm_fail(err, UQM_ERR_USAGE,
                         "--window %d: a sweep is made on the CPU, which has no mode for --fast",
                         window);
     for (size_t i = 0; i < n_models && ret == UQM_OK;) {

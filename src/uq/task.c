@@ -175,7 +175,7 @@ static int read_name(struct uqm_task *task, const char *name, struct uqm_err *er
     if (uqm_task_known(task, name))
         return UQM_OK;
     struct uqm_printable p;
-    return uqm_fail(err, UQM_ERR_ARG,
+    return uqm_fail(err, UQM_ERR_USAGE,
                     "--task %s: no such task; multiple-choice asks any set with choices, "
                     "short-answer any other",
                     uqm_printable(&p, name, strlen(name)));

@@ -46,7 +46,7 @@ void uqm_task_choice(struct uqm_task *out);
 
 /*
  * UQM_ERR_FORMAT: a tasks.json that is no JSON, or describes the set wrongly; a multiple-choice set
- * with a record that has no choices, or more than the six letters can hold. UQM_ERR_ARG: a --task
+ * with a record that has no choices, or more than the six letters can hold. UQM_ERR_USAGE: a --task
  * that nobody knows. name: --task, or NULL. *out is to be finished, whatever is returned.
  */
 int uqm_task_find(struct uqm_task *out, const struct uqm_dataset *set, const char *name,

@@ -109,10 +109,24 @@ refuses 1 'answer.json: not a page, so it is not replaced' 'report writes over n
     report absent.json --out answer.json
 
 refuses 2 'convert: --to: is required' 'convert wants a layout' convert a b
-refuses 1 'OUT is a folder' 'GGUF goes into a folder' convert a b.gguf --to gguf
-refuses 1 '--dtype q8_0: is for --to gguf' 'blocks are for GGUF' convert a b --to hf --dtype q8_0
-refuses 1 'did you mean ties' 'an unknown merge method is refused' \
+refuses 2 'OUT is a folder' 'GGUF goes into a folder' convert a b.gguf --to gguf
+refuses 2 '--dtype q8_0: is for --to gguf' 'blocks are for GGUF' convert a b --to hf --dtype q8_0
+refuses 2 'did you mean ties' 'an unknown merge method is refused' \
     select m --data d --no-write --merge tiez
+refuses 2 'did you mean ties' 'before a plan, too' \
+    select m --data d --no-write --merge tiez --dry-run
+refuses 2 '--base b: linear merges have no base' 'so is a base that is of no use' \
+    select m --data d --no-write --base b
+refuses 2 '--merge ties: it takes differences to a base; give --base' 'and a method without its base' \
+    select m --data d --no-write --merge ties
+refuses 2 '--merge slerp: it merges 1 model beside its base' 'and more models than a method merges' \
+    select m n o --data d --no-write --merge slerp --base b
+refuses 2 'two sets of the name mmb; give one another with NAME=FILE' \
+    'two sets of one name are refused' \
+    uq m --data "$zoo/data/heldin/mmb.jsonl" --data "$zoo/data/heldin/mmb.jsonl"
+refuses 2 "--out-shard-size: GGUF files are not cut" 'a GGUF file has no shards' \
+    convert a b --to gguf --out-shard-size 1G
+refuses 2 "an archive's name ends in .uqz" 'an archive is called so' pack a b.zip
 refuses 2 '--guard: 2 is not within' 'a guard above one is refused' \
     select m --data d --no-write --guard 2
 refuses 2 '--min-spread: -1 is not within' 'a spread below nothing is refused' \

@@ -173,7 +173,7 @@ run ask "$base" --image one.png --image other.png --max-tokens 4 --json --prompt
     "$(printf 'What is this?\nAnswer the question using a single word or phrase.')"
 holds '[ "$(value answer)" ] && grep -qF "\"answer\":\"$(value answer)\"" "$work/pictures.said"' \
     'a question with two pictures has the answer that eval gets'
-refuses 1 '2 <image> marks for 1 picture' 'ask counts pictures and marks' \
+refuses 2 '2 <image> marks for 1 picture' 'ask counts pictures and marks' \
     ask "$base" --image "$picture" --prompt '<image> <image>'
 head -c 500 "$picture" > "$work/cut.png"
 refuses 1 cut.png 'ask names a damaged picture' ask "$base" --image cut.png --prompt x
@@ -256,13 +256,13 @@ holds 'cmp -s "$work/open.trace" "$work/closed.trace"' \
 refuses 1 'picture.jsonl:2: record b: ' 'with --strict it is an error' \
     uq "$base" --data picture.jsonl --repeats 2 --strict
 
-refuses 1 '--task nope: no such task' 'an unknown task is refused where tasks.json decides, too' \
+refuses 2 '--task nope: no such task' 'an unknown task is refused where tasks.json decides, too' \
     uq "$base" --data "$mmb" --task nope
-refuses 1 "$base: select is given this model twice" 'select refuses a model that stands there twice' \
+refuses 2 "$base: select is given this model twice" 'select refuses a model that stands there twice' \
     select "$base" "$zoo/models/reason" "$base" --data "$mmb" --no-write
 ln -s "$base" "$work/alias"
 for path in "$base/" "$zoo/data/../models/base" alias; do
-    refuses 1 "$path: select is given this model twice" 'by another path, too' \
+    refuses 2 "$path: select is given this model twice" 'by another path, too' \
         select "$base" "$zoo/models/reason" "$path" --data "$mmb" --no-write
 done
 

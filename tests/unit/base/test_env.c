@@ -34,10 +34,10 @@ static void bad_settings_are_refused_with_the_flag_s_name(void **state)
     (void) state;
     struct uqm_err err = { 0 };
     struct uqm_env env;
-    assert_fails(uqm_env_init(&env, &(struct uqm_common){ .memory = 1000 }, &err), err, UQM_ERR_ARG,
-                 "--memory");
+    assert_fails(uqm_env_init(&env, &(struct uqm_common){ .memory = 1000 }, &err), err,
+                 UQM_ERR_USAGE, "--memory");
     assert_fails(uqm_env_init(&env, &(struct uqm_common){ .n_threads = -1 }, &err), err,
-                 UQM_ERR_ARG, "--threads");
+                 UQM_ERR_USAGE, "--threads");
     assert_ok(uqm_env_init(&env, &(struct uqm_common){ 0 }, &err), err);
     assert_true(env.n_threads >= 1);
     assert_true(env.budget.limit_bytes >= 256u << 20 && env.budget.limit_bytes <= 4096ull << 20);

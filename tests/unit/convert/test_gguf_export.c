@@ -709,12 +709,12 @@ static void what_gguf_cannot_hold_is_refused_by_name(void **state)
     assert_refused(make_llama(dir, &other, 1), dir, NULL, UQM_ERR_UNSUPPORTED, "tensor scores");
     assert_refused(make_llama(dir, &far, 1), dir, NULL, UQM_ERR_UNSUPPORTED, "layers.2");
     const char *in = make_llama(dir, &bias, 1);
-    assert_refused(in, dir, "int8", UQM_ERR_ARG, "--dtype int8");
-    assert_refused(in, dir, "float64", UQM_ERR_ARG, "--dtype float64");
+    assert_refused(in, dir, "int8", UQM_ERR_USAGE, "--dtype int8");
+    assert_refused(in, dir, "float64", UQM_ERR_USAGE, "--dtype float64");
     char out[512];
     struct uqm_err err = { 0 };
     snprintf(out, sizeof out, "%s/model.gguf", dir);
-    assert_fails(export(&(struct call){ .in = in, .out = out }, NULL, &err), err, UQM_ERR_ARG,
+    assert_fails(export(&(struct call){ .in = in, .out = out }, NULL, &err), err, UQM_ERR_USAGE,
                  "OUT is a folder");
     test_rm(dir);
 }

@@ -295,7 +295,7 @@ static void what_is_no_key_and_no_folder_is_named(void **state)
     assert_fails(sign(dir, DATA("keys/p256.pub.pem"), NULL, &err), err, UQM_ERR_FORMAT,
                  "no private key");
     assert_fails(sign(dir, DATA("keys/none.pem"), NULL, &err), err, UQM_ERR_IO, "none.pem");
-    assert_fails(sign(dir, NULL, NULL, &err), err, UQM_ERR_ARG, "no key");
+    assert_fails(sign(dir, NULL, NULL, &err), err, UQM_ERR_USAGE, "no key");
     assert_fails_with(dir, &(struct uqm_verify_params){ .public_key = DATA("keys/p256.pem") },
                       UQM_ERR_IO, "model.sig");
     assert_fails_with(dir,

@@ -97,12 +97,12 @@ static void refused(const char *merge, const char *base, size_t n, int code, con
 static void what_cannot_merge_the_models_is_refused(void **state)
 {
     (void) state;
-    refused("tiez", NULL, 3, UQM_ERR_ARG, "did you mean ties?");
-    refused("ties", NULL, 3, UQM_ERR_ARG, "--base");
-    refused("linear", "b", 3, UQM_ERR_ARG, "no base");
-    refused("slerp", "b", 3, UQM_ERR_UNSUPPORTED, "merges 1 model beside its base");
-    refused("nuslerp", NULL, 3, UQM_ERR_UNSUPPORTED, "merges 2 models");
-    refused("slerp", "b", 1, UQM_ERR_ARG, "parameter t");
+    refused("tiez", NULL, 3, UQM_ERR_USAGE, "did you mean ties?");
+    refused("ties", NULL, 3, UQM_ERR_USAGE, "--base");
+    refused("linear", "b", 3, UQM_ERR_USAGE, "no base");
+    refused("slerp", "b", 3, UQM_ERR_USAGE, "merges 1 model beside its base");
+    refused("nuslerp", NULL, 3, UQM_ERR_USAGE, "merges 2 models");
+    refused("slerp", "b", 1, UQM_ERR_USAGE, "parameter t");
     refused(in_workdir("gone.yml"), NULL, 3, UQM_ERR_IO, "gone.yml");
     refused(put_file("a.yml", "merge_method: ties\nmodels: []\n"), "b", 3, UQM_ERR_FORMAT,
             "a.yml:2: models");
@@ -110,7 +110,7 @@ static void what_cannot_merge_the_models_is_refused(void **state)
     refused(put_file("a.yml", "- 1"), NULL, 3, UQM_ERR_FORMAT, "a mapping");
     refused(put_file("a.yml", "dtype: float16"), NULL, 3, UQM_ERR_FORMAT, "merge_method");
     refused(put_file("a.yml", "merge_method: glue"), NULL, 3, UQM_ERR_FORMAT, "glue");
-    refused(put_file("a.yml", "merge_method: ties\nbase_model: x\n"), "b", 3, UQM_ERR_ARG,
+    refused(put_file("a.yml", "merge_method: ties\nbase_model: x\n"), "b", 3, UQM_ERR_USAGE,
             "base_model");
 }
 

@@ -30,9 +30,9 @@ static void a_share_is_rounded_up_and_a_count_is_capped(void **state)
     }
     size_t n;
     struct uqm_err err = { 0 };
-    assert_fails(uqm_sample_size(&n, 9, 1.5, 0, &err), err, UQM_ERR_ARG, "--samples 1.5");
-    assert_fails(uqm_sample_size(&n, 9, -1, 0, &err), err, UQM_ERR_ARG, "--samples");
-    assert_fails(uqm_sample_size(&n, 9, 0.0 / 0.0, 0, &err), err, UQM_ERR_ARG, "--samples");
+    assert_fails(uqm_sample_size(&n, 9, 1.5, 0, &err), err, UQM_ERR_USAGE, "--samples 1.5");
+    assert_fails(uqm_sample_size(&n, 9, -1, 0, &err), err, UQM_ERR_USAGE, "--samples");
+    assert_fails(uqm_sample_size(&n, 9, 0.0 / 0.0, 0, &err), err, UQM_ERR_USAGE, "--samples");
 }
 
 static bool holds(const struct uqm_dataset *set, const char *id)

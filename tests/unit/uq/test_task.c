@@ -62,7 +62,7 @@ static void without_a_file_the_option_decides_and_then_the_shape(void **state)
     assert_ok(find(&t, path, "mmmu", &err), err);
     assert_int_equal(t.kind, UQM_TASK_GENERATION);
     uqm_task_finish(&t);
-    assert_fails(find(&t, path, "chess", &err), err, UQM_ERR_ARG, "--task chess");
+    assert_fails(find(&t, path, "chess", &err), err, UQM_ERR_USAGE, "--task chess");
     uqm_task_finish(&t);
     assert_ok(find(&t, path, "short-answer", &err), err);
     assert_string_equal(t.metric, "exact_match");

@@ -119,7 +119,7 @@ static void other_words_are_refused(void **state)
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         struct uqm_err err = { 0 };
         struct fixture f;
-        assert_fails(open_device(&f, specs[i], &err), err, UQM_ERR_ARG,
+        assert_fails(open_device(&f, specs[i], &err), err, UQM_ERR_USAGE,
                      "give auto, cpu, vulkan, vulkan:N");
         assert_null(strchr(err.msg, '\n'));
         close_device(&f);
