@@ -107,8 +107,13 @@ static int check_out(const struct uqm_select *s, struct uqm_err *err)
     const struct uqm_select_params *p = s->params;
     if (p->no_write)
         return UQM_OK;
-    if (access(p->out_dir, F_OK) == 0 && !p->overwrite)
-        return uqm_fail(err, UQM_ERR_ARG, "%s: it exists; --overwrite replaces it", p->out_dir);
+    if (access(p->out_dir, F_OK) == 0 && !p->overwrite) {
+        /* One of an earlier select of this place, ended before it could remove the file. */
+        const bool left = !p->state_path && uqm_is_file(s->state_path);
+        return uqm_fail(err, UQM_ERR_ARG, "%s: it exists; --overwrite replaces it%s%s%s",
+                        p->out_dir, left ? "; what was measured for it is in " : "",
+                        left ? s->state_path : "", left ? ", which may be removed" : "");
+    }
     if (access(s->scratch_dir, W_OK | X_OK) != 0)
         return uqm_fail_errno(err, "%s: the result cannot be put there", s->scratch_dir);
     return UQM_OK;
@@ -194,6 +199,18 @@ static int make_digests(struct uqm_select *s, struct uqm_err *err)
     return ret;
 }
 
+static int tell_of_state(const struct uqm_select *s, struct uqm_err *err)
+{
+    const char **digests = malloc(s->n * sizeof *digests);
+    if (!digests)
+        return uqm_fail(err, UQM_ERR_NOMEM, "no memory for the run's state");
+    for (size_t i = 0; i < s->n; i++)
+        digests[i] = s->model_digests[i].text;
+    uqm_state_tell(s->state, &s->call.env, digests, s->n);
+    free(digests);
+    return UQM_OK;
+}
+
 static int open_state(struct uqm_select *s, struct uqm_err *err)
 {
     const struct uqm_survey *survey = &s->call.survey;
@@ -213,7 +230,7 @@ static int open_state(struct uqm_select *s, struct uqm_err *err)
         ret = uqm_state_open(&s->state, &s->call.env, s->state_path, &job, n_records,
                              survey->n_sets, err);
     free(n_records);
-    return ret;
+    return ret < 0 ? ret : tell_of_state(s, err);
 }
 
 /* The order in which races ask the records. */

@@ -90,7 +90,7 @@ static const char *why_not(const struct uqm_state *s, const json_t *root, const 
     if (json_integer_value(json_object_get(root, "version")) != VERSION || !its_job)
         return "it is no state of this version";
     if (strcmp(its_job, job) != 0)
-        return "it belongs to another job (other models, data, seed or options)";
+        return "it belongs to another job (other data, seed or options, or an older version)";
     const json_t *entries = json_object_get(root, "entries");
     if (!json_is_array(entries))
         return "it has no entries";
@@ -115,9 +115,6 @@ static int load(struct uqm_state *s, struct uqm_env *env, const char *job, struc
     }
     json_decref(s->root);
     s->root = root;
-    size_t n = json_array_size(entries_of(s));
-    if (n > 0)
-        uqm_log(env, UQM_LOG_INFO, "%s: going on after %zu finished measurements", s->path, n);
     return UQM_OK;
 }
 
@@ -162,6 +159,38 @@ no_memory:
 fail:
     uqm_state_close(&s);
     return ret;
+}
+
+static bool is_among(const json_t *name, const char *const *models, size_t n)
+{
+    const char *text = json_string_value(name);
+    for (size_t i = 0; text && i < n; i++)
+        if (strcmp(text, models[i]) == 0)
+            return true;
+    return false;
+}
+
+void uqm_state_tell(const struct uqm_state *state, const struct uqm_env *env,
+                    const char *const *models, size_t n)
+{
+    const json_t *entries = entries_of(state);
+    const size_t n_entries = json_array_size(entries);
+    size_t n_ours = 0;
+    for (size_t i = 0; i < n_entries; i++) {
+        const json_t *names = json_object_get(json_array_get(entries, i), "models");
+        size_t k = 0;
+        while (k < json_array_size(names) && is_among(json_array_get(names, k), models, n))
+            k++;
+        n_ours += k == json_array_size(names);
+    }
+    if (n_ours > 0)
+        uqm_log(env, UQM_LOG_INFO, "%s: going on after %zu finished measurements", state->path,
+                n_ours);
+    else if (n_entries > 0)
+        uqm_log(env, UQM_LOG_INFO,
+                "%s: none of its %zu measurements is of these models as they are now, so all are "
+                "measured: other models, files that changed since, or an older version's state",
+                state->path, n_entries);
 }
 
 void uqm_state_close(struct uqm_state **state)

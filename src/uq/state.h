@@ -29,6 +29,9 @@ struct uqm_state_key {
 int uqm_state_open(struct uqm_state **out, struct uqm_env *env, const char *path,
                    const struct uqm_xxh3_hex *job, const size_t *n_records, size_t n_sets,
                    struct uqm_err *err);
+/* Say how much of what is there is of these models, by their digests, or that nothing is. */
+void uqm_state_tell(const struct uqm_state *state, const struct uqm_env *env,
+                    const char *const *models, size_t n);
 /* Keeps the file. Takes NULL. */
 void uqm_state_close(struct uqm_state **state);
 /* Remove the file: the job is done. */

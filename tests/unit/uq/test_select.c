@@ -98,6 +98,13 @@ static void a_run_writes_the_best_and_leaves_nothing_else(void **state)
     p = params_for(in_workdir("out"));
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "--overwrite");
     assert_null(text);
+    assert_null(strstr(err.msg, "state"));
+
+    /* Killed between the last two things that it does, a run leaves its state. */
+    put_file("out.state.json", "{}");
+    assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG,
+                 "out.state.json, which may be removed");
+    assert_int_equal(unlink(in_workdir("out.state.json")), 0);
 }
 
 static void an_interrupted_run_goes_on_and_ends_in_the_same_result(void **state)

@@ -12,13 +12,15 @@ static const char *const names[2] = { "a", "b" };
 static const struct uqm_state_key one = { "uq", names, 1 }, both = { "uq", names, 2 };
 static const struct uqm_state_key accuracy = { "accuracy", names, 1 };
 
-static char last_warning[1024];
+static char last_warning[1024], last_info[1024];
 
 static void note(void *ctx, enum uqm_log_level level, const char *line)
 {
     (void) ctx;
     if (level == UQM_LOG_WARN)
         snprintf(last_warning, sizeof last_warning, "%s", line);
+    else if (level == UQM_LOG_INFO)
+        snprintf(last_info, sizeof last_info, "%s", line);
 }
 
 static struct uqm_state *open_state(const char *path, const struct uqm_xxh3_hex *digest)
@@ -110,6 +112,28 @@ static void values_come_back_to_the_bit(void **state)
     assert_false(uqm_is_file(in_workdir("s.json.part")));
     uqm_state_remove(s);
     assert_false(uqm_is_file(in_workdir("s.json")));
+    uqm_state_close(&s);
+}
+
+static void what_of_it_a_run_can_use_is_said(void **state)
+{
+    (void) state;
+    static const char *const others[3] = { "c", "b", "d" };
+    struct uqm_env *env = test_env(64 << 20, 1);
+    struct uqm_state *s = open_state(in_workdir("told.json"), &job);
+    env->log = note;
+    last_info[0] = '\0';
+    uqm_state_tell(s, env, names, 2);
+    assert_string_equal(last_info, "");
+    put(s, &one, x, y);
+    put(s, &accuracy, x, y);
+    put(s, &both, x, y);
+    uqm_state_tell(s, env, names, 2);
+    assert_non_null(strstr(last_info, "told.json: going on after 3 finished measurements"));
+    uqm_state_tell(s, env, names, 1);
+    assert_non_null(strstr(last_info, "told.json: going on after 2 finished measurements"));
+    uqm_state_tell(s, env, others, 3);
+    assert_non_null(strstr(last_info, "told.json: none of its 3 measurements is of these models"));
     uqm_state_close(&s);
 }
 
@@ -247,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_come_back_to_the_bit),
+        cmocka_unit_test(what_of_it_a_run_can_use_is_said),
         cmocka_unit_test(a_state_has_one_run_at_a_time),
         cmocka_unit_test(without_a_path_it_remembers_all_the_same),
         cmocka_unit_test(a_state_of_another_job_is_set_aside),
