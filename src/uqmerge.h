@@ -244,8 +244,8 @@ struct uqm_question_params {
     bool dry_run;          /* nothing is asked: the log says how it would be, and in what memory */
     /* On a Vulkan device: products with F16 weights round the other factor to F16, and add up in
      * f32 as ever (docs/vulkan.md says how far results are then off: option probabilities 1e-3,
-     * seldom more). UQM_ERR_ARG on the CPU, in a sweep (window), and in a select, whose steps
-     * differ by less than that. */
+     * seldom more). UQM_ERR_ARG on the CPU, UQM_ERR_USAGE in a sweep (window) and in a select,
+     * whose steps differ by less than that. */
     bool fast;
 };
 
