@@ -60,6 +60,15 @@ struct uqm_offsets {
     const uint8_t *keep;
 };
 
+/* Keys about a threshold: what to tell apart, and how many there are. */
+struct uqm_key_split {
+    uint32_t low, n_keys; /* a range, n_keys > 0, that ends at 2^31 at most */
+    uint32_t likely;      /* a key of it */
+    /* filled in */
+    uint32_t largest;
+    size_t n_below, n_likely; /* those below the range; those equal to `likely` */
+};
+
 struct uqm_merge_kernels {
     /* keys = bits of |x - base| as f32 */
     void (*delta_keys)(uint32_t *restrict keys, struct uqm_stored x, struct uqm_stored base,
@@ -71,6 +80,10 @@ struct uqm_merge_kernels {
      * ends at 2^32 at most. out: room for n_elem + 16. */
     size_t (*keys_within)(uint32_t *restrict out, const uint32_t *restrict keys, uint32_t low,
                           uint32_t n_keys, size_t n_elem);
+    /* The keys of delta_keys() that are in the range and not the likely one, in order; how many.
+     * The rest is counted. out: room for n_elem + 16. */
+    size_t (*split_deltas)(struct uqm_key_split *split, uint32_t *restrict out, struct uqm_stored x,
+                           struct uqm_stored base, size_t n_elem);
     /* bins = keys >> shift, less `low`, at least 1, but 0 for key 0 alone; keys are below 2^31,
      * bins below 2^15. */
     void (*key_bins)(uint16_t *restrict bins, const uint32_t *restrict keys, unsigned shift,

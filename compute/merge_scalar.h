@@ -40,6 +40,16 @@ static inline uint32_t uqm_delta_key_1(float x, float base)
     return uqm_bits_of_f32(x - base) & 0x7FFFFFFF;
 }
 
+static inline void uqm_split_delta_1(struct uqm_key_split *s, uint32_t *out, size_t *n,
+                                     uint32_t key)
+{
+    s->largest = key > s->largest ? key : s->largest;
+    s->n_below += key < s->low;
+    s->n_likely += key == s->likely;
+    if (key - s->low < s->n_keys && key != s->likely)
+        out[(*n)++] = key;
+}
+
 static inline bool uqm_task_keeps_1(const struct uqm_task_input *in, float x, float base, size_t e)
 {
     int32_t key = (int32_t) uqm_delta_key_1(x, base);

@@ -29,6 +29,17 @@ static size_t keys_within(uint32_t *restrict out, const uint32_t *restrict keys,
     return n;
 }
 
+static size_t split_deltas(struct uqm_key_split *split, uint32_t *restrict out, struct uqm_stored x,
+                           struct uqm_stored base, size_t n_elem)
+{
+    struct uqm_key_split s = { split->low, split->n_keys, split->likely, 0, 0, 0 };
+    size_t n = 0;
+    for (size_t e = 0; e < n_elem; e++)
+        uqm_split_delta_1(&s, out, &n, uqm_delta_key_1(uqm_stored_1(x, e), uqm_stored_1(base, e)));
+    *split = s;
+    return n;
+}
+
 static void key_bins(uint16_t *restrict bins, const uint32_t *restrict keys, unsigned shift,
                      uint32_t low, size_t n_elem)
 {
@@ -168,6 +179,7 @@ const struct uqm_merge_kernels uqm_merge_kernels_ref = {
     .delta_keys = delta_keys,
     .keys_with_bits = keys_with_bits,
     .keys_within = keys_within,
+    .split_deltas = split_deltas,
     .key_bins = key_bins,
     .largest_key = largest_key,
     .keys_below = keys_below,

@@ -83,6 +83,53 @@ static size_t keys_within(uint32_t *restrict out, const uint32_t *restrict keys,
     return n + uqm_merge_kernels_ref.keys_within(out + n, keys + e, low, n_keys, n_elem - e);
 }
 
+static uint32_t largest_lane(__m256i v)
+{
+    uint32_t lanes[EIGHT], most = 0;
+    _mm256_storeu_si256((__m256i *) (void *) lanes, v);
+    for (size_t i = 0; i < EIGHT; i++)
+        most = lanes[i] > most ? lanes[i] : most;
+    return most;
+}
+
+/* The types of both are constants where it pays. */
+ALWAYS_INLINE size_t split_of(struct uqm_key_split *s, uint32_t *restrict out, struct uqm_stored x,
+                              struct uqm_stored base, size_t n_elem)
+{
+    const __m256i low = _mm256_set1_epi32((int) s->low),
+                  likely = _mm256_set1_epi32((int) s->likely);
+    const __m256i end = _mm256_set1_epi32((int) (s->low + s->n_keys - 1));
+    __m256i most = _mm256_setzero_si256();
+    size_t n = 0;
+    for (size_t e = 0; e < n_elem; e += EIGHT) {
+        __m256i v = delta_keys_8(stored_8(x, e), stored_8(base, e));
+        unsigned below = mask_of_i32(_mm256_cmpgt_epi32(low, v));
+        unsigned same = mask_of_i32(_mm256_cmpeq_epi32(likely, v));
+        unsigned rest = mask_of_i32(_mm256_cmpgt_epi32(v, end)) | below | same;
+        most = _mm256_max_epi32(most, v);
+        s->n_below += (size_t) __builtin_popcount(below);
+        s->n_likely += (size_t) __builtin_popcount(same);
+        if (rest != 0xFF) /* few are */
+            n += pick_lanes(out + n, v, ~rest & 0xFF);
+    }
+    s->largest = largest_lane(most);
+    return n;
+}
+
+static size_t split_deltas(struct uqm_key_split *split, uint32_t *restrict out, struct uqm_stored x,
+                           struct uqm_stored base, size_t n_elem)
+{
+    const struct uqm_stored x_bf16 = { x.x, UQM_BF16 }, base_bf16 = { base.x, UQM_BF16 };
+    struct uqm_key_split s = { split->low, split->n_keys, split->likely, 0, 0, 0 };
+    size_t n = x.dtype == UQM_BF16 && base.dtype == UQM_BF16
+                   ? split_of(&s, out, x_bf16, base_bf16, whole(n_elem))
+                   : split_of(&s, out, x, base, whole(n_elem));
+    for (size_t e = whole(n_elem); e < n_elem; e++)
+        uqm_split_delta_1(&s, out, &n, uqm_delta_key_1(uqm_stored_1(x, e), uqm_stored_1(base, e)));
+    *split = s;
+    return n;
+}
+
 static void key_bins(uint16_t *restrict bins, const uint32_t *restrict keys, unsigned shift,
                      uint32_t low, size_t n_elem)
 {
@@ -105,11 +152,9 @@ static uint32_t largest_key(const uint32_t *keys, size_t n_elem)
     size_t e = 0;
     for (; e < whole(n_elem); e += EIGHT)
         most = _mm256_max_epi32(most, keys_8(keys + e));
-    uint32_t lanes[EIGHT], rest = uqm_merge_kernels_ref.largest_key(keys + e, n_elem - e);
-    _mm256_storeu_si256((__m256i *) (void *) lanes, most);
-    for (size_t i = 0; i < EIGHT; i++)
-        rest = lanes[i] > rest ? lanes[i] : rest;
-    return rest;
+    uint32_t here = largest_lane(most);
+    uint32_t rest = uqm_merge_kernels_ref.largest_key(keys + e, n_elem - e);
+    return here > rest ? here : rest;
 }
 
 static size_t keys_below(const uint32_t *keys, uint32_t bound, size_t n_elem)
@@ -644,6 +689,7 @@ const struct uqm_merge_kernels TIER(merge_kernels) = {
     .delta_keys = delta_keys,
     .keys_with_bits = keys_with_bits,
     .keys_within = keys_within,
+    .split_deltas = split_deltas,
     .key_bins = key_bins,
     .largest_key = largest_key,
     .keys_below = keys_below,

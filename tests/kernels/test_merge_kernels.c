@@ -138,6 +138,54 @@ static void magnitudes_of_16_bits_are_those_of_their_f32(void **state)
         }
 }
 
+/* Of differences of few values: below the range, in it, the likely one, above. */
+static void keys_about_a_threshold_are_split_and_the_likely_one_is_counted(void **state)
+{
+    (void) state;
+    struct tiers t = tiers_here();
+    struct random r = { 37 };
+    static const enum uqm_dtype dtypes[] = { UQM_BF16, UQM_F32 };
+    static const struct uqm_key_split ranges[] = { { 0x3F800000, 0x20000, 0x3F800000, 0, 0, 0 },
+                                                   { 0x3F810000, 0x410000, 0x3FC00000, 0, 0, 0 },
+                                                   { 0, 0x3F810000, 0, 0, 0, 0 },
+                                                   { 0x7F000000, 0x1000000, 0x7F000000, 0, 0, 0 } };
+    uint16_t narrow[2][N];
+    float wide[2][N];
+    uint32_t keys[N], want[N + GUARD], got[N + GUARD];
+    for (size_t e = 0; e < N; e++)
+        for (size_t i = 0; i < 2; i++) {
+            narrow[i][e] = (uint16_t) (0x3F80 + random_u32(&r) % 3 * 0x40 + random_u32(&r) % 2);
+            if (e % 13 == 12)
+                narrow[i][e] = (uint16_t) random_u32(&r) & 0x7F7F;
+            wide[i][e] = uqm_f32_of_bf16(narrow[i][e]);
+        }
+    for (size_t k = 0; k < t.n; k++)
+        for (size_t d = 0; d < 2; d++)
+            for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+                for (size_t l = 0; l < N_LENGTHS; l++) {
+                    struct uqm_key_split split = ranges[i];
+                    struct uqm_stored x = { d ? (void *) wide[0] : narrow[0], dtypes[d] };
+                    struct uqm_stored base = { d ? (void *) wide[1] : narrow[1], dtypes[d] };
+                    size_t n = 0, below = 0, likely = 0;
+                    uint32_t largest = 0;
+                    for (size_t e = 0; e < lengths[l]; e++) {
+                        keys[e] = uqm_bits_of_f32(fabsf(wide[0][e] - wide[1][e]));
+                        largest = keys[e] > largest ? keys[e] : largest;
+                        below += keys[e] < split.low;
+                        likely += keys[e] == split.likely;
+                        if (keys[e] >= split.low && keys[e] - split.low < split.n_keys &&
+                            keys[e] != split.likely)
+                            want[n++] = keys[e];
+                    }
+                    assert_int_equal(t.v[k].merge->split_deltas(&split, got, x, base, lengths[l]),
+                                     n);
+                    assert_memory_equal(got, want, n * sizeof *got);
+                    assert_int_equal(split.n_below, below);
+                    assert_int_equal(split.n_likely, likely);
+                    assert_int_equal(split.largest, largest);
+                }
+}
+
 static void keys_fall_into_bins_from_the_lowest_on_and_zeros_into_their_own(void **state)
 {
     (void) state;
@@ -637,6 +685,7 @@ int main(void)
         cmocka_unit_test(keys_of_a_range_come_in_their_order),
         cmocka_unit_test(keys_with_any_of_some_bits_come_in_their_order),
         cmocka_unit_test(magnitudes_of_16_bits_are_those_of_their_f32),
+        cmocka_unit_test(keys_about_a_threshold_are_split_and_the_likely_one_is_counted),
         cmocka_unit_test(keys_fall_into_bins_from_the_lowest_on_and_zeros_into_their_own),
         cmocka_unit_test(keys_below_a_bound_are_counted),
         cmocka_unit_test(bins_that_are_equal_are_counted),

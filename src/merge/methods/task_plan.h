@@ -17,6 +17,7 @@ enum { UQM_TASK_COARSE, UQM_TASK_RECOUNT, UQM_TASK_FINE, UQM_TASK_TIES };
  * those below are in the bin before them, those above in the one behind. */
 struct uqm_task_focus {
     uint32_t first, n_bins; /* 0: all */
+    uint32_t likely;        /* the key that most have, of those without lower bits in these bins */
     bool missed;            /* a threshold lies elsewhere: all are counted once more */
 };
 
@@ -126,8 +127,13 @@ uint32_t *uqm_task_foreseen_at(const struct uqm_job *job, const struct uqm_task_
 void uqm_task_find_finite(const struct uqm_job *job, struct uqm_job_state *state,
                           const struct uqm_task_work *w);
 /* The elements of a chunk, by their keys; into one input's counters of the coarse pass. */
-void uqm_task_count_coarse(const struct uqm_job *job, const struct uqm_task_focus *focus,
-                           uint32_t *counts, const uint32_t *keys, uint32_t *found, size_t n);
+void uqm_task_count_all(const struct uqm_job *job, uint32_t *counts, const uint32_t *keys,
+                        uint32_t *found, size_t n);
+/* Likewise, about the focus, from the operands. False: not counted, as something has to be counted
+ * by itself. */
+bool uqm_task_count_focused(const struct uqm_job *job, const struct uqm_task_focus *focus,
+                            uint32_t *counts, struct uqm_stored x, struct uqm_stored base,
+                            uint32_t *found, size_t n);
 /* A pass that counts has ended: what it says of every search, counters zeroed; and the limits as
  * far as they are known. */
 void uqm_task_search_counts(const struct uqm_job *job, struct uqm_task_work *w, unsigned pass);

@@ -79,8 +79,8 @@ void uqm_task_end_sample(const struct uqm_job *job, struct uqm_job_state *state)
 
 /* --- the coarse pass --- */
 
-static void count_all(const struct uqm_job *job, uint32_t *counts, const uint32_t *keys,
-                      uint32_t *found, size_t n)
+void uqm_task_count_all(const struct uqm_job *job, uint32_t *counts, const uint32_t *keys,
+                        uint32_t *found, size_t n)
 {
     enum uqm_key_kind kind = uqm_task_key_kind(job);
     uint32_t *longer = counts + UQM_COARSE_BINS;
@@ -93,44 +93,36 @@ static void count_all(const struct uqm_job *job, uint32_t *counts, const uint32_
         longer[found[e] >> 16]++;
 }
 
-void uqm_task_count_coarse(const struct uqm_job *job, const struct uqm_task_focus *focus,
-                           uint32_t *counts, const uint32_t *keys, uint32_t *found, size_t n)
+bool uqm_task_count_focused(const struct uqm_job *job, const struct uqm_task_focus *focus,
+                            uint32_t *counts, struct uqm_stored x, struct uqm_stored base,
+                            uint32_t *found, size_t n)
 {
-    const struct uqm_merge_kernels *kernels = job->kernels->merge;
     const uint32_t infinity = 0x7F800000, end = focus->first + focus->n_bins;
     uint32_t *longer = counts + UQM_COARSE_BINS;
-    enum { FEW_BINS = 6 }; /* counted quicker all at once than key by key */
-    /* what is infinite or NaN is looked for in its bins */
-    if (focus->n_bins == 0 || focus->missed || kernels->largest_key(keys, n) >= infinity) {
-        count_all(job, counts, keys, found, n);
-        return;
+    struct uqm_key_split split = {
+        .low = focus->first << 16,
+        .n_keys = focus->n_bins << 16,
+        .likely = focus->likely,
+    };
+    if (focus->n_bins == 0 || focus->missed)
+        return false;
+    size_t n_found = job->kernels->merge->split_deltas(&split, found, x, base, n);
+    if (split.largest >= infinity) /* what is infinite or NaN is looked for in its bins */
+        return false;
+    for (size_t e = 0; e < n_found; e++) {
+        counts[found[e] >> 16]++;
+        longer[found[e] >> 16] += (found[e] & 0xFFFF) != 0;
     }
-    size_t n_below = kernels->keys_below(keys, focus->first << 16, n), below = n_below;
-    if (focus->n_bins <= FEW_BINS) {
-        for (uint32_t bin = focus->first; bin < end; bin++) {
-            size_t without = kernels->keys_below(keys, (bin << 16) + 1, n);
-            size_t until = kernels->keys_below(keys, (bin + 1) << 16, n);
-            counts[bin] += (uint32_t) (until - below);
-            longer[bin] += (uint32_t) (until - without);
-            below = until;
-        }
-    } else {
-        size_t n_found =
-            kernels->keys_within(found, keys, focus->first << 16, focus->n_bins << 16, n);
-        for (size_t e = 0; e < n_found; e++) {
-            counts[found[e] >> 16]++;
-            longer[found[e] >> 16] += (found[e] & 0xFFFF) != 0;
-        }
-        below += n_found;
-    }
+    counts[focus->likely >> 16] += (uint32_t) split.n_likely;
     if (focus->first > 0)
-        counts[focus->first - 1] += (uint32_t) n_below;
+        counts[focus->first - 1] += (uint32_t) split.n_below;
     if (end < UQM_COARSE_BINS)
-        counts[end] += (uint32_t) (n - below);
+        counts[end] += (uint32_t) (n - split.n_below - split.n_likely - n_found);
+    return true;
 }
 
-/* From the first segment's counters: the bins about the k-th largest of n_elem, to a share of
- * 1/FOCUS_SHARE of all on either side. */
+/* From the first segment's counters, the longer keys' behind them: the bins about the k-th largest
+ * of n_elem, to a share of 1/FOCUS_SHARE of all on either side. */
 static void widen_focus(struct uqm_task_focus *f, const uint32_t *counts, uint64_t k,
                         uint64_t n_elem)
 {
@@ -151,6 +143,15 @@ static void widen_focus(struct uqm_task_focus *f, const uint32_t *counts, uint64
         end = f->first + f->n_bins > end ? f->first + f->n_bins : end;
     }
     *f = (struct uqm_task_focus){ .first = first, .n_bins = end - first };
+    uint32_t likely = first, most = 0;
+    for (uint32_t bin = first; bin < end; bin++) {
+        uint32_t without = counts[bin] - counts[UQM_COARSE_BINS + bin];
+        if (without > most) {
+            likely = bin;
+            most = without;
+        }
+    }
+    f->likely = likely << 16;
 }
 
 static void find_focus(const struct uqm_job *job, const struct uqm_job_state *state,

@@ -342,8 +342,13 @@ static void count_coarse(struct uqm_task_scratch *s, const struct uqm_job *job,
         if ((k > 0 && w->searches[k - 1].channel == i) ||
             (pass == UQM_TASK_RECOUNT && !w->focus[i].missed))
             continue;
+        if (uqm_task_is_direct(job) && w->focus[i].n_bins > 0) {
+            struct uqm_stored x = operand(s, job, span, i, at, n, UQM_TASK_SUM);
+            if (uqm_task_count_focused(job, &w->focus[i], counts, x, s->base, s->found, n))
+                continue;
+        }
         load_keys(s, job, span, i, at, n);
-        uqm_task_count_coarse(job, &w->focus[i], counts, s->keys + at, s->found, n);
+        uqm_task_count_all(job, counts, s->keys + at, s->found, n);
         count_foreseen(s, job, w, span, i, at, n);
     }
 }
