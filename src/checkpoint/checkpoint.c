@@ -162,13 +162,13 @@ static int look_beside(char **out, const struct uqm_checkpoint *cp, const json_t
     return ret;
 }
 
-static void drop_own_vision(struct uqm_loading *ld, const char *tower)
+static void drop_own_vision(struct uqm_loading *ld, const char *tower, bool quiet)
 {
     size_t kept = 0;
     for (size_t i = 0; i < ld->n_entries; i++)
         if (ld->entries[i].tensor.part != UQM_PART_VISION)
             ld->entries[kept++] = ld->entries[i];
-    if (kept < ld->n_entries)
+    if (kept < ld->n_entries && !quiet)
         uqm_log(ld->env, UQM_LOG_INFO, "%s: %zu vision tensors give way to those of %s",
                 ld->cp->path, ld->n_entries - kept, tower);
     ld->n_entries = kept;
@@ -202,7 +202,7 @@ static int add_tower(struct uqm_loading *ld, const struct uqm_checkpoint_params 
     int ret;
 
     if (params->vision_tower) {
-        drop_own_vision(ld, params->vision_tower);
+        drop_own_vision(ld, params->vision_tower, params->quiet);
         return load_tower(ld, params->vision_tower, err);
     }
     if (has_vision(ld))

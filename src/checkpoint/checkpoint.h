@@ -52,6 +52,7 @@ struct uqm_checkpoint_params {
     const char *path;         /* folder, archive, or one weight file */
     const char *vision_tower; /* NULL: the model's own; else the folder config.json names */
     bool need_vision;         /* no vision tower found: an error; else it may be absent */
+    bool quiet;               /* that vision_tower takes another's place has been said */
     uint64_t header_cap;      /* safetensors header limit in bytes; 0: 16 MiB */
 };
 

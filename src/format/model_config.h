@@ -43,7 +43,8 @@ struct uqm_model_config {
     uint32_t n_eos;
     /* tokenizer_model_max_length or model_max_length: embedded sequences are cut there */
     uint32_t max_length;
-    uint32_t n_real_tokens; /* ids >= this (image token, padding rows) never win an argmax */
+    uint32_t n_real_tokens; /* ids >= this (image token, padding rows) never win an argmax, unless
+                               they end an answer */
 };
 
 /* The files' texts, each NULL when its file is absent. */
@@ -62,5 +63,18 @@ struct uqm_config_texts {
  */
 int uqm_model_config_parse(struct uqm_model_config *out, const struct uqm_config_texts *texts,
                            struct uqm_err *err);
+
+/* Whether the id ends an answer, and whether it can be a next token at all. */
+static inline bool uqm_model_config_is_eos(const struct uqm_model_config *config, uint32_t id)
+{
+    for (uint32_t i = 0; i < config->n_eos; i++)
+        if ((uint32_t) config->eos_ids[i] == id)
+            return true;
+    return false;
+}
+static inline bool uqm_model_config_says(const struct uqm_model_config *config, uint32_t id)
+{
+    return id < config->n_real_tokens || uqm_model_config_is_eos(config, id);
+}
 
 #endif

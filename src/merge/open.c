@@ -53,6 +53,7 @@ int uqm_model_open(struct uqm_source **out, struct uqm_env *env, const char *mod
         .path = model,
         .vision_tower = params->vision_tower,
         .need_vision = params->need_vision,
+        .quiet = params->quiet,
     };
     int ret = uqm_checkpoint_open(&cp, env, &cp_params, err);
     if (ret < 0)

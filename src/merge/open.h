@@ -10,6 +10,7 @@
 struct uqm_open_params {
     const char *vision_tower; /* NULL: the model's own */
     bool need_vision;
+    bool quiet; /* what there is to say of the vision tower has been said */
     bool allow_crimes;
     bool relayout;             /* the recipe's one input, a LLaVA, is brought into ... */
     enum uqm_layout layout;    /* ... this layout, LLAVA_HF or LLAVA, from the other */

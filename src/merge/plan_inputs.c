@@ -61,6 +61,7 @@ static int open_input(struct uqm_plan_input *in, struct uqm_recipe_source *rs, c
         .path = path,
         .vision_tower = params->need_vision ? params->vision_tower : NULL,
         .need_vision = params->need_vision,
+        .quiet = params->quiet,
     };
     int ret = uqm_checkpoint_open(&in->checkpoint, rs->source.env, &cp, err);
     if (ret < 0)

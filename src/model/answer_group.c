@@ -8,21 +8,14 @@
 
 /* ---- prefill ---- */
 
-static int32_t argmax(const float *logits, uint32_t n)
+static int32_t argmax(const float *logits, const struct uqm_model_config *c)
 {
     int32_t best = -1;
-    for (uint32_t i = 0; i < n; i++)
-        if (!isnan(logits[i]) && (best < 0 || logits[i] > logits[best]))
+    for (uint32_t i = 0; i < c->text.vocab_size; i++)
+        if (uqm_model_config_says(c, i) && !isnan(logits[i]) &&
+            (best < 0 || logits[i] > logits[best]))
             best = (int32_t) i;
     return best;
-}
-
-static bool is_eos(const struct uqm_model_config *c, int32_t id)
-{
-    for (uint32_t i = 0; i < c->n_eos; i++)
-        if (c->eos_ids[i] == id)
-            return true;
-    return false;
 }
 
 /* The largest logit's token (lowest id on ties, NaN never) becomes the answer's next; it is read
@@ -33,11 +26,11 @@ static int take_token(struct uqm_answering *a, size_t slot, const float *logits,
     struct uqm_generator *g = a->g;
     const size_t prompt = a->group->first + slot;
     struct uqm_answer *answer = &a->answers[slot];
-    const int32_t id = argmax(logits, g->net.config.n_real_tokens);
+    const int32_t id = argmax(logits, &g->net.config);
     if (id < 0)
         return uqm_fail(err, UQM_ERR_FORMAT, "%s: the logits of token %zu are not numbers",
                         g->net.source->name, answer->n);
-    if (is_eos(&g->net.config, id)) {
+    if (uqm_model_config_is_eos(&g->net.config, (uint32_t) id)) {
         answer->complete = true;
         return UQM_OK;
     }

@@ -183,7 +183,9 @@ static json_t *top_json(const struct ask *a)
 {
     const struct uqm_model_config *c = &a->candidate.config;
     uint32_t best[N_TOP], n = 0;
-    for (uint32_t id = 0; id < c->text.vocab_size && id < c->n_real_tokens; id++) {
+    for (uint32_t id = 0; id < c->text.vocab_size; id++) {
+        if (!uqm_model_config_says(c, id))
+            continue;
         uint32_t at = n < N_TOP ? n++ : N_TOP;
         for (; at > 0 && a->first_logits[id] > a->first_logits[best[at - 1]]; at--)
             if (at < N_TOP)

@@ -36,6 +36,7 @@ static int read_config(struct uqm_candidate *c, const struct uqm_open_params *op
         .path = c->source->home,
         .vision_tower = open->vision_tower,
         .need_vision = open->need_vision,
+        .quiet = true, /* it is open as the source, or as an input of it, already */
     };
     char *preprocessor = NULL, *processor = NULL, *tokenizer = NULL, *generation = NULL;
     char *merged = NULL;
@@ -111,7 +112,9 @@ static int common_dtype(bool *common, enum uqm_dtype *dtype, struct uqm_env *env
                         const struct uqm_open_params *params, struct uqm_err *err)
 {
     struct uqm_source *source = NULL;
-    int ret = uqm_model_open(&source, env, model, params, err);
+    struct uqm_open_params open = *params;
+    open.quiet = true; /* it is opened once more, to be merged */
+    int ret = uqm_model_open(&source, env, model, &open, err);
     if (ret < 0)
         return ret;
     for (size_t i = 0; i < source->n_tensors; i++) {
@@ -154,8 +157,10 @@ int uqm_candidate_open_merge(struct uqm_candidate *out, struct uqm_env *env,
                              const struct uqm_merge_rule *rule, const char *const *models, size_t n,
                              const struct uqm_open_params *params, struct uqm_err *err)
 {
+    struct uqm_open_params open = *params;
     char *text;
     *out = (struct uqm_candidate){ .env = env };
+    open.quiet |= rule->quiet;
     int ret = uqm_candidate_merge_text(&text, env, rule, models, n, params, err);
     if (ret < 0)
         return ret;
@@ -163,7 +168,7 @@ int uqm_candidate_open_merge(struct uqm_candidate *out, struct uqm_env *env,
                            rule->quiet ? NULL : warn, env, err);
     free(text);
     if (ret == UQM_OK)
-        ret = uqm_recipe_open(&out->source, env, out->recipe, params, err);
+        ret = uqm_recipe_open(&out->source, env, out->recipe, &open, err);
     if (ret < 0) {
         uqm_candidate_close(out);
         return ret;

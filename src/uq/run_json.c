@@ -14,7 +14,9 @@ static json_t *model_json(struct uqm_call *call, const char *name, const char *p
 {
     struct uqm_xxh3_hex fingerprint;
     struct uqm_err err = { 0 }, ignored = { 0 };
-    if (uqm_model_fingerprint(&fingerprint, &call->env, path, &call->open, &err) < 0) {
+    struct uqm_open_params open = call->open;
+    open.quiet = true; /* it has been open before, to be asked */
+    if (uqm_model_fingerprint(&fingerprint, &call->env, path, &open, &err) < 0) {
         uqm_warn(&call->env, &ignored, "%s; its fingerprint is left out", err.msg);
         return json_pack("{s:s, s:o, s:n}", "model", name, "path", uqm_inspect_text(path),
                          "fingerprint");

@@ -260,7 +260,8 @@ static int check_merge(struct uqm_select *s, struct uqm_err *err)
                                        &s->call.open, err);
     if (ret == UQM_OK && !s->params->no_write)
         ret = uqm_merge_check_out(&s->call.env, all.source, all.recipe, &write, err);
-    s->rule.quiet = true; /* what there is to warn of in the recipe has been said */
+    /* What there is to say of the recipe and of --vision-tower has been said. */
+    s->rule.quiet = s->call.open.quiet = true;
     uqm_candidate_close(&all);
     return ret;
 }

@@ -178,6 +178,12 @@ refuses 2 '2 <image> marks for 1 picture' 'ask counts pictures and marks' \
 head -c 500 "$picture" > "$work/cut.png"
 refuses 1 cut.png 'ask names a damaged picture' ask "$base" --image cut.png --prompt x
 refuses 1 absent.png 'ask names a missing picture' ask "$base" --image absent.png --prompt x
+for command in 'ask --prompt x --max-tokens 1' "uq --data $mmb --samples 2" \
+    "select $zoo/models/know --no-write --data $mmb --samples 2"; do
+    run $command "$base" --vision-tower "$zoo/models-original/clip-mini"
+    holds '[ $status = 0 ] && [ "$(grep -c "base: 71 vision tensors give way" "$work/stderr")" = 1 ]' \
+        "${command%% *} says once that another vision tower is used"
+done
 
 # --- uq
 run uq "$base" "$zoo/models/reason" --data "$mmb" "SET=$seed" --samples 4 --repeats 2 --json

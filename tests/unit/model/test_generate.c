@@ -170,6 +170,13 @@ static void padding_is_never_said(void **state)
     assert_int_equal(answer_one(again, f), 8);
     for (size_t i = 0; i < 8; i++)
         assert_true(again[i] < ids[0]);
+
+    /* An id behind the image token that ends answers does so all the same. */
+    f->config.n_eos = 2;
+    f->config.eos_ids[0] = 0;
+    f->config.eos_ids[1] = ids[0];
+    open_network(f, 64 * MIB, 2);
+    assert_int_equal(answer_one(again, f), 0);
     teardown(f);
 }
 
