@@ -101,11 +101,11 @@ struct uqm_generate_job {
 };
 
 /*
- * Greedy: argmax (lowest id on ties, ids >= n_real_tokens that are no EOS never), stop at an EOS id (not included)
- * or max_tokens or the model's last position. Prompts go in groups whose K and V of all layers, in
- * F16, fit the memory; one pass over the weights reads them, one more each adds a token to all
- * answers of the group that are not complete. Where the model fits beside them its weights stay in
- * memory. An answer depends on its prompt alone.
+ * Greedy: argmax (lowest id on ties, ids >= n_real_tokens that are no EOS never), stop at an EOS
+ * id (not included) or max_tokens or the model's last position. Prompts go in groups whose K and V
+ * of all layers, in F16, fit the memory; one pass over the weights reads them, one more each adds
+ * a token to all answers of the group that are not complete. Where the model fits beside them its
+ * weights stay in memory. An answer depends on its prompt alone.
  */
 int uqm_network_generate(struct uqm_network *network, const struct uqm_generate_job *job,
                          struct uqm_err *err);
