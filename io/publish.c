@@ -144,6 +144,11 @@ static int lock_part(struct uqm_publish *p, struct uqm_err *err)
 static int take_part(struct uqm_publish *p, struct uqm_err *err)
 {
     for (int tries = 0; tries < 100; tries++) {
+        /* A folder that cannot be opened for want of descriptors had better not be made. */
+        int spare = open(p->parent, O_PATH | O_CLOEXEC);
+        if (spare < 0)
+            return uqm_fail_errno(err, "%s", p->parent);
+        close(spare);
         if (mkdir(p->part, 0700) != 0 && errno != EEXIST)
             return uqm_fail_errno(err, "%s", p->part);
         int ret = lock_part(p, err);

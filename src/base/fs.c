@@ -313,6 +313,9 @@ static int remove_at(int dir_fd, const char *name, int depth)
         return 0;
     if ((errno != EISDIR && errno != EPERM) || depth == 0)
         return -1;
+    /* An empty folder goes without a descriptor, of which there may be none. */
+    if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0)
+        return 0;
 
     int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)

@@ -1,5 +1,7 @@
 #include "io/publish.h"
 
+#include <sys/resource.h>
+
 #include "io/journal_impl.h"
 #include "tests/unit/io/io_test.h"
 
@@ -106,6 +108,40 @@ static void without_commit_nothing_stays(void **state)
         assert_null(at->p);
         assert_false(exists(in_dir("out")));
         assert_false(exists(in_dir(".out.part")));
+    }
+}
+
+/* The next number that open() gives, and with it how many descriptors are in use. */
+static rlim_t n_descriptors(void)
+{
+    int fd = dup(STDERR_FILENO);
+    assert_true(fd >= 0);
+    close(fd);
+    return (rlim_t) fd;
+}
+
+static void want_of_descriptors_leaves_nothing(void **state)
+{
+    struct place *at = *state;
+    struct uqm_job_id job = job_of("a");
+    struct uqm_publish_params p = params("out", false, &job);
+    struct rlimit before, few;
+    const rlim_t n = n_descriptors();
+    int ret = UQM_ERR_IO;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    for (rlim_t left = 0; ret != UQM_OK; left++) {
+        assert_true(left < 8);
+        few.rlim_cur = n + left;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        ret = uqm_publish_begin(&at->p, at->env, &p, &at->err);
+        if (ret == UQM_OK)
+            uqm_publish_end(&at->p);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        if (ret != UQM_OK)
+            assert_fails(ret, at->err, UQM_ERR_IO, "Too many open files");
+        if (exists(in_dir(".out.part")))
+            fail_msg("%d descriptors, status %d: .out.part is left", (int) left, ret);
     }
 }
 
@@ -367,6 +403,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PLACED(the_folder_appears_with_commit_and_not_before),
         PLACED(without_commit_nothing_stays),
+        PLACED(want_of_descriptors_leaves_nothing),
         PLACED(two_runs_for_one_target_exclude_each_other),
         PLACED(a_target_that_came_to_exist_meanwhile_is_kept),
         PLACED(overwriting_swaps_old_and_new),
