@@ -121,6 +121,15 @@ static int print_result(struct session *s, const char *json, print_fn print, uns
     return EXIT_DONE;
 }
 
+/* Where relative paths lead nowhere, whatever is said of them. */
+static bool is_in_a_deleted_folder(void)
+{
+    char *dir = getcwd(NULL, 0);
+    const bool deleted = !dir && errno == ENOENT;
+    free(dir);
+    return deleted;
+}
+
 /* where: before the message, or NULL: the message says it. */
 static void print_error(const char *where, const struct uqm_err *err)
 {
@@ -128,7 +137,7 @@ static void print_error(const char *where, const struct uqm_err *err)
     fflush(stdout);
     fprintf(stderr, "uqmerge: error: %s%s", where ? where : "", where ? ": " : "");
     text_print(stderr, err->msg[0] ? err->msg : "failed without saying why");
-    fputc('\n', stderr);
+    fputs(is_in_a_deleted_folder() ? " (the current directory has been deleted)\n" : "\n", stderr);
 }
 
 /* before: the errno of a write that failed already, or 0. */

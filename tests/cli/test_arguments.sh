@@ -215,6 +215,13 @@ run uq absent-model --data "$zoo/data/heldin/mmb.jsonl" --memory=1.5GiB --random
 holds '[ $status = 1 ] && grep -q "absent-model" "$work/stderr"' \
     'values may follow = or the letter, letters may be joined'
 
+status=0
+mkdir "$work/gone"
+(cd "$work/gone" && rmdir "$work/gone" && exec "$uqmerge" merge a.yml out) > "$work/stdout" \
+    2> "$work/stderr" < /dev/null || status=$?
+holds '[ $status = 1 ] && grep -q "a.yml: .*(the current directory has been deleted)" "$work/stderr"' \
+    'an error in a folder that is gone says so'
+
 # The manual page: no warning of the tools that read it, where they are there.
 page=$UQM_TESTS/../docs/uqmerge.1
 if command -v mandoc > /dev/null; then
