@@ -5,7 +5,13 @@ uqmerge=$(realpath "$1")
 json_get=$(realpath "$2")
 work=$(mktemp -d "${TMPDIR:-/tmp}/uqm-cli.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-zoo=$UQM_ZOO
+zoo=$UQM_ZOO tests=$UQM_TESTS
+case $zoo$tests in
+*[[:space:]]*) # words are made of them
+    ln -s "$zoo" "$work/zoo"
+    ln -s "$tests" "$work/tests"
+    zoo=$work/zoo tests=$work/tests ;;
+esac
 count=0
 
 # The program runs in $work; what it says is in $work/stdout and $work/stderr, its status in $status.

@@ -60,7 +60,7 @@ holds '[ $status = 0 ] && [ "$(value method)" = linear ] && [ "$(value tensors)"
     'merge writes a checkpoint with its manifest'
 run verify two
 holds '[ $status = 0 ]' 'verify accepts it'
-keys=$UQM_TESTS/data/signature/keys
+keys=$tests/data/signature/keys
 run convert "$zoo/models-original/llava-mini-know" own --to llava
 holds '[ $status = 0 ] && [ -f "$work/own/model.safetensors" ] && [ ! -e "$work/own/README.md" ]' \
     'convert makes safetensors of PyTorch shards'

@@ -12,13 +12,13 @@ uqmerge=$(realpath "$1")
 make=$(realpath "$2")
 kills=$3 megabytes=$4 seed=${5:-1} signal=${UQM_SIGNAL:-KILL}
 [ $# -gt 5 ] && shift 5 || set --
-zoo=$(realpath "$UQM_ZOO")
-keys=$zoo/../data/signature/keys
 work=$(mktemp -d "${TMPDIR:-/tmp}/uqm-kill.XXXXXX")
 pid=
 trap '[ "$pid" ] && kill -KILL "$pid" 2> /dev/null; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 cd "$work" || exit 1
+ln -s "$(realpath "$UQM_ZOO")" zoo # arguments are words, and such a path may have blanks
+ln -s "$(realpath "$UQM_ZOO/../data/signature/keys")" keys
 count=0 draws=0
 
 verdict() { # why not (empty: all is well), name
@@ -52,7 +52,7 @@ make_inputs() {
     for k in 1 2; do
         "$make" m$k --seed $k --layers $layers --hidden 512 --inner 1024 --heads 8 --vocab 1024 \
             --vision-layers 2 --vision-hidden 64 --vision-inner 128 --vision-heads 4 \
-            --image-size 56 --shard-size 30M --tokenizer "$zoo/models/base" -q > stdout 2> stderr ||
+            --image-size 56 --shard-size 30M --tokenizer zoo/models/base -q > stdout 2> stderr ||
             { verdict "no model: $(cat stderr)" 'the inputs are made'; exit 1; }
     done
     printf 'merge_method: linear\nmodels:\n  - {model: m1, parameters: {weight: 1}}\n' > a.yml
@@ -69,12 +69,12 @@ arguments() { # command folder
     merge) echo "merge a.yml $2/out --out-shard-size 20M" ;;
     overwrite) echo "merge b.yml $2/out --out-shard-size 20M --overwrite" ;;
     many) echo "merge a.yml b.yml $2/out --out-shard-size 20M" ;;
-    select) echo "select m1 m2 --data $zoo/data/heldin/mmb.jsonl --samples 1 --repeats 2
+    select) echo "select m1 m2 --data zoo/data/heldin/mmb.jsonl --samples 1 --repeats 2
         --out $2/out" ;;
     pack) echo "pack m1 $2/out.uqz" ;;
     unpack) echo "unpack packed.uqz $2/out" ;;
     convert) echo "convert m1 $2/out --to llava --out-shard-size 20M" ;;
-    sign) echo "sign $2/out --key $keys/p256.pem" ;;
+    sign) echo "sign $2/out --key keys/p256.pem" ;;
     esac
 }
 
@@ -112,7 +112,7 @@ result() { # command folder
 # No two signatures are the same bytes: each must hold, whatever a killed run left beside it.
 is_signed() {
     [ ! -e run/out/model.sig.part ] || mv run/out/model.sig.part aside
-    "$uqmerge" verify run/out --public-key "$keys/p256.pub.pem" -q > difference 2>&1
+    "$uqmerge" verify run/out --public-key keys/p256.pub.pem -q > difference 2>&1
     signed=$?
     [ ! -e aside ] || mv aside run/out/model.sig.part
     return $signed
