@@ -406,7 +406,7 @@ static void built_in_chat_templates_are_those_that_were_rendered(void **state)
 static void sentencepiece_gets_its_tokens_beside_it(void **state)
 {
     (void) state;
-    char *dir = test_mkdtemp(), recipe[600];
+    char *dir = test_mkdtemp(), recipe[3000];
     snprintf(
         recipe, sizeof recipe,
         "merge_method: linear\nparameters: {weight: 1}\nmodels:\n  - model: %s\n"

@@ -602,7 +602,9 @@ static void what_cannot_be_selected_is_refused_before_anything_is_asked(void **s
     p.uq.questions.models = (struct uqm_strings){ recipe, 2 };
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_UNSUPPORTED, "r.yml");
     p = params_for(in_workdir("no"));
-    const char *twice[2] = { sets[0], sets[0] };
+    const char *linked = in_workdir("twice.jsonl"); /* short: the message names both */
+    const char *twice[2] = { linked, linked };
+    assert_int_equal(symlink(sets[0], linked), 0);
     p.uq.questions.data = (struct uqm_strings){ twice, 2 };
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_USAGE, "two sets of the name");
     p = params_for(in_workdir("no"));
