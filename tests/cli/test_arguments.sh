@@ -235,11 +235,11 @@ if command -v groff > /dev/null; then
 fi
 
 # completes WORDS NAME ARGUMENT...: what bash offers for the last argument, and which of its own ways
-# of completing are asked for ("+default" is none).
+# of completing are asked for ("+default" is none). A locale that is not there would be warned of.
 completes() {
     wanted=$1 name=$2
     shift 2
-    bash -c '
+    LC_ALL=C bash -c '
         . "$0"
         compopt() { ways="$*"; }
         COMP_WORDS=(uqmerge "$@") COMP_CWORD=$#
