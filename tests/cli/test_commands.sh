@@ -35,7 +35,7 @@ holds '[ $status = 0 ] && [ "$(value identical)" = 132 ] && [ "$(value changed)"
 run diff "$base" "$zoo/models/reason" --json
 holds '[ $status = 0 ] && [ "$(value changed)" -gt 0 ] && [ "$(value identical)" -gt 0 ]' \
     'a difference without --exit-code exits with 0'
-run diff "$base" "$zoo/models/reason" --exit-code
+run diff "$base" "$zoo/models/reason" --exit-code -q
 holds '[ $status = 3 ] && grep -q "changed" "$work/stdout" && [ ! -s "$work/stderr" ]' \
     'a difference with --exit-code exits with 3'
 

@@ -341,7 +341,9 @@ static void what_a_dead_run_left_is_replaced(void **state)
     mkdir(in_dir(dir, ".out.part/deep"), 0755);
     write_text(in_dir(dir, ".out.part/model.safetensors"), "half");
     write_text(in_dir(dir, ".out.part/deep/x"), "junk");
-    assert_ok(merge(&json, dir, "r.yml", "out", (struct uqm_merge_params){ 0 }, &h, &err), err);
+    /* not io_uring: where that is refused, it is another line */
+    const struct uqm_merge_params params = { .common.io = UQM_IO_PREAD };
+    assert_ok(merge(&json, dir, "r.yml", "out", params, &h, &err), err);
     free(json);
     assert_int_equal(h.infos, 1);
     assert_false(exists(in_dir(dir, "out/deep")));

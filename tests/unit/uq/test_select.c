@@ -571,7 +571,7 @@ static void what_cannot_be_selected_is_refused_before_anything_is_asked(void **s
     p.order = UQM_ORDER_ACCURACY_ASC;
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_USAGE, "accuracies");
     p = params_for(in_workdir("no"));
-    p.state_path = sets[0];
+    p.state_path = put_file("set.jsonl", "{\"id\":\"a\"}\n");
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_ARG, "not a run's state");
     p = params_for(NULL);
     assert_fails(uqm_select(&text, &p, &err), err, UQM_ERR_USAGE, "--out");
