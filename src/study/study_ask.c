@@ -223,14 +223,6 @@ static struct uqm_question_params questions_of(const struct uqm_study_run *run,
                                          .sample_count = sample->count };
 }
 
-/* The study's own curve is compared step by step, in pairs of records. */
-static bool is_own(const struct uqm_study *s, const struct uqm_study_measure *m)
-{
-    return !m->conformal && m->seed == s->seeds[0] && (m->perturb == 0 || m->perturb == 7) &&
-           m->dropout == s->dropout && m->sample.ratio == s->samples.ratio &&
-           m->sample.count == s->samples.count;
-}
-
 static int ask_uncertainty(char **text, struct uqm_study_run *run, const struct asking *a,
                            struct uqm_err *err)
 {
@@ -244,7 +236,7 @@ static int ask_uncertainty(char **text, struct uqm_study_run *run, const struct 
                                .method = m->conformal ? UQM_UQ_CONFORMAL : UQM_UQ_PERTURB,
                                .alpha = m->conformal ? UQM_STUDY_ALPHA : 0,
                                .window = (int) a->n,
-                               .with_values = is_own(run->study, m) };
+                               .with_values = uqm_study_is_own(run->study, m) };
     p.common.seed = m->seed;
     return uqm_uq(text, &p, err);
 }

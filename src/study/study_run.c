@@ -7,6 +7,7 @@
 #include "src/base/fs.h"
 #include "src/format/base64.h"
 #include "src/format/json.h"
+#include "src/merge/method_ops.h"
 #include "src/study/study_digest.h"
 #include "src/uq/score.h"
 
@@ -18,6 +19,13 @@ struct uqm_study_measure uqm_study_own_measure(const struct uqm_study *study)
     return (struct uqm_study_measure){ .seed = study->seeds[0],
                                        .dropout = study->dropout,
                                        .sample = study->samples };
+}
+
+bool uqm_study_is_own(const struct uqm_study *s, const struct uqm_study_measure *m)
+{
+    return !m->conformal && m->seed == s->seeds[0] && (m->perturb == 0 || m->perturb == 7) &&
+           m->dropout == s->dropout && m->sample.ratio == s->samples.ratio &&
+           m->sample.count == s->samples.count;
 }
 
 size_t uqm_study_first(const struct uqm_study *study, enum uqm_study_role role)
@@ -155,9 +163,11 @@ static json_t *target_key(const struct uqm_study_run *run, const struct uqm_stud
     if (uqm_study_is_single(t))
         return json_pack("{s:o}", "models", models);
     const bool base = t->method->info->base == UQM_BASE_REQUIRED;
+    const struct uqm_method_ops *ops = uqm_method_ops_of(t->method->info->id);
+    const bool draws = ops && ops->draws; /* no other merge depends on the seed */
     return json_pack("{s:o, s:s, s:o, s:s, s:I}", "models", models, "method", t->method->info->name,
                      "parameters", params_json(t->method), "base", base ? run->base.text : "",
-                     "seed", (json_int_t) run->study->seeds[0]);
+                     "seed", draws ? (json_int_t) run->study->seeds[0] : (json_int_t) 0);
 }
 
 /* --- questions --- */
@@ -237,11 +247,22 @@ static int note_job(struct uqm_study_run *run, const struct uqm_study_question *
     return UQM_OK;
 }
 
+/* The cache's answer, unless it was found when the measure was none of the study's own and lacks
+ * the records' values. */
+static const json_t *cached(const struct uqm_study_run *run, const struct uqm_study_question *q,
+                            const json_t *key)
+{
+    const json_t *answer = uqm_study_cache_get(run->cache, key);
+    const bool is_poor = answer && q->measure && uqm_study_is_own(run->study, q->measure) &&
+                         !json_is_string(json_object_get(answer, "values"));
+    return is_poor ? NULL : answer;
+}
+
 static int find_answer(json_t **answer, struct uqm_study_run *run,
                        const struct uqm_study_question *q, const json_t *key, struct uqm_err *err)
 {
     int ret = uqm_check_cancel(run->env, err);
-    const json_t *known = ret == UQM_OK ? uqm_study_cache_get(run->cache, key) : NULL;
+    const json_t *known = ret == UQM_OK ? cached(run, q, key) : NULL;
     *answer = NULL;
     if (known) {
         *answer = json_incref((json_t *) (uintptr_t) known);
@@ -276,7 +297,7 @@ int uqm_study_ahead(struct uqm_study_run *run, const struct uqm_study_target *ta
     for (size_t i = 0; i < n && ret == UQM_OK && !run->dry_run; i++) {
         q[n_open] = (struct uqm_study_question){ &targets[i], measure, set };
         keys[n_open] = question_key(run, &q[n_open]);
-        const json_t *known = keys[n_open] ? uqm_study_cache_get(run->cache, keys[n_open]) : NULL;
+        const json_t *known = keys[n_open] ? cached(run, &q[n_open], keys[n_open]) : NULL;
         if (!keys[n_open]) {
             ret = uqm_fail(err, UQM_ERR_NOMEM, "no memory for a question");
         } else if (known) { /* one beyond the stop is asked for here alone */
@@ -374,7 +395,7 @@ const json_t *uqm_study_known(struct uqm_study_run *run, const struct uqm_study_
 {
     const struct uqm_study_question q = { target, measure, set };
     json_t *key = question_key(run, &q);
-    const json_t *answer = key ? uqm_study_cache_get(run->cache, key) : NULL;
+    const json_t *answer = key ? cached(run, &q, key) : NULL;
     json_decref(key);
     return answer;
 }

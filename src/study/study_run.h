@@ -93,6 +93,9 @@ void uqm_study_run_finish(struct uqm_study_run *run);
 
 /* The study's own measure: its first seed, dropout, samples; all perturbations. */
 struct uqm_study_measure uqm_study_own_measure(const struct uqm_study *study);
+/* Whether a measure is that, by whatever name. Its curve is compared step by step, in pairs of
+ * records, and so its answers hold the records' values. */
+bool uqm_study_is_own(const struct uqm_study *study, const struct uqm_study_measure *measure);
 
 /* Find the answers of several targets (as uqm_study_ask_fn wants them) on one set in one go, those
  * that are not there yet; in a dry run, or with one that is missing, nothing. */

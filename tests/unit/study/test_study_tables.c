@@ -41,13 +41,15 @@ static double score_of(const struct uqm_study_question *q)
     return (double) t->models / 10 + (ties ? 0.01 : 0) + (double) q->set / 1000;
 }
 
-static size_t n_asked, fail_after, n_together;
+static size_t n_asked, fail_after, n_together, n_scores_of_all;
 
-static int made_up_one(json_t **answer, const struct uqm_study_question *q, struct uqm_err *e)
+static int made_up_one(json_t **answer, const struct uqm_study_run *run,
+                       const struct uqm_study_question *q, struct uqm_err *e)
 {
     if (n_asked == fail_after)
         return uqm_fail(e, UQM_ERR_INTERRUPTED, "interrupted");
     n_asked++;
+    n_scores_of_all += !q->measure && q->target->models == (A | B | C);
     const double v = q->measure ? uncertainty_of(q->target->models) + 0.02 * (double) q->set +
                                       0.001 * (double) q->measure->seed
                                 : score_of(q);
@@ -57,7 +59,7 @@ static int made_up_one(json_t **answer, const struct uqm_study_question *q, stru
     const double by = (double) __builtin_popcountll(q->target->models);
     const double values[2] = { v - by, v + by };
     char *packed = uqm_base64_encode(values, sizeof values);
-    if (q->measure)
+    if (q->measure && uqm_study_is_own(run->study, q->measure))
         json_object_set_new(*answer, "values", json_string(packed));
     free(packed);
     if (q->measure && q->measure->conformal)
@@ -74,14 +76,13 @@ static int made_up(json_t **answers, struct uqm_study_run *run, const struct uqm
                    size_t n, struct uqm_err *e)
 {
     int ret = UQM_OK;
-    (void) run;
     n_together = n > n_together ? n : n_together;
     for (size_t i = 0; i < n && ret == UQM_OK; i++) {
         assert_true(q[i].set == q->set && q[i].measure == q->measure);
         /* What is asked together is one in the other. */
         assert_int_equal(q[i].target->models & ~q[n - 1].target->models, 0);
         assert_true(n == 1 || !uqm_study_is_single(q[i].target));
-        ret = made_up_one(&answers[i], &q[i], e);
+        ret = made_up_one(&answers[i], run, &q[i], e);
     }
     return ret;
 }
@@ -96,7 +97,7 @@ static void begin_of(struct bench *b, const char *yaml, const char *dir, bool dr
 {
     static const struct uqm_common common = { 0 };
     memset(b, 0, sizeof *b);
-    n_asked = n_together = 0;
+    n_asked = n_together = n_scores_of_all = 0;
     fail_after = SIZE_MAX;
     assert_ok(uqm_study_parse(&b->study, yaml, strlen(yaml), "study.yml", &err), err);
     b->run = (struct uqm_study_run){ .study = &b->study,
@@ -445,6 +446,41 @@ static void tables_share_their_answers_and_a_second_run_asks_nothing(void **stat
     }
 }
 
+/* What tables there are of a study with these seeds, whatever an earlier one left in the cache. */
+static char *t4_of_seeds(const char *seeds, const char *dir)
+{
+    struct bench b;
+    char yaml[sizeof text + 32];
+    snprintf(yaml, sizeof yaml, "%s", text);
+    memcpy(strstr(yaml, "[0, 1, 2]"), seeds, strlen("[0, 1, 2]"));
+    begin_of(&b, yaml, dir, false);
+    assert_ok(uqm_study_own_pick(&b.pick, &b.run, false, &err), err);
+    json_t *t9 = fill(&b, "t9"), *t4 = fill(&b, "t4"), *t2 = fill(&b, "t2");
+    char *csv = uqm_study_csv(t4);
+    json_decref(t9);
+    json_decref(t4);
+    json_decref(t2);
+    end(&b);
+    return csv;
+}
+
+static void another_first_seed_asks_what_depends_on_it_and_no_less(void **state)
+{
+    (void) state;
+    char *before = t4_of_seeds("[0, 1, 2]", "seeds");
+    assert_true(n_scores_of_all >= 4); /* of each set at least one */
+    const size_t n_first = n_asked;
+    char *after = t4_of_seeds("[1, 0, 2]", "seeds");
+    assert_int_equal(n_scores_of_all, 0);
+    assert_true(n_asked > 0 && n_asked < n_first / 2);
+    char *fresh = t4_of_seeds("[1, 0, 2]", "fresh-seeds");
+    assert_string_not_equal(before, after);
+    assert_string_equal(after, fresh); /* pairs of records are there as well */
+    free(before);
+    free(after);
+    free(fresh);
+}
+
 static void an_interrupted_run_goes_on_where_it_was(void **state)
 {
     (void) state;
@@ -619,6 +655,7 @@ int main(void)
         cmocka_unit_test(fewer_records_and_other_measures_run_the_algorithm_again),
         cmocka_unit_test(t8_says_what_the_conformal_sets_are),
         cmocka_unit_test(tables_share_their_answers_and_a_second_run_asks_nothing),
+        cmocka_unit_test(another_first_seed_asks_what_depends_on_it_and_no_less),
         cmocka_unit_test(an_interrupted_run_goes_on_where_it_was),
         cmocka_unit_test(a_dry_run_asks_nothing_and_lists_what_it_knows),
         cmocka_unit_test(a_method_without_its_base_is_left_out_by_name),
