@@ -289,7 +289,6 @@ static void gather(struct uqm_exec *x, const struct uqm_job *job, struct uqm_job
         return;
     for (size_t w = 0; w < x->n_threads; w++)
         job->ops->gather(job, state, pass, x->segment, x->tallies + w * x->needs.tally_bytes);
-    zero_tallies(x, job);
 }
 
 void uqm_exec_scan(struct uqm_exec *exec, const struct uqm_job *job, struct uqm_job_state *state,

@@ -161,9 +161,9 @@ struct uqm_method_ops {
     /* In the order of the blocks. NULL without partials. */
     void (*fold)(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
                  uint64_t block, const void *partial);
-    /* A worker's tally of one segment. NULL without tallies. */
+    /* A worker's tally of one segment, which it leaves zeroed. NULL without tallies. */
     void (*gather)(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
-                   unsigned segment, const void *tally);
+                   unsigned segment, void *tally);
     /* 0; 1, with pass_blocks: the passes that are left are not needed; < 0: an error that names
      * job->name. */
     int (*end_pass)(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,

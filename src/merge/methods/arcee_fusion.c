@@ -6,6 +6,7 @@
  * which the first pass notes for the second, where there is room.
  */
 #include <math.h>
+#include <string.h>
 
 #include "compute/merge_kernels.h"
 #include "src/merge/methods/arith.h"
@@ -244,16 +245,17 @@ static void fold(const struct uqm_job *job, struct uqm_job_state *state, unsigne
 }
 
 static void gather(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
-                   unsigned segment, const void *tally)
+                   unsigned segment, void *tally)
 {
     (void) job;
     (void) segment;
     struct work *w = state->work;
-    const uint64_t *bins = tally;
+    uint64_t *bins = tally;
     size_t n = pass == UPPER ? 1 : N_QUARTILES;
     for (size_t i = 0; i < n; i++)
         for (size_t b = 0; b < UQM_RANK_BINS; b++)
             w->bins[i][b] += bins[i * UQM_RANK_BINS + b];
+    memset(bins, 0, n * UQM_RANK_BINS * sizeof *bins);
 }
 
 static void find_upper(const struct uqm_job *job, struct work *w)

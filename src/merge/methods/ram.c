@@ -156,15 +156,16 @@ static void scan(const struct uqm_job *job, const struct uqm_job_state *state, u
 }
 
 static void gather(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
-                   unsigned segment, const void *tally)
+                   unsigned segment, void *tally)
 {
     (void) pass;
     (void) segment;
     struct counts *sum = state->work;
-    const struct counts *counts = tally;
+    struct counts *counts = tally;
     for (size_t i = 0; i < job->n_others; i++) {
         sum[i].shared += counts[i].shared;
         sum[i].alone += counts[i].alone;
+        counts[i] = (struct counts){ 0 };
     }
 }
 

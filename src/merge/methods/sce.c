@@ -368,13 +368,15 @@ static void fold(const struct uqm_job *job, struct uqm_job_state *state, unsigne
 }
 
 static void gather(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
-                   unsigned segment, const void *tally)
+                   unsigned segment, void *tally)
 {
     (void) segment;
     struct work *w = state->work;
-    const uint64_t *bins = tally;
-    for (size_t b = 0; phase_of(job, pass) <= LOWER && b <= UQM_RANK_BINS; b++)
+    uint64_t *bins = tally;
+    for (size_t b = 0; phase_of(job, pass) <= LOWER && b <= UQM_RANK_BINS; b++) {
         w->bins[b] += bins[b];
+        bins[b] = 0;
+    }
 }
 
 /* --- between the passes --- */

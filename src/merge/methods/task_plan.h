@@ -117,7 +117,7 @@ bool uqm_task_is_rare(const struct uqm_job *job, unsigned pass, bool is_sampled)
 void uqm_task_late_passes(const struct uqm_job *job, unsigned *first, unsigned *end);
 void uqm_task_end_sample(const struct uqm_job *job, struct uqm_job_state *state);
 void uqm_task_gather(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
-                     unsigned segment, const void *tally);
+                     unsigned segment, void *tally);
 void uqm_task_settle(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
                      uint64_t first, const void *partial);
 /* The counters of a search's window, in the segment of the block that `element` is in. */

@@ -169,20 +169,34 @@ static void find_focus(const struct uqm_job *job, const struct uqm_job_state *st
     }
 }
 
+/* Most counters are 0: of keys about a threshold few are used. n is a multiple of 16. */
+static void take_counts(uint32_t *restrict to, uint32_t *restrict from, size_t n)
+{
+    enum { SOME = 16 };
+    for (size_t b = 0; b < n; b += SOME) {
+        uint32_t any = 0;
+        for (size_t i = 0; i < SOME; i++)
+            any |= from[b + i];
+        for (size_t i = 0; i < SOME && any; i++) {
+            to[b + i] += from[b + i];
+            from[b + i] = 0;
+        }
+    }
+}
+
 void uqm_task_gather(const struct uqm_job *job, struct uqm_job_state *state, unsigned pass,
-                     unsigned segment, const void *tally)
+                     unsigned segment, void *tally)
 {
     struct uqm_task_work w = uqm_task_work_of(job, state);
-    const uint32_t *from = tally;
+    uint32_t *from = tally;
     if (uqm_task_is_sums(job, pass) || pass > UQM_TASK_FINE)
         return;
-    size_t n_bins = uqm_task_row(job, pass);
-    size_t rows = pass == UQM_TASK_FINE ? w.n_searches : job->n_inputs;
-    size_t n = uqm_task_segments(job, pass);
-    for (size_t r = 0; r < rows; r++) {
-        uint32_t *to = w.counts + (r * n + segment) * n_bins;
-        for (size_t b = 0; b < n_bins; b++)
-            to[b] += from[r * n_bins + b];
+    size_t n_bins = uqm_task_row(job, pass), n = uqm_task_segments(job, pass);
+    for (size_t k = 0; k < w.n_searches; k++) {
+        size_t row = pass == UQM_TASK_FINE ? k : w.searches[k].channel;
+        if (pass != UQM_TASK_FINE && k > 0 && w.searches[k - 1].channel == row)
+            continue;
+        take_counts(w.counts + (row * n + segment) * n_bins, from + row * n_bins, n_bins);
     }
     if (pass == UQM_TASK_COARSE && segment == 0)
         find_focus(job, state, &w, (unsigned) n);
@@ -264,9 +278,13 @@ void uqm_task_search_counts(const struct uqm_job *job, struct uqm_task_work *w, 
         } else if (pass == UQM_TASK_FINE && !s->is_settled)
             uqm_key_search_fine(s, w->counts + k * n * UQM_FINE_BINS, UQM_FINE_BINS, n);
     }
-    memset(w->counts, 0, uqm_task_counts_bytes(job));
     if (pass == UQM_TASK_COARSE)
         check_focus(w);
+    bool all = true;
+    for (size_t k = 0; k < w->n_searches; k++)
+        all = all && w->searches[k].is_settled;
+    if (!all) /* they are counted in again */
+        memset(w->counts, 0, uqm_task_counts_bytes(job));
 }
 
 /* Searches stand in the order of their inputs, what to keep before what to drop. */

@@ -336,9 +336,10 @@ static void count_coarse(struct uqm_task_scratch *s, const struct uqm_job *job,
                          const struct uqm_task_work *w, unsigned pass, const struct uqm_span *span,
                          size_t at, size_t n, uint32_t *tally)
 {
+    const size_t row = uqm_task_row(job, UQM_TASK_COARSE);
     for (size_t k = 0; k < w->n_searches; k++) {
         size_t i = w->searches[k].channel;
-        uint32_t *counts = tally + i * uqm_task_row(job, UQM_TASK_COARSE);
+        uint32_t *counts = tally + i * row;
         if ((k > 0 && w->searches[k - 1].channel == i) ||
             (pass == UQM_TASK_RECOUNT && !w->focus[i].missed))
             continue;
@@ -374,10 +375,14 @@ static void find_ties(struct uqm_task_scratch *s, const struct uqm_job *job,
                       const struct uqm_key_search *search, const struct uqm_span *span, size_t at,
                       size_t n, struct uqm_key_ties *ties)
 {
+    uint8_t at_least[UQM_CHUNK / 8] = { 0 }, above[UQM_CHUNK / 8] = { 0 };
+    const uint32_t key = search->limit.key;
     load_keys(s, job, span, search->channel, at, n);
-    for (size_t e = at; e < at + n; e++)
-        if (s->keys[e] == search->limit.key)
-            ties->bits[e / 64] |= UINT64_C(1) << e % 64;
+    job->kernels->merge->keys_at_least(at_least, s->keys + at, key, n);
+    if (key < INT32_MAX)
+        job->kernels->merge->keys_at_least(above, s->keys + at, key + 1, n);
+    for (size_t b = 0; b < (n + 7) / 8; b++)
+        ties->bits[at / 64 + b / 8] |= (uint64_t) (at_least[b] & ~above[b]) << b % 8 * 8;
 }
 
 static double sum_of_magnitudes(const struct uqm_arith *a, void *lane, size_t n)
