@@ -50,15 +50,8 @@ static inline wm wm_of_bits(uint8_t bits)
 {
     return (wm) bits;
 }
-/* This tier alone: element a + 2 b + 4 c of a table of eight, the masks' bits as numbers. */
-#define HAS_PICK_OF_8
-static inline wd pick_of_8(wd table, wm a, wm b, wm c)
-{
-    __m512i at = _mm512_maskz_set1_epi64(a, 1);
-    at = _mm512_mask_add_epi64(at, b, at, _mm512_set1_epi64(2));
-    at = _mm512_mask_add_epi64(at, c, at, _mm512_set1_epi64(4));
-    return _mm512_permutexvar_pd(at, table);
-}
+/* This tier alone: lanes by masks, without a register for them. */
+#define HAS_MASKED_LANES
 static inline unsigned mask_of_i32(__m256i v)
 {
     return _mm256_movepi32_mask(v);

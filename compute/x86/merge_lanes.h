@@ -303,18 +303,11 @@ static inline bool is_drawn(const struct uqm_task_input *in)
     return in->keep && in->least <= 0 && in->most == INT32_MAX;
 }
 
-ALWAYS_INLINE wd share_of_kept_8(const struct uqm_task_input *in, __m256 base_f32, wd base,
-                                 bool drawn, size_t e)
-{
-    __m256 x = stored_8(in->x, e);
-    wm kept = drawn ? wm_of_bits(in->keep[e / 8]) : kept_8(in, x, base_f32, e);
-    wd d = wd_where(kept, wd_sub(wd_of_f32(x), base));
-    return wd_mul(wd_mul(d, wd_set(in->ratio)), wd_set(in->weight));
-}
-
 static inline wd share_8(const struct uqm_task_input *in, __m256 base_f32, wd base, size_t e)
 {
-    return share_of_kept_8(in, base_f32, base, false, e);
+    __m256 x = stored_8(in->x, e);
+    wd d = wd_where(kept_8(in, x, base_f32, e), wd_sub(wd_of_f32(x), base));
+    return wd_mul(wd_mul(d, wd_set(in->ratio)), wd_set(in->weight));
 }
 
 static inline wd finish_8(const struct uqm_task_mix *m, wd base, wd mix)
@@ -337,10 +330,11 @@ static void mix_all(double *restrict out, const struct uqm_task_mix *m, size_t n
     }
 }
 
-static void mix_agreeing(double *restrict out, const struct uqm_task_mix *m, size_t n_elem)
+static void mix_agreeing(double *restrict out, const struct uqm_task_mix *m, size_t first,
+                         size_t n_elem)
 {
     const wd zero = wd_set(0), one = wd_set(1);
-    for (size_t e = 0; e < n_elem; e += EIGHT) {
+    for (size_t e = first; e < n_elem; e += EIGHT) {
         __m256 base_f32 = stored_8(m->base, e);
         wd base = wd_of_f32(base_f32);
         wd sum = zero, up = zero, down = zero, up_weights = zero, down_weights = zero;
@@ -364,107 +358,12 @@ static void mix_agreeing(double *restrict out, const struct uqm_task_mix *m, siz
     }
 }
 
-#ifdef HAS_PICK_OF_8
-enum { FEW = 3 };
-
-/* What the weights of every choice of inputs add up to, in their order, and its reciprocal: bit i
- * of a choice is input i. False: a division by one of them has to be one. */
-static bool list_divisors(double divisors[1 << FEW], double reciprocals[1 << FEW],
-                          const struct uqm_task_mix *m)
-{
-    bool quick = true;
-    for (unsigned choice = 0; choice < 1 << FEW; choice++) {
-        double sum = 0;
-        for (size_t i = 0; i < m->n_inputs; i++)
-            sum += choice >> i & 1 ? m->inputs[i].weight : 0;
-        divisors[choice] = sum == 0 || !m->normalize ? 1 : sum;
-        reciprocals[choice] = uqm_quick_reciprocal(divisors[choice]);
-        quick = quick && reciprocals[choice] != 0;
-    }
-    return quick;
-}
-
-/* mix_agreeing() of FEW inputs, the divisor being one of few: all elements are of one type, all
- * inputs have masks or none has, masks alone decide or not. All three are constants. */
-ALWAYS_INLINE void mix_few(double *restrict out, const struct uqm_task_mix *m,
-                           const struct uqm_task_input in[FEW], const double divisors[1 << FEW],
-                           const double reciprocals[1 << FEW], enum uqm_dtype dtype, bool is_masked,
-                           bool drawn, size_t n_elem)
-{
-    const wd zero = wd_set(0), of_choice = wd_load(divisors), inverse = wd_load(reciprocals);
-    const struct uqm_stored base_at = { m->base.x, dtype };
-    for (size_t e = 0; e < n_elem; e += EIGHT) {
-        __m256 base_f32 = stored_8(base_at, e);
-        wd base = wd_of_f32(base_f32), sum = zero, mix = zero, d[FEW];
-        wm chosen[FEW];
-#pragma GCC unroll 3
-        for (size_t i = 0; i < FEW; i++) {
-            const struct uqm_task_input input = {
-                .x = { in[i].x.x, dtype },
-                .least = in[i].least,
-                .most = in[i].most,
-                .keep = is_masked ? in[i].keep : NULL,
-                .ratio = in[i].ratio,
-                .weight = in[i].weight,
-            };
-            d[i] = share_of_kept_8(&input, base_f32, base, drawn, e);
-            sum = wd_add(sum, d[i]);
-        }
-        wm majority = wd_at_least(sum, zero);
-#pragma GCC unroll 3
-        for (size_t i = 0; i < FEW; i++) {
-            wm up = wd_greater(d[i], zero), down = wd_less(d[i], zero);
-            chosen[i] = (wm) ((majority & up) | (~majority & down));
-            mix = wd_add(mix, wd_where(chosen[i], d[i]));
-        }
-        mix = wd_select(wd_is_nan(sum), sum, mix);
-        mix = quick_quotient(mix, pick_of_8(of_choice, chosen[0], chosen[1], chosen[2]),
-                             pick_of_8(inverse, chosen[0], chosen[1], chosen[2]));
-        wd_store(out + e, finish_8(m, base, mix));
-    }
-}
-
-/* Inputs that are not there are dropped everywhere. False: types or masks are mixed. */
-static bool take_few(struct uqm_task_input in[FEW], const struct uqm_task_mix *m)
-{
-    for (size_t i = 0; i < FEW; i++) {
-        in[i] = i < m->n_inputs ? m->inputs[i] : m->inputs[0];
-        if (i >= m->n_inputs) {
-            in[i].least = INT32_MAX;
-            in[i].most = -1;
-            in[i].ratio = 1; /* the other's may be infinite, and its product with 0 be no 0 */
-        }
-        if (in[i].x.dtype != m->base.dtype || !in[i].keep != !in[0].keep)
-            return false;
-    }
-    return true;
-}
-
-static void elect(double *restrict out, const struct uqm_task_mix *m, size_t n_elem)
-{
-    double divisors[1 << FEW], reciprocals[1 << FEW];
-    struct uqm_task_input in[FEW];
-    if (m->n_inputs == 0 || m->n_inputs > FEW || !take_few(in, m) ||
-        !list_divisors(divisors, reciprocals, m)) {
-        mix_agreeing(out, m, n_elem);
-        return;
-    }
-#define FOR_TYPE(type)                                                                             \
-    (drawn        ? mix_few(out, m, in, divisors, reciprocals, type, true, true, n_elem)           \
-     : in[0].keep ? mix_few(out, m, in, divisors, reciprocals, type, true, false, n_elem)          \
-                  : mix_few(out, m, in, divisors, reciprocals, type, false, false, n_elem))
-    const bool drawn = is_drawn(&in[0]) && is_drawn(&in[1]) && is_drawn(&in[2]);
-    switch (m->base.dtype) {
-    case UQM_BF16: FOR_TYPE(UQM_BF16); break;
-    case UQM_F16: FOR_TYPE(UQM_F16); break;
-    default: FOR_TYPE(UQM_F32); break;
-    }
-#undef FOR_TYPE
-}
+#ifdef HAS_MASKED_LANES
+#include "compute/x86/elect_avx512.h"
 #else
 static void elect(double *restrict out, const struct uqm_task_mix *m, size_t n_elem)
 {
-    mix_agreeing(out, m, n_elem);
+    mix_agreeing(out, m, 0, n_elem);
 }
 #endif
 
