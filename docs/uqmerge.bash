@@ -81,7 +81,7 @@ _uqmerge()
     ask' --max-tokens') kind=word words='' ;;
     ask' --vision-tower') kind=folder ;;
     uq' --data') kind=file ;;
-    uq' --task') kind=word words='' ;;
+    uq' --task') kind=word words='multiple-choice mmbench oodcv scienceqa seedbench ai2d short-answer okvqa textvqa vizwiz vqav2 gqa pope mmmu realworldqa seedbench-2-plus ocrbench ai2d-gen scienceqa-gen seedbench-gen' ;;
     uq' --samples') kind=word words='' ;;
     uq' --vision-tower') kind=folder ;;
     uq' --perturb') kind=names words='image text model none' ;;
@@ -94,11 +94,11 @@ _uqmerge()
     uq' --window') kind=word words='' ;;
     select' --out') kind=folder ;;
     select' --data') kind=file ;;
-    select' --task') kind=word words='' ;;
+    select' --task') kind=word words='multiple-choice mmbench oodcv scienceqa seedbench ai2d short-answer okvqa textvqa vizwiz vqav2 gqa pope mmmu realworldqa seedbench-2-plus ocrbench ai2d-gen scienceqa-gen seedbench-gen' ;;
     select' --samples') kind=word words='' ;;
     select' --vision-tower') kind=folder ;;
     select' --order') kind=word words='uq-desc uq-asc accuracy-desc accuracy-asc given random' ;;
-    select' --merge') kind=file ;;
+    select' --merge') kind=either words='linear slerp nuslerp multislerp karcher task_arithmetic ties dare_ties dare_linear breadcrumbs breadcrumbs_ties della della_linear model_stock sce nearswap arcee_fusion ram ramplus_tl passthrough' ;;
     select' --base') kind=folder ;;
     select' --min-drop') kind=word words='' ;;
     select' --patience') kind=word words='' ;;
@@ -116,7 +116,7 @@ _uqmerge()
     select' --streams') kind=word words='own authors' ;;
     select' --trace') kind=file ;;
     eval' --data') kind=file ;;
-    eval' --task') kind=word words='' ;;
+    eval' --task') kind=word words='multiple-choice mmbench oodcv scienceqa seedbench ai2d short-answer okvqa textvqa vizwiz vqav2 gqa pope mmmu realworldqa seedbench-2-plus ocrbench ai2d-gen scienceqa-gen seedbench-gen' ;;
     eval' --samples') kind=word words='' ;;
     eval' --vision-tower') kind=folder ;;
     eval' --max-new-tokens') kind=word words='task' ;;
@@ -143,6 +143,12 @@ _uqmerge()
     case $kind in
     file) return ;;
     folder) compopt +o default -o dirnames; return ;;
+    either)
+        compopt -o filenames
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur"
+            compgen -f -- "$cur")
+        COMPREPLY=("${COMPREPLY[@]/#/$before}")
+        return ;;
     names) [[ $cur == *,* ]] && before+=${cur%,*}, cur=${cur##*,} ;;
     word) ;;
     *)

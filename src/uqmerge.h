@@ -357,6 +357,11 @@ UQM_API int uqm_devices(char **json, struct uqm_err *err);
 /* "0.1.0" */
 UQM_API const char *uqm_version(void);
 
+/* The i-th name of a merge method (uqm_select_params.merge) and of a task that is known without a
+ * tasks.json (uqm_question_params.task); NULL behind the last. */
+UQM_API const char *uqm_method_name(size_t i);
+UQM_API const char *uqm_task_name(size_t i);
+
 #ifdef __cplusplus
 }
 #endif

@@ -53,6 +53,8 @@ struct cli_option {
     char letter;                /* 0: no short form */
     const char *const *choices; /* NULL-ended, for cli_set_choice: the index is stored in an int;
                                    for cli_set_names: the bits 1 << index in an unsigned */
+    const char *(*nth)(size_t); /* the i-th word that a free text may be, for completion; NULL: all
+                                   is free */
     double min, max;            /* for numbers; max 0: no limit */
     /* A list's option takes all arguments up to the next option, except those for which this
      * says false (they are the command's own). */

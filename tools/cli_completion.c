@@ -8,6 +8,11 @@
 static size_t put_words(FILE *out, const struct cli_option *o)
 {
     size_t n = 0;
+    if (o->nth) {
+        for (; o->nth(n); n++)
+            fprintf(out, "%s%s", n ? " " : "", o->nth(n));
+        return n;
+    }
     if (o->choices) {
         for (; o->choices[n]; n++)
             fprintf(out, "%s%s", n ? " " : "", o->choices[n]);
@@ -35,7 +40,11 @@ static void put_value_case(FILE *out, const char *command, const struct cli_opti
     if (o->letter)
         fprintf(out, " | %s' -%c'", command, o->letter);
     fputs(") ", out);
-    if (strncmp(o->value, "DIR", 3) == 0) {
+    if (o->nth && is_path(o->value)) {
+        fputs("kind=either words='", out);
+        put_words(out, o);
+        fputs("' ;;\n", out);
+    } else if (strncmp(o->value, "DIR", 3) == 0) {
         fputs("kind=folder ;;\n", out);
     } else if (is_path(o->value)) {
         fputs("kind=file ;;\n", out);
@@ -110,6 +119,12 @@ static const char head[] =
 static const char tail[] = "    case $kind in\n"
                            "    file) return ;;\n"
                            "    folder) compopt +o default -o dirnames; return ;;\n"
+                           "    either)\n"
+                           "        compopt -o filenames\n"
+                           "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\"\n"
+                           "            compgen -f -- \"$cur\")\n"
+                           "        COMPREPLY=(\"${COMPREPLY[@]/#/$before}\")\n"
+                           "        return ;;\n"
                            "    names) [[ $cur == *,* ]] && before+=${cur%,*}, cur=${cur##*,} ;;\n"
                            "    word) ;;\n"
                            "    *)\n"

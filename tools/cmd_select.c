@@ -41,6 +41,7 @@ static const struct cli_option table[] = {
     { .name = "merge",
       .value = "METHOD|RECIPE.yml",
       .set = cli_set_text,
+      .nth = uqm_method_name,
       .field = FIELD(merge),
       .help = "how the models are merged: a method's name, with equal weights (default linear), or "
               "a recipe without models, whose parameters hold for each of them" },

@@ -69,6 +69,7 @@ struct uq_options {
         { .name = "task",                                                                          \
           .value = "NAME",                                                                         \
           .set = cli_set_text,                                                                     \
+          .nth = uqm_task_name,                                                                    \
           .field = offsetof(type, questions.task),                                                 \
           .help = "how the records are asked, where no tasks.json beside the data says so" },      \
         { .name = "samples",                                                                       \

@@ -11,6 +11,11 @@
 
 /* ---- what was asked for ---- */
 
+const char *uqm_method_name(size_t i)
+{
+    return i < UQM_N_METHODS ? uqm_method_names[i] : NULL;
+}
+
 static int unknown_method(const char *name, struct uqm_err *err)
 {
     const char *near = uqm_nearest(name, uqm_method_names, UQM_N_METHODS);

@@ -49,14 +49,26 @@ static const struct {
     { "seedbench-gen", UQM_METRIC_LMMS_SEED, UQM_QUESTION_AS_IS, 0, LETTER, NULL, NULL, false },
 };
 
+enum {
+    N_CHOICE = sizeof choice_names / sizeof *choice_names,
+    N_GENERATION = sizeof generation / sizeof *generation
+};
+
+const char *uqm_task_name(size_t i)
+{
+    return i < N_CHOICE                  ? choice_names[i]
+           : i < N_CHOICE + N_GENERATION ? generation[i - N_CHOICE].name
+                                         : NULL;
+}
+
 bool uqm_task_known(struct uqm_task *out, const char *name)
 {
-    for (size_t i = 0; i < sizeof choice_names / sizeof *choice_names; i++)
+    for (size_t i = 0; i < N_CHOICE; i++)
         if (!strcmp(choice_names[i], name)) {
             uqm_task_choice(out);
             return true;
         }
-    for (size_t i = 0; i < sizeof generation / sizeof *generation; i++) {
+    for (size_t i = 0; i < N_GENERATION; i++) {
         if (strcmp(generation[i].name, name) != 0)
             continue;
         out->kind = UQM_TASK_GENERATION;

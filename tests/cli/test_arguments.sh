@@ -240,11 +240,12 @@ completes() {
     wanted=$1 name=$2
     shift 2
     LC_ALL=C bash -c '
+        cd "$1" && shift
         . "$0"
         compopt() { ways="$*"; }
         COMP_WORDS=(uqmerge "$@") COMP_CWORD=$#
         _uqmerge
-        echo ${COMPREPLY[@]} ${ways:+[$ways]}' "$UQM_TESTS/../docs/uqmerge.bash" "$@" \
+        echo ${COMPREPLY[@]} ${ways:+[$ways]}' "$UQM_TESTS/../docs/uqmerge.bash" "$work" "$@" \
         > "$work/stdout" 2> "$work/stderr"
     holds '[ ! -s "$work/stderr" ] && [ "$(cat "$work/stdout")" = "$wanted" ]' "completion: $name"
 }
@@ -259,6 +260,11 @@ if command -v bash > /dev/null; then
     completes 'sampled full off [+o default]' 'an option that means another thing elsewhere' \
         merge --report ''
     completes '' 'files of an option' select --report p
+    completes 'ties [-o filenames]' 'merge methods' select --merge ti
+    : > "$work/ties.yml"
+    completes 'ties ties.yml [-o filenames]' 'and recipes' select --merge ti
+    completes '--merge=ties --merge=ties.yml [-o filenames]' 'also in one word' select --merge=ti
+    completes 'seedbench seedbench-2-plus seedbench-gen [+o default]' 'tasks' uq --task seed
     completes '[+o default -o dirnames]' 'folders of an option' select --out o
     completes 'image,text [+o default]' 'lists of names' uq --perturb image,te
     completes '[+o default]' 'nothing for a number' uq --threads ''

@@ -7,10 +7,12 @@
 /* Every call of the header: each pulls in what it is made of. */
 typedef void (*call_fn)(void);
 static const call_fn calls[] = {
-    (call_fn) uqm_ask,  (call_fn) uqm_convert,    (call_fn) uqm_devices, (call_fn) uqm_diff,
-    (call_fn) uqm_eval, (call_fn) uqm_experiment, (call_fn) uqm_inspect, (call_fn) uqm_merge,
-    (call_fn) uqm_pack, (call_fn) uqm_select,     (call_fn) uqm_sign,    (call_fn) uqm_unpack,
-    (call_fn) uqm_uq,   (call_fn) uqm_verify,     (call_fn) uqm_version, (call_fn) uqm_write_report,
+    (call_fn) uqm_ask,          (call_fn) uqm_convert,     (call_fn) uqm_devices,
+    (call_fn) uqm_diff,         (call_fn) uqm_eval,        (call_fn) uqm_experiment,
+    (call_fn) uqm_inspect,      (call_fn) uqm_merge,       (call_fn) uqm_pack,
+    (call_fn) uqm_select,       (call_fn) uqm_sign,        (call_fn) uqm_unpack,
+    (call_fn) uqm_uq,           (call_fn) uqm_verify,      (call_fn) uqm_version,
+    (call_fn) uqm_write_report, (call_fn) uqm_method_name, (call_fn) uqm_task_name,
 };
 
 static void every_call_is_in_the_archive(void **state)
