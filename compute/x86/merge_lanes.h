@@ -92,6 +92,11 @@ static uint32_t largest_lane(__m256i v)
     return most;
 }
 
+#ifdef HAS_MASKED_LANES
+#include "compute/x86/split_avx512.h"
+#else
+enum { SPLIT_ELEM = EIGHT };
+
 /* The types of both are constants where it pays. */
 ALWAYS_INLINE size_t split_of(struct uqm_key_split *s, uint32_t *restrict out, struct uqm_stored x,
                               struct uqm_stored base, size_t n_elem)
@@ -101,7 +106,7 @@ ALWAYS_INLINE size_t split_of(struct uqm_key_split *s, uint32_t *restrict out, s
     const __m256i end = _mm256_set1_epi32((int) (s->low + s->n_keys - 1));
     __m256i most = _mm256_setzero_si256();
     size_t n = 0;
-    for (size_t e = 0; e < n_elem; e += EIGHT) {
+    for (size_t e = 0; e < n_elem; e += SPLIT_ELEM) {
         __m256i v = delta_keys_8(stored_8(x, e), stored_8(base, e));
         unsigned below = mask_of_i32(_mm256_cmpgt_epi32(low, v));
         unsigned same = mask_of_i32(_mm256_cmpeq_epi32(likely, v));
@@ -115,16 +120,18 @@ ALWAYS_INLINE size_t split_of(struct uqm_key_split *s, uint32_t *restrict out, s
     s->largest = largest_lane(most);
     return n;
 }
+#endif
 
 static size_t split_deltas(struct uqm_key_split *split, uint32_t *restrict out, struct uqm_stored x,
                            struct uqm_stored base, size_t n_elem)
 {
     const struct uqm_stored x_bf16 = { x.x, UQM_BF16 }, base_bf16 = { base.x, UQM_BF16 };
+    const size_t n_whole = n_elem / SPLIT_ELEM * SPLIT_ELEM;
     struct uqm_key_split s = { split->low, split->n_keys, split->likely, 0, 0, 0 };
     size_t n = x.dtype == UQM_BF16 && base.dtype == UQM_BF16
-                   ? split_of(&s, out, x_bf16, base_bf16, whole(n_elem))
-                   : split_of(&s, out, x, base, whole(n_elem));
-    for (size_t e = whole(n_elem); e < n_elem; e++)
+                   ? split_of(&s, out, x_bf16, base_bf16, n_whole)
+                   : split_of(&s, out, x, base, n_whole);
+    for (size_t e = n_whole; e < n_elem; e++)
         uqm_split_delta_1(&s, out, &n, uqm_delta_key_1(uqm_stored_1(x, e), uqm_stored_1(base, e)));
     *split = s;
     return n;
