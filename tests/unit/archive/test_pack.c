@@ -168,7 +168,7 @@ static void what_cannot_be_packed_is_refused_by_name(void **state)
     mkdir(in_dir("links"), 0755);
     put_file(in_dir("links/x"), "x", 1);
     assert_fails(try_pack(NULL, in_dir("links"), in_dir("links.zip"), &plain, &err), err,
-                 UQM_ERR_ARG, "ends in .uqz");
+                 UQM_ERR_USAGE, "ends in .uqz");
     assert_fails(try_pack(NULL, in_dir("links"), in_dir("links/x.uqz"), &plain, &err), err,
                  UQM_ERR_ARG, "lies in the folder that is packed");
     assert_fails(try_pack(NULL, in_dir("links/x"), in_dir("l.uqz"), &plain, &err), err, UQM_ERR_ARG,
