@@ -3,6 +3,9 @@
  * tier's registers are wide. Included once by each wide_*.c, which names WIDE_TABLE.
  */
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 #include "compute/wide.h"
 
@@ -76,6 +79,26 @@ static void to_f32(float *restrict dst, const double *restrict src, size_t n_ele
          , LOAD_N(d, src + i, n); f = __builtin_convertvector(d, wf); STORE_N(dst + i, f, n);)
 }
 
+#ifdef __AVX512F__
+/* f = d to odd: towards zero, then the last bit. */
+#define ROUND_TO_ODD                                                                               \
+    {                                                                                              \
+        __m256 to_zero =                                                                           \
+            _mm512_cvt_roundpd_ps((__m512d) d, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);            \
+        __mmask8 inexact = _mm512_cmp_pd_mask(_mm512_cvtps_pd(to_zero), (__m512d) d, _CMP_NEQ_OQ); \
+        __m256i bits = _mm256_castps_si256(to_zero);                                               \
+        bits = _mm256_mask_or_epi32(bits, inexact, bits, _mm256_set1_epi32(1));                    \
+        memcpy(&f, &bits, sizeof f);                                                               \
+    }
+
+static void to_odd_f32(float *restrict dst, const double *restrict src, size_t n_elem)
+{
+    vd d;
+    wf f;
+    EACH(i, n_elem, LOAD(d, src + i); ROUND_TO_ODD STORE(dst + i, f);, LOAD_N(d, src + i, n);
+         ROUND_TO_ODD STORE_N(dst + i, f, n);)
+}
+#else
 /* f = d to odd: a step back where the rounding went away from zero, then the last bit. */
 #define ROUND_TO_ODD                                                                               \
     f = __builtin_convertvector(d, wf);                                                            \
@@ -98,6 +121,7 @@ static void to_odd_f32(float *restrict dst, const double *restrict src, size_t n
     EACH(i, n_elem, LOAD(d, src + i); ROUND_TO_ODD STORE(dst + i, f);, LOAD_N(d, src + i, n);
          ROUND_TO_ODD STORE_N(dst + i, f, n);)
 }
+#endif
 
 static void sub(double *restrict y, const double *restrict x, size_t n_elem)
 {
