@@ -20,6 +20,8 @@ logs=
 
 # How long a test program goes on fuzzing under AddressSanitizer, in seconds.
 fuzz_seconds=${UQM_FUZZ_SECONDS:-60}
+# One test more than there are cores: a fuzzer's time is the clock's.
+at_once=$(($(nproc) + 1))
 
 # Where it is, it links in a fifth of the time.
 if command -v mold > /dev/null; then
@@ -94,7 +96,8 @@ CC=gcc CXX=g++ step 'ASan and UBSan: configure' configure build-asan -Dtests=ena
     -Dfuzz_seconds="$fuzz_seconds" &&
     step 'ASan and UBSan: build' build build-asan &&
     { step 'ASan and UBSan: test all but what is large, and the style' run build-asan --no-rebuild \
-        --no-suite large --no-suite style --timeout-multiplier 10 || true; }
+        --no-suite large --no-suite style --timeout-multiplier 10 \
+        --num-processes "$at_once" || true; }
 
 # Only these tests' programs are built.
 # shellcheck disable=SC2086

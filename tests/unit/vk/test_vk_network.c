@@ -214,14 +214,14 @@ enum {
 };
 
 /* One fault a run, its n-th call: the right answer or a clear error. Whether it ever struck. */
-static bool fail_once(struct fixture *f, const char *kind, unsigned n, bool named,
+static bool fail_once(struct fixture *f, const char *kind, unsigned n,
                       const struct uqm_plan_wish *wish, float (*cpu)[VOCAB])
 {
     const struct uqm_vk_hooks hooks = { .api = uqm_vk_fault_install };
     struct uqm_err err = { 0 };
     char plan[64];
     uqm_vk_fault_plan(NULL);
-    assert_true(open_vulkan(f, &hooks, named));
+    assert_true(open_vulkan(f, &hooks, true));
     snprintf(plan, sizeof plan, "%s:%u", kind, n);
     uqm_vk_fault_plan(plan);
     int ret = ask(f, wish, &err);
@@ -235,19 +235,20 @@ static bool fail_once(struct fixture *f, const char *kind, unsigned n, bool name
     return n <= (strcmp(kind, "alloc") == 0 ? counts.allocs : counts.submits);
 }
 
-static void fail_each(const char *kind, bool named, const struct uqm_plan_wish *wish)
+/* `each`: every one, or one in so many. */
+static void fail_each(const char *kind, unsigned each, const struct uqm_plan_wish *wish)
 {
     struct fixture *f = small();
     float cpu[MAX_PROMPTS][VOCAB];
     run(f);
     memcpy(cpu, f->logits, sizeof cpu);
-    if (!open_vulkan(f, NULL, named)) {
+    if (!open_vulkan(f, NULL, true)) {
         teardown(f);
         test_skip("no Vulkan device");
     }
     unsigned n = 1;
-    while (n < MOST_FAULTS && fail_once(f, kind, n, named, wish, cpu))
-        n += FAULT_STEP;
+    while (n < MOST_FAULTS && fail_once(f, kind, n, wish, cpu))
+        n += each * FAULT_STEP;
     assert_in_range(n, 2, MOST_FAULTS - 1);
     teardown(f);
 }
@@ -256,14 +257,14 @@ static void every_allocation_of_a_run_may_fail_once(void **state)
 {
     (void) state;
     const struct uqm_plan_wish wish = { .kind = UQM_PLAN_LAYERS, .batch_rows = 60 };
-    fail_each("alloc", true, NULL);
-    fail_each("alloc", true, &wish);
+    fail_each("alloc", 1, NULL);
+    fail_each("alloc", 1, &wish);
 }
 
 static void every_submit_of_a_run_may_run_out_of_memory_once(void **state)
 {
     (void) state;
-    fail_each("submit-oom", true, NULL);
+    fail_each("submit-oom", 1, NULL);
 }
 
 static void every_submit_of_a_run_may_lose_the_device_once(void **state)
@@ -278,9 +279,9 @@ static void every_submit_of_a_run_may_lose_the_device_once(void **state)
                                            .has_states = true,
                                            .states = UQM_STATES_FILE,
                                            .save_every = 1 };
-    fail_each("submit-lost", true, &tiles);
-    fail_each("submit-lost", true, &layers);
-    fail_each("submit-lost", true, &spilled);
+    fail_each("submit-lost", 1, &tiles);
+    fail_each("submit-lost", 2, &layers);
+    fail_each("submit-lost", 3, &spilled);
 }
 
 /* ---- going on from saved states ---- */
